@@ -1,0 +1,51 @@
+"""Settings, as frozen values. Only `cli` reads files and the environment; everything below gets these handed down."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class Engine(Enum):
+    """Which QUIC library drives the packets."""
+
+    QH3 = "qh3"
+    AIOQUIC = "aioquic"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Bytes and seconds throughout."""
+
+    quota: int = 0
+    """Bytes the store may take on disk; 0 = as much as there is, less `reserve`."""
+    reserve: int = 256 * MIB
+    """Free bytes that are left to the file system."""
+    high_watermark: float = 0.95
+    low_watermark: float = 0.85
+    """Shares of the quota: past the high one cached content goes until the low one is reached."""
+    grace: float = 3600.0
+    """Unpinned content younger than this is not collected."""
+    hot_bytes: int = 64 * MIB
+    """Size of the hot tier in memory; 0 turns it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetConfig:
+    engine: Engine = Engine.QH3
+    max_connections: int = 1024
+    max_connections_per_host: int = 64
+    buffer_per_connection: int = 32 * MIB
+    """Bytes received and not yet taken by the application; past it the connection ends."""
+    datagram_size: int = 0
+    """UDP payload bytes; 0 = discovered, between 1200 and 8952."""
+    idle_timeout: float = 30.0
+    dial_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    listen: str = "[::]:0"
+    store: StoreConfig = field(default_factory=StoreConfig)
+    net: NetConfig = field(default_factory=NetConfig)

@@ -1,0 +1,88 @@
+"""What a store is: the interface that every backend and every wrapper has.
+
+All calls block and are safe from any thread; async code calls them in a worker thread, a batch at a time (a thread hop
+per chunk would cost more than the chunk). Errors: `CorruptChunk`, `DiskError`, `DiskFull`, `StoreError`; a chunk that is
+not here is `None` or `NotFound`, as the call says.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.link import Root
+from forge_p2p.ids import Hash
+
+Heal = Callable[[Sequence[Hash]], None]
+"""Called with the hashes that were just quarantined; must not block (it queues a refetch)."""
+
+
+class Keep(Enum):
+    """How long a pin holds: `KEPT` until it is removed; `CACHED` until the quota needs the room, oldest use first."""
+
+    KEPT = "kept"
+    CACHED = "cached"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A name in the store that keeps everything under `root` alive. `expires` and `used` are Unix seconds, 0 = never."""
+
+    name: str
+    root: Root
+    keep: Keep
+    expires: float
+    used: float
+
+
+class Ingest(Protocol):
+    """One writer's session: a lease from start to end, so that nothing it has seen or put is collected meanwhile."""
+
+    def put(self, chunks: Sequence[tuple[Hash, bytes | memoryview]], group: int | None = None) -> None:
+        """Stores raw content whose hash the caller computed. Chunks of one large content share a `group`, and with it
+        a data file; `None` leaves the choice to the store."""
+
+    def put_encoded(self, chunks: Sequence[EncodedChunk], group: int | None = None) -> list[bytes | memoryview]:
+        """Stores chunks as a peer sent them and returns their raw bytes. Verifies each against its hash first; on the
+        first that fails nothing of this call is stored and `CorruptChunk` names it."""
+
+    def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
+        """Which of these are neither stored nor already put here, in order, once each. What is present stays so until
+        this ingest ends."""
+
+    def commit(self) -> None:
+        """Makes durable all that was put. Until then a crash may lose it, never corrupt it."""
+
+
+class Store(Protocol):
+    """A content-addressed chunk store. Every read is verified before it is returned."""
+
+    def has(self, chunk: Hash) -> bool: ...
+
+    def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
+        """Those not stored, in order, once each. A hint: another process may collect at any time; see `Ingest`."""
+
+    def read(self, chunk: Hash) -> bytes:
+        """Raw content. Raises `NotFound`, or `CorruptChunk` after quarantining what is rotten."""
+
+    def read_encoded(self, hashes: Sequence[Hash]) -> list[EncodedChunk | None]:
+        """Chunks in the form they are stored in, checked by XXH3, never decompressed. `None`: not here, or rotten and
+        now in quarantine. The caller bounds the batch."""
+
+    def copy_into(self, fd: int, chunks: Sequence[tuple[Hash, int]]) -> None:
+        """Writes each chunk's raw content at its offset of an open file, verified, by the kernel where the form and
+        the file system allow it. Raises as `read`, naming the chunk."""
+
+    def ingest(self, key: Hash | None = None) -> AbstractContextManager[Ingest]:
+        """Opens a writer's session. With a `key` (the root being fetched), what an interrupted session of the same key
+        had received is found again, verified, and counts as present."""
+
+    def pin(self, name: str, root: Root, keep: Keep = Keep.KEPT, expires: float = 0.0) -> None: ...
+
+    def unpin(self, name: str) -> bool: ...
+
+    def pins(self) -> list[Pin]: ...
+
+    def close(self) -> None: ...

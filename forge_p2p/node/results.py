@@ -1,0 +1,223 @@
+"""What every operation returns and reports while it runs.
+
+The structs cross the control socket as msgpack and reach scripts as `--json`, so a field is only ever added. Sizes are
+bytes, durations seconds, points in time Unix seconds (0 = never), links and tickets their text form. Paths are text:
+names that are not UTF-8 keep their bytes as surrogate escapes (`os.fsdecode`) and `\\xNN` in JSON.
+"""
+
+from msgspec import Struct
+
+
+class Progress(Struct, frozen=True, array_like=True):
+    """How far an operation is. `total` and `items_total` are `None` while unknown; `phase` is one word: "scan",
+    "ingest", "connect", "fetch", "restore", "verify", "collect", "rebuild"."""
+
+    phase: str
+    done: int = 0
+    total: int | None = None
+    items: int = 0
+    items_total: int | None = None
+    note: str = ""
+
+
+class AddResult(Struct, frozen=True):
+    """`bytes` were read as content, `new_bytes` of them were not in the store yet and took `stored_bytes` there.
+    `notes` say what was left out, one line each."""
+
+    link: str
+    kind: str
+    files: int
+    bytes: int
+    new_bytes: int
+    stored_bytes: int
+    seconds: float
+    notes: list[str]
+
+
+class ShareResult(Struct, frozen=True):
+    ticket: str
+    link: str
+    addresses: list[str]
+    expires: float
+    add: AddResult
+
+
+class ShareEntry(Struct, frozen=True):
+    """One share that a node answers for. `served_bytes` since the node started."""
+
+    id: str
+    path: str
+    link: str
+    kind: str
+    bytes: int
+    created: float
+    expires: float
+    served_bytes: int
+
+
+class SharesResult(Struct, frozen=True):
+    shares: list[ShareEntry]
+
+
+class UnshareResult(Struct, frozen=True):
+    """`removed` names the shares that ended: a share's id, link or path may match several."""
+
+    removed: list[ShareEntry]
+
+
+class GetResult(Struct, frozen=True):
+    """`unchanged` of the `files` were already right at the destination; `fetched_bytes` of content crossed the network as
+    `wire_received` bytes of UDP payload. `problems`: what could not be restored as it was, one line each. `peer` is empty
+    when everything was here."""
+
+    link: str
+    destination: str
+    files: int
+    unchanged: int
+    bytes: int
+    fetched_bytes: int
+    wire_sent: int
+    wire_received: int
+    seconds: float
+    problems: list[str]
+    peer: str
+
+
+class LsEntry(Struct, frozen=True):
+    """`kind`: "file", "directory" or "symlink". `link` is a file's content or a symlink's target."""
+
+    path: str
+    kind: str
+    mode: int
+    size: int
+    mtime_ns: int
+    link: str
+
+
+class LsResult(Struct, frozen=True):
+    entries: list[LsEntry]
+    link: str
+
+
+class CatResult(Struct, frozen=True):
+    """Sent after the content itself, which goes to the caller's `on_bytes` as it arrives."""
+
+    link: str
+    bytes: int
+
+
+class StoreStatus(Struct, frozen=True):
+    """`raw_bytes` of content take `disk_bytes`; `quota` 0 = none; `free_bytes` of the file system it lies on."""
+
+    path: str
+    chunks: int
+    raw_bytes: int
+    disk_bytes: int
+    pins: int
+    quota: int
+    free_bytes: int
+    quarantined: int
+
+
+class PeerStatus(Struct, frozen=True):
+    node_id: str
+    address: str
+    connected: float
+    sent: int
+    received: int
+    round_trip: float
+
+
+class StatusResult(Struct, frozen=True):
+    """`pid`, `addresses`, `uptime` and `peers` are of the running node and empty without one."""
+
+    version: str
+    home: str
+    node_id: str
+    running: bool
+    pid: int
+    addresses: list[str]
+    uptime: float
+    peers: list[PeerStatus]
+    shares: list[ShareEntry]
+    store: StoreStatus
+
+
+class UpResult(Struct, frozen=True):
+    """A node that has started and listens."""
+
+    node_id: str
+    home: str
+    pid: int
+    addresses: list[str]
+
+
+class DownResult(Struct, frozen=True):
+    pid: int
+
+
+class PinEntry(Struct, frozen=True):
+    name: str
+    link: str
+    keep: str
+    expires: float
+    used: float
+
+
+class StoreStat(Struct, frozen=True):
+    """`inline_chunks` are values in the index, the others slices of `files` data files; `codecs` counts chunks by codec."""
+
+    store: StoreStatus
+    inline_chunks: int
+    files: int
+    staging: int
+    codecs: dict[str, int]
+    pins: list[PinEntry]
+
+
+class StoreVerify(Struct, frozen=True):
+    """`corrupt` lists the hashes (hex) that failed and are now in quarantine; `healed` of them came back from peers."""
+
+    chunks: int
+    bytes: int
+    corrupt: list[str]
+    healed: int
+    seconds: float
+
+
+class StoreGc(Struct, frozen=True):
+    """`condemned` chunks wait for the grace period or for a writer to finish; `freed_bytes` went back to the disk."""
+
+    collected: int
+    condemned: int
+    freed_bytes: int
+    dropped_pins: int
+    seconds: float
+
+
+class StoreRebuild(Struct, frozen=True):
+    """`lost` lists the names of data files that no journal explains; they were set aside."""
+
+    files: int
+    chunks: int
+    bytes: int
+    lost: list[str]
+    seconds: float
+
+
+Result = (
+    AddResult
+    | ShareResult
+    | SharesResult
+    | UnshareResult
+    | GetResult
+    | LsResult
+    | CatResult
+    | StatusResult
+    | UpResult
+    | DownResult
+    | StoreStat
+    | StoreVerify
+    | StoreGc
+    | StoreRebuild
+)

@@ -1,0 +1,10 @@
+"""Settings that all tests share."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# A machine under load is no reason to fail, so no deadlines. The random seed of a failing example is printed.
+settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", parent=settings.get_profile("default"), max_examples=20_000)
+settings.load_profile(os.environ.get("FORGE_TEST_PROFILE", "default"))

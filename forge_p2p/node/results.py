@@ -1,8 +1,8 @@
 """What every operation returns and reports while it runs.
 
-The structs cross the control socket as msgpack and reach scripts as `--json`, so a field is only ever added. Sizes are
-bytes, durations seconds, points in time Unix seconds (0 = never), links and tickets their text form. Paths are text:
-names that are not UTF-8 keep their bytes as surrogate escapes (`os.fsdecode`) and `\\xNN` in JSON.
+The structs cross the control socket and reach scripts as `--json`, so a field is only ever added. Sizes are bytes,
+durations seconds, points in time Unix seconds (0 = never), links and tickets their text form. Paths, in results and in
+arguments alike, are in the text form of `content.pathtext`, which keeps every byte of a name.
 """
 
 from msgspec import Struct
@@ -66,9 +66,9 @@ class UnshareResult(Struct, frozen=True):
 
 
 class GetResult(Struct, frozen=True):
-    """`unchanged` of the `files` were already right at the destination; `fetched_bytes` of content crossed the network as
-    `wire_received` bytes of UDP payload. `problems`: what could not be restored as it was, one line each. `peer` is empty
-    when everything was here."""
+    """`unchanged` of the `files` were already right at the destination; `fetched_bytes` of content crossed the network
+    as `wire_received` bytes of UDP payload. `problems`: what could not be restored as it was, one line each. `peer` is
+    empty when everything was here."""
 
     link: str
     destination: str
@@ -165,7 +165,7 @@ class PinEntry(Struct, frozen=True):
 
 
 class StoreStat(Struct, frozen=True):
-    """`inline_chunks` are values in the index, the others slices of `files` data files; `codecs` counts chunks by codec."""
+    """`inline_chunks` are values in the index, the others slices of `files` data files; `codecs` counts chunks."""
 
     store: StoreStatus
     inline_chunks: int
@@ -221,3 +221,25 @@ Result = (
     | StoreGc
     | StoreRebuild
 )
+
+RESULT_TYPES: dict[str, type[Result]] = {
+    "add": AddResult,
+    "share": ShareResult,
+    "shares": SharesResult,
+    "unshare": UnshareResult,
+    "get": GetResult,
+    "ls": LsResult,
+    "cat": CatResult,
+    "status": StatusResult,
+    "down": DownResult,
+    "store_stat": StoreStat,
+    "store_verify": StoreVerify,
+    "store_gc": StoreGc,
+    "store_rebuild": StoreRebuild,
+}
+"""Every operation by the name that commands call it by, and what it returns."""
+
+
+def result_type(operation: str) -> type[Result]:
+    """Raises `KeyError` for what is no operation."""
+    return RESULT_TYPES[operation]

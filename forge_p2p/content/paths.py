@@ -41,7 +41,8 @@ _NTFS_SEPARATOR = re.compile(rb"[\\:]")
 
 _GIT_NAMES = frozenset((b".git", b"git~1"))
 
-_DEVICE = re.compile(rb"(?:con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)(?:[0-9]|\xc2[\xb9\xb2\xb3]))\Z")
+# Without an extension only: `aux.c` is an ordinary file in many honest trees, and no device since Windows 11.
+_DEVICE = re.compile(rb"con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)(?:[0-9]|\xc2[\xb9\xb2\xb3])").fullmatch
 
 _STREAM_OF_DIRECTORY = b"$index_allocation"
 
@@ -79,8 +80,12 @@ def _fault(name: bytes) -> str:
     if b"\0" in name or b"/" in name:
         return "a name has a zero byte or a slash in it"
     visible = _HFS_IGNORED.sub(b"", name).lower()
-    parts = _NTFS_SEPARATOR.split(visible)
-    if name in (b".", b"..") or b".." in parts or visible == b".":
+    return _fault_elsewhere(name, visible, _NTFS_SEPARATOR.split(visible))
+
+
+def _fault_elsewhere(name: bytes, visible: bytes, parts: list[bytes]) -> str:
+    """What is wrong with a name on some file system. `visible` is what HFS+ compares, `parts` how NTFS reads that."""
+    if visible in (b"", b".") or b".." in parts:
         return "it leads out of its directory"
     if any(part.rstrip(b". ") in _GIT_NAMES for part in parts):
         return "it is a spelling of '.git', whose hooks and configuration git executes"
@@ -88,14 +93,9 @@ def _fault(name: bytes) -> str:
         return "it is another spelling of a directory on NTFS"
     if name[-1:] in (b".", b" "):
         return "a name ends in a dot or a space, which Windows drops"
-    if _DEVICE.match(parts[0].rstrip(b". ")) and _is_bare(visible):
+    if _DEVICE(parts[0].rstrip(b". ")):
         return "it is the name of a device on Windows"
     return ""
-
-
-def _is_bare(visible: bytes) -> bool:
-    """Whether a device's name stands without an extension: `aux.c` is an ordinary file in many honest trees."""
-    return b"." not in visible
 
 
 def _hostile(path: bytes, reason: str) -> HostileSnapshot:

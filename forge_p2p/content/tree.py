@@ -108,7 +108,7 @@ def decode_node(link: Link, node: bytes | bytearray | memoryview) -> list[Link]:
     """The children of `link`, whose chunk `node` is (and was verified as).
 
     Raises `Malformed` unless the level is the link's, the rows are whole, at least one and at most `CHILDREN_MAX`,
-    every size is possible at its level, and the sizes add up to the link's.
+    no chunk is empty or above `CHUNK_MAX`, and the sizes add up to the link's.
     """
     count, rest = divmod(len(node) - _HEADER.size, _ROW.size)
     if rest or not 0 < count <= CHILDREN_MAX:
@@ -123,8 +123,8 @@ def decode_node(link: Link, node: bytes | bytearray | memoryview) -> list[Link]:
     if min(sizes) == 0 or sum(sizes) != link.size or link.size > MAX_SIZE:
         raise _malformed(link, f"its children's sizes do not add up to {link.size}")
     below = level - 1
-    if (max(sizes) > CHUNK_MAX) if below == 0 else (link.size <= CHUNK_MAX):
-        raise _malformed(link, "a child's size is impossible at its level")
+    if below == 0 and max(sizes) > CHUNK_MAX:
+        raise _malformed(link, f"a chunk has {max(sizes)} bytes, the most is {CHUNK_MAX}")
     return [Link(Hash(name), size, below) for name, size in rows]
 
 

@@ -85,7 +85,7 @@ def _fault(name: bytes) -> str:
 
 def _fault_elsewhere(name: bytes, visible: bytes, parts: list[bytes]) -> str:
     """What is wrong with a name on some file system. `visible` is what HFS+ compares, `parts` how NTFS reads that."""
-    if visible in (b"", b".") or b".." in parts:
+    if visible in (b"", b".") or any(part[:2] == b".." and not part.strip(b". ") for part in parts):
         return "it leads out of its directory"
     if any(part.rstrip(b". ") in _GIT_NAMES for part in parts):
         return "it is a spelling of '.git', whose hooks and configuration git executes"

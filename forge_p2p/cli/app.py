@@ -1,0 +1,65 @@
+"""The command `forge`: names and one line for each command, whose module is imported when it is called."""
+
+from importlib import import_module
+
+import click
+
+from forge_p2p import __version__
+from forge_p2p.cli.settings import common_options
+
+COMMANDS = {
+    "share": "Share a file or directory and print its ticket.",
+    "get": "Fetch what a ticket or link names into DEST.",
+    "add": "Put a file or directory into the store and print its link.",
+    "ls": "List what is inside a link.",
+    "cat": "Write one file's content to standard output.",
+    "shares": "List what this node shares.",
+    "unshare": "End a share; its tickets stop working.",
+    "up": "Start the node.",
+    "down": "Stop the node.",
+    "status": "Show the node, its peers, its shares and its store.",
+    "store": "Inspect, verify, clean or rebuild the store.",
+    "completion": "Print the completion script for a shell.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name; `forge_p2p.cli.commands.NAME` holds `command`, loaded only to run or explain it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"forge_p2p.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"There is no command {name!r}.{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, params=common_options(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="forge")
+def forge() -> None:
+    """Share directories between machines, straight from one to the other.
+
+    \b
+        here$  forge share ./assets
+        there$ forge get TICKET ./assets
+
+    Nothing has to be set up first: no account, no server, no init.
+    """

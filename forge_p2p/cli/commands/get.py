@@ -1,0 +1,24 @@
+"""`forge get`: content to this machine."""
+
+import click
+
+from forge_p2p.cli.output import about_get, emit
+from forge_p2p.cli.run import path_argument, run_operation
+from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.node.results import GetResult
+
+
+@click.command("get", cls=ForgeCommand)
+@click.argument("what", metavar="TICKET|LINK")
+@click.argument("destination", metavar="DEST")
+@click.option("--peer", "peers", multiple=True, metavar="NODE@ADDR:PORT", help="Ask this node too; may be repeated.")
+@pass_settings
+def command(settings: Settings, what: str, destination: str, peers: tuple[str, ...]) -> None:
+    """Fetch what a ticket or link names into DEST.
+
+    Everything is verified as it arrives, and a file has its final name only when it is whole. An interrupted get goes
+    on where it stopped; an existing DEST is completed and repaired, and what is already right is not fetched again.
+    """
+    arguments = {"what": what, "destination": path_argument(destination), "peers": list(peers)}
+    result = run_operation(settings, GetResult, "get", arguments)
+    emit(settings, result, [] if settings.quiet else about_get(result))

@@ -1,0 +1,165 @@
+"""`config.toml` in the node's folder: where settings come from. Strict, so that a typing error is never silence.
+
+The table below is the whole vocabulary; the defaults are those of `forge_p2p.config`. A size is a number of bytes or
+text like "10GB", a duration a number of seconds or text like "1d".
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forge_p2p.cli.units import parse_duration, parse_size
+from forge_p2p.config import Engine, NetConfig, NodeConfig, StoreConfig
+from forge_p2p.errors import DiskError, UsageError
+
+Read = Callable[[Any], Any]
+"""Turns a TOML value into a setting's. Raises `UsageError` saying what was expected."""
+
+
+def load_config(file: Path) -> NodeConfig:
+    """The settings in `file`; the defaults when there is no such file. Raises `UsageError` or `DiskError` naming it."""
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return NodeConfig()
+    except NotADirectoryError:
+        return NodeConfig()
+    except OSError as error:
+        raise DiskError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text (byte {error.start})") from error
+    return parse_config(text, file)
+
+
+def parse_config(text: str, file: Path) -> NodeConfig:
+    """The settings that `text` (TOML) makes. `file` is for messages. Raises `UsageError`."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not TOML: {error}") from error
+    values: dict[str, dict[str, Any]] = {"node": {}, "store": {}, "net": {}}
+    for key, value in _flat(document, file):
+        setting = SETTINGS.get(key)
+        if setting is None:
+            raise UsageError(f"{file}: unknown setting {key!r}", hint=_nearest(key))
+        try:
+            values[setting.section][setting.field] = setting.read(value)
+        except UsageError as error:
+            raise UsageError(f"{file}: {key}: {error.message}", hint=error.hint) from error
+    store = replace(StoreConfig(), **values["store"])
+    _check_watermarks(store, file)
+    return NodeConfig(store=store, net=replace(NetConfig(), **values["net"]), **values["node"])
+
+
+def _flat(table: dict[str, Any], file: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        key = prefix + name
+        if isinstance(value, dict) and key not in SETTINGS:
+            if not any(known.startswith(f"{key}.") for known in SETTINGS):
+                raise UsageError(f"{file}: unknown section [{key}]", hint=_nearest(key))
+            yield from _flat(value, file, f"{key}.")
+        else:
+            yield key, value
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    sections = {known.partition(".")[0] for known in SETTINGS if "." in known}
+    found = get_close_matches(key, [*SETTINGS, *sections], n=1, cutoff=0.5)
+    last = key.rpartition(".")[2]
+    by_name = [known for known in SETTINGS if known.rpartition(".")[2] == last]
+    if by_name or found:
+        return f"did you mean {(by_name or found)[0]!r}?"
+    return "known settings: " + ", ".join(SETTINGS)
+
+
+def _check_watermarks(store: StoreConfig, file: Path) -> None:
+    if store.low_watermark >= store.high_watermark:
+        raise UsageError(
+            f"{file}: store.low_watermark ({store.low_watermark}) must be below "
+            f"store.high_watermark ({store.high_watermark})"
+        )
+
+
+def _size(value: Any) -> int:
+    return parse_size(value) if isinstance(value, str) else _count(value, 'a size, like 4096 or "10GB"')
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise UsageError(f'{value!r} is not a duration, like 30 or "1d"')
+    return float(value)
+
+
+def _count(value: Any, what: str = "a whole number, 0 or more") -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UsageError(f"{value!r} is not {what}")
+    return value
+
+
+def _positive(value: Any) -> int:
+    if _count(value) == 0:
+        raise UsageError("0 would let nobody in; it must be at least 1")
+    return int(value)
+
+
+def _fraction(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise UsageError(f"{value!r} is not a share of the quota, above 0 and at most 1")
+    return float(value)
+
+
+def _datagram(value: Any) -> int:
+    size = _count(value)
+    if size and not 1200 <= size <= 8952:
+        raise UsageError(f"{size} is no datagram size: 0 (discover it) or 1200 to 8952 bytes")
+    return size
+
+
+def _engine(value: Any) -> Engine:
+    try:
+        return Engine(value)
+    except ValueError:
+        raise UsageError(f"{value!r} is no QUIC engine", hint='"qh3" or "aioquic"') from None
+
+
+def read_address(value: Any) -> str:
+    """An address to listen on, checked for its form: "192.0.2.1:4433", "[::]:4433", ":4433". Raises `UsageError`."""
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not bracketed):
+        raise UsageError(f"{value!r} is not an address to listen on", hint='write "192.0.2.1:4433" or "[::]:4433"')
+    return str(value) if host else f"[::]:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Which field of which dataclass a key sets."""
+
+    section: str
+    field: str
+    read: Read
+
+
+SETTINGS = {
+    "listen": Setting("node", "listen", read_address),
+    "store.quota": Setting("store", "quota", _size),
+    "store.reserve": Setting("store", "reserve", _size),
+    "store.high_watermark": Setting("store", "high_watermark", _fraction),
+    "store.low_watermark": Setting("store", "low_watermark", _fraction),
+    "store.grace": Setting("store", "grace", _duration),
+    "store.hot_bytes": Setting("store", "hot_bytes", _size),
+    "net.max_connections": Setting("net", "max_connections", _positive),
+    "net.max_connections_per_host": Setting("net", "max_connections_per_host", _positive),
+    "net.buffer_per_connection": Setting("net", "buffer_per_connection", _size),
+    "net.idle_timeout": Setting("net", "idle_timeout", _duration),
+    "net.dial_timeout": Setting("net", "dial_timeout", _duration),
+    "quic.engine": Setting("net", "engine", _engine),
+    "quic.datagram_size": Setting("net", "datagram_size", _datagram),
+}

@@ -173,6 +173,8 @@ class Fetch:
     def hopeless(self) -> list[Item]:
         """Queued items that every present peer said it lacks (all that is queued, when there is no peer)."""
         peers = self._load.keys()
+        if peers and not self._lacks:
+            return []
         return [
             item for queue in (self._queue.urgent, self._queue.normal) for item in queue if peers <= self._lack(item.hash)
         ]

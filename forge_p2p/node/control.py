@@ -1,0 +1,155 @@
+"""The control socket: how a command talks to the node that is up.
+
+A Unix stream socket in the node's folder, mode 0600 by its folder's 0700. One connection is one call. Both sides send
+frames: one byte of kind, four of length (big-endian), then the body. The command sends one CALL; the node answers with
+any number of PROGRESS and BYTES frames and ends with RESULT or ERROR. Closing the connection cancels the call.
+
+The client is plain blocking sockets: `forge status` must not pay for importing an async library.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from forge_p2p import errors
+from forge_p2p.errors import ForgeError, Malformed, PeerError
+from forge_p2p.node.home import Home
+from forge_p2p.node.results import Progress, Result, result_type
+
+HEADER = struct.Struct(">BI")
+MAX_FRAME = 64 * 1024 * 1024
+"""Bytes. A listing of a million entries fits; a peer of this socket is the same user, so this guards only against bugs."""
+
+SUN_PATH_MAX = 107
+
+
+class Kind(IntEnum):
+    CALL = 1
+    PROGRESS = 2
+    BYTES = 3
+    RESULT = 4
+    ERROR = 5
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a command asks for: an operation's name and its arguments by name."""
+
+    operation: str
+    arguments: dict[str, Any]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A `ForgeError` on its way to the command."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+class NoNode(Exception):
+    """No node is up on this folder."""
+
+
+def pack(kind: Kind, body: bytes) -> bytes:
+    return HEADER.pack(kind, len(body)) + body
+
+
+def unpack_header(header: bytes) -> tuple[Kind, int]:
+    """Kind and length of the frame that follows. Raises `Malformed`."""
+    kind, size = HEADER.unpack(header)
+    if size > MAX_FRAME:
+        raise Malformed(f"a control frame claims {size} bytes; the limit is {MAX_FRAME}")
+    try:
+        return Kind(kind), size
+    except ValueError as error:
+        raise Malformed(f"unknown control frame {kind}; is the node of another version?") from error
+
+
+def failure(error: ForgeError) -> bytes:
+    """The ERROR frame for `error`."""
+    return pack(Kind.ERROR, msgspec.json.encode(Failure(type(error).__name__, error.message, error.hint)))
+
+
+def call(
+    home: Home,
+    operation: str,
+    arguments: dict[str, Any],
+    on_progress: Callable[[Progress], None] | None = None,
+    on_bytes: Callable[[bytes], object] | None = None,
+) -> Result:
+    """Runs `operation` in the node that is up on `home`. Raises `NoNode`, or the node's own `ForgeError`."""
+    with _connected(home) as connection:
+        connection.sendall(pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
+        while True:
+            kind, body = _receive(connection)
+            if kind is Kind.PROGRESS and on_progress is not None:
+                on_progress(msgspec.json.decode(body, type=Progress))
+            elif kind is Kind.BYTES and on_bytes is not None:
+                on_bytes(body)
+            elif kind is Kind.RESULT:
+                return msgspec.json.decode(body, type=result_type(operation))
+            elif kind is Kind.ERROR:
+                raise _rebuilt(msgspec.json.decode(body, type=Failure))
+
+
+@contextmanager
+def socket_address(home: Home) -> Iterator[str]:
+    """A name for the control socket that fits `sun_path`: the path itself, or one through an open folder descriptor."""
+    path = str(home.socket)
+    if len(os.fsencode(path)) <= SUN_PATH_MAX:
+        yield path
+        return
+    folder = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{home.socket.name}"
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _connected(home: Home) -> Iterator[socket.socket]:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            with socket_address(home) as address:
+                connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise NoNode from error
+        except OSError as error:
+            raise PeerError(f"cannot talk to the node at {home.socket}: {error.strerror}") from error
+        yield connection
+    finally:
+        connection.close()
+
+
+def _receive(connection: socket.socket) -> tuple[Kind, bytes]:
+    kind, size = unpack_header(_exactly(connection, HEADER.size))
+    return kind, _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    buffer = bytearray(size)
+    view = memoryview(buffer)
+    while view:
+        try:
+            count = connection.recv_into(view)
+        except ConnectionResetError:
+            count = 0
+        if count == 0:
+            raise PeerError("the node went away in the middle of the command", hint="its log says why: forge status")
+        view = view[count:]
+    return bytes(buffer)
+
+
+def _rebuilt(sent: Failure) -> ForgeError:
+    kind = getattr(errors, sent.kind, ForgeError)
+    if not (isinstance(kind, type) and issubclass(kind, ForgeError)):
+        kind = ForgeError
+    return kind(sent.message, hint=sent.hint)

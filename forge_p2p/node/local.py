@@ -1,0 +1,66 @@
+"""What operations need of this machine: folder, settings, identity and store, each opened on first use."""
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from forge_p2p.config import NodeConfig
+from forge_p2p.ids import NodeId
+from forge_p2p.node.home import Home
+from forge_p2p.node.results import Progress
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from forge_p2p.store.base import Store
+
+Report = Callable[[Progress], None]
+"""Called with each step of progress, from any thread, often; cheap unless somebody watches."""
+
+
+def ignore_progress(progress: Progress) -> None:
+    """The report for operations that nobody watches."""
+
+
+class LocalNode:
+    """A context manager; closing it closes the store."""
+
+    def __init__(self, home: Home, config: NodeConfig) -> None:
+        self.home = home
+        self.config = config
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> "Store":
+        with self._lock:
+            if self._store is None:
+                from forge_p2p.store.factory import open_store
+
+                self.home.create()
+                self._store = open_store(self.home.store, self.config.store)
+            return self._store
+
+    @cached_property
+    def key(self) -> "Ed25519PrivateKey":
+        return self.home.key()
+
+    @cached_property
+    def node_id(self) -> NodeId:
+        return NodeId(self.key.public_key().public_bytes_raw())
+
+    def close(self) -> None:
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> "LocalNode":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,163 @@
+"""Where a chunk goes when it arrives: into the store, and from the same buffer into every file that waits for it.
+
+Everything here blocks and runs in worker threads, a batch at a time. A chunk is verified once, by the store as it takes
+it in; what is written to the destination is what the store verified.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.snapshot import Entry
+from forge_p2p.ids import Hash
+from forge_p2p.store.base import Ingest, Store
+
+Raw = bytes | memoryview
+
+
+class LargeFile(Protocol):
+    """A file at the destination that is written in pieces."""
+
+    def write_at(self, offset: int, buffers: Sequence[Raw]) -> None: ...
+
+    def fileno(self) -> int: ...
+
+    def finish(self) -> None: ...
+
+
+class Destination(Protocol):
+    """Where files are restored to; see `workspace.restore`."""
+
+    def write_batch(self, files: Sequence[tuple[Entry, Raw]]) -> None: ...
+
+    def open_large(self, entry: Entry) -> LargeFile: ...
+
+
+@dataclass(slots=True)
+class NodeTarget:
+    """A list node or a piece of a listing that the fetch itself reads: kept in memory until taken."""
+
+    content: Raw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTarget:
+    """A file of one chunk."""
+
+    entry: Entry
+
+
+@dataclass(slots=True)
+class LargeTarget:
+    """A file of many chunks; `remaining` bytes are still to be placed. `group` keeps its chunks together in the store."""
+
+    entry: Entry
+    group: int
+    remaining: int
+    file: LargeFile | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where in a target a chunk belongs; `offset` is 0 but for large files."""
+
+    target: NodeTarget | SmallTarget | LargeTarget
+    offset: int = 0
+
+
+Arrival = tuple[EncodedChunk, list[Slot]]
+
+
+class Placer:
+    """Takes arrivals in, and puts what was there already in place. Safe from several threads."""
+
+    def __init__(self, store: Store, ingest: Ingest, destination: Destination | None) -> None:
+        self._store = store
+        self._ingest = ingest
+        self._destination = destination
+
+    def take_in(self, arrivals: Sequence[Arrival]) -> None:
+        """Stores and places chunks from a peer. Raises `CorruptChunk`, `DiskError`."""
+        by_group: dict[int | None, list[Arrival]] = defaultdict(list)
+        for arrival in arrivals:
+            by_group[_group(arrival[1])].append(arrival)
+        placed: list[tuple[Slot, Raw]] = []
+        for group, members in by_group.items():
+            contents = self._ingest.put_encoded([chunk for chunk, _ in members], group)
+            for (_, slots), content in zip(members, contents, strict=True):
+                placed.extend((slot, content) for slot in slots)
+        self._place(placed)
+
+    def place_stored(self, chunks: Sequence[tuple[Hash, int, Slot]]) -> None:
+        """Places `(hash, size, slot)` that the store has already; large files are filled by the kernel where it can."""
+        read: list[tuple[Slot, Raw]] = []
+        copies: dict[int, tuple[LargeTarget, list[tuple[Hash, int]], int]] = {}
+        for chunk, size, slot in chunks:
+            if isinstance(slot.target, LargeTarget):
+                target, parts, total = copies.get(id(slot.target), (slot.target, [], 0))
+                parts.append((chunk, slot.offset))
+                copies[id(slot.target)] = (target, parts, total + size)
+            else:
+                read.append((slot, self._store.read(chunk)))
+        self._place(read)
+        for target, parts, total in copies.values():
+            self._store.copy_into(self._open(target).fileno(), parts)
+            self._count(target, total)
+
+    def _place(self, placed: Sequence[tuple[Slot, Raw]]) -> None:
+        small: list[tuple[Entry, Raw]] = []
+        runs: dict[int, list[tuple[Slot, Raw]]] = defaultdict(list)
+        for slot, content in placed:
+            if isinstance(slot.target, SmallTarget):
+                small.append((slot.target.entry, content))
+            elif isinstance(slot.target, LargeTarget):
+                runs[id(slot.target)].append((slot, content))
+            else:
+                slot.target.content = content
+        if small and self._destination is not None:
+            self._destination.write_batch(small)
+        for parts in runs.values():
+            self._write_large(parts)
+
+    def _write_large(self, parts: list[tuple[Slot, Raw]]) -> None:
+        """Writes chunks of one file, adjacent ones in one call."""
+        parts.sort(key=lambda part: part[0].offset)
+        target = parts[0][0].target
+        if not isinstance(target, LargeTarget):
+            return
+        file = self._open(target)
+        start, buffers, end = parts[0][0].offset, [], parts[0][0].offset
+        for slot, content in parts:
+            if slot.offset != end:
+                file.write_at(start, buffers)
+                start, buffers = slot.offset, []
+            buffers.append(content)
+            end = slot.offset + len(content)
+        file.write_at(start, buffers)
+        self._count(target, sum(len(content) for _, content in parts))
+
+    def _open(self, target: LargeTarget) -> LargeFile:
+        with target.lock:
+            if target.file is None:
+                if self._destination is None:
+                    raise ValueError("a large file needs a destination")
+                target.file = self._destination.open_large(target.entry)
+            return target.file
+
+    def _count(self, target: LargeTarget, size: int) -> None:
+        with target.lock:
+            target.remaining -= size
+            done = target.remaining == 0
+        if done and target.file is not None:
+            target.file.finish()
+
+
+def _group(slots: Sequence[Slot]) -> int | None:
+    for slot in slots:
+        if isinstance(slot.target, LargeTarget):
+            return slot.target.group
+    return None

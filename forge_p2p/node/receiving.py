@@ -1,0 +1,262 @@
+"""A fetch, driven: wants to peers, arrivals to the placer, back-pressure from the disk to the network.
+
+    produce --want()--> Fetch --requests--> sessions --chunks--> inbox --batches--> writer threads --credit--> Fetch
+
+The window of `Fetch` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is never
+more than it, whatever peers do, because sessions drop what was not asked for.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError, Refused
+from forge_p2p.ids import Hash
+from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.placing import Arrival, NodeTarget, Placer, Raw, Slot
+from forge_p2p.proto.fetch import Fetch, Item, Request
+from forge_p2p.store.base import Ingest
+
+BATCH_BYTES = 1024 * 1024
+WRITERS = 2
+"""Threads. Verifying, decompressing and writing release the GIL, so the second one fills the first one's waits."""
+
+RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between attempts to reach a peer that was there; the count starts anew after progress."""
+
+Wanted = tuple[Hash, int, Slot]
+Connect = Callable[[], Awaitable[PeerSession]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A chunk that is on its way: its size as offered to the window, and who waits for it."""
+
+    item: Item
+    urgent: bool
+    slots: list[Slot]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Bytes of raw content that came from peers, bytes in place, and their encoded size on arrival."""
+
+    fetched: int = 0
+    placed: int = 0
+    encoded: int = 0
+
+
+class Receiver:
+    """One fetch. `produce` calls `want` and `node`; `run` returns when all that was wanted is in place."""
+
+    def __init__(self, placer: Placer, ingest: Ingest, on_placed: Callable[[Counts], None]) -> None:
+        self.counts = Counts()
+        self._placer = placer
+        self._ingest = ingest
+        self._on_placed = on_placed
+        self._fetch = Fetch()
+        self._waiting: dict[Hash, _Waiting] = {}
+        self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
+        self._busy = 0
+        self._changed = trio.Condition()
+        self._pump_wanted = trio.Event()
+        self._inbox_filled = trio.Event()
+        self._progressed = False
+
+    async def run(self, connect: Connect, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
+        """Connects when something has to be fetched, and again when a connection is lost. Raises `NotFound`,
+        `PeerError`, `Refused`, `DiskError`."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_connected, connect)
+            nursery.start_soon(self._pump)
+            for _ in range(WRITERS):
+                nursery.start_soon(self._write)
+            await produce(self)
+            async with self._changed:
+                while self._waiting or self._inbox or self._busy or not self._fetch.idle:
+                    await self._changed.wait()
+            nursery.cancel_scope.cancel()
+
+    async def want(self, wanted: Sequence[Wanted], urgent: bool = False) -> None:
+        """Puts in place what is stored already and fetches the rest, returning as soon as it is queued. One caller at a
+        time, so that nothing gets on its way between the look at the store and the offer."""
+        ask = [chunk for chunk, _, _ in wanted if chunk not in self._waiting]
+        missing = set(await trio.to_thread.run_sync(self._ingest.missing, ask)) if ask else set()
+        present: list[Wanted] = []
+        items: list[Item] = []
+        for chunk, size, slot in wanted:
+            waiting = self._waiting.get(chunk)
+            if waiting is not None:
+                waiting.slots.append(slot)
+            elif chunk in missing:
+                item = Item(chunk, size)
+                self._waiting[chunk] = _Waiting(item, urgent, [slot])
+                items.append(item)
+            else:
+                present.append((chunk, size, slot))
+        await self._place_stored(present)
+        await self._offer(items, urgent)
+
+    async def taken(self, target: NodeTarget) -> Raw:
+        """The content of a chunk wanted into `target`, once it is there."""
+        async with self._changed:
+            while target.content is None:
+                await self._changed.wait()
+        content, target.content = target.content, None
+        return content
+
+    async def _place_stored(self, present: Sequence[Wanted]) -> None:
+        if not present:
+            return
+        await trio.to_thread.run_sync(self._placer.place_stored, present)
+        self._placed(sum(size for _, size, slot in present if not isinstance(slot.target, NodeTarget)))
+        await self._notify()
+
+    async def _offer(self, items: list[Item], urgent: bool) -> None:
+        if not items:
+            return
+        if not urgent:
+            async with self._changed:
+                while self._fetch.room < len(items):
+                    await self._changed.wait()
+        self._fetch.offer(items, urgent)
+        self._pump_wanted.set()
+        await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    # Called by sessions, synchronously, from their receive loops.
+
+    def chunks(self, session: PeerSession, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
+        """Chunks of request `number` arrived."""
+        if not self._fetch.received(number, [index for index, _ in chunks]):
+            return
+        for _, chunk in chunks:
+            self._inbox.append((session, chunk))
+            self.counts.encoded += len(chunk.data)
+        self._inbox_filled.set()
+
+    def missing(self, number: int, indexes: Sequence[int]) -> None:
+        """The peer lacks these of request `number`."""
+        self._fetch.missing(number, indexes)
+        self._pump_wanted.set()
+
+    def ended(self, number: int) -> None:
+        """Request `number` is over, well or not."""
+        self._fetch.ended(number)
+        self._pump_wanted.set()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._pump_wanted.wait()
+            self._pump_wanted = trio.Event()
+            for request in self._fetch.next_requests():
+                await self._send(request)
+            if self._fetch.peers and self._fetch.hopeless():
+                lost = self._fetch.hopeless()
+                raise NotFound(
+                    f"the peer does not have {len(lost)} of the chunks, first {lost[0].hash.hex()[:16]}…",
+                    hint="the share may have been removed or its source damaged; ask for a new ticket",
+                )
+            await self._notify()
+
+    async def _send(self, request: Request) -> None:
+        session = request.peer
+        if not isinstance(session, PeerSession):
+            raise TypeError(session)
+        try:
+            await session.request(request.number, [item.hash for item in request.items], request.urgent, self)
+        except PeerError:
+            self._fetch.ended(request.number)
+
+    async def _write(self) -> None:
+        while True:
+            await self._inbox_filled.wait()
+            session, batch = self._take_batch()
+            if session is None:
+                self._inbox_filled = trio.Event()
+                continue
+            self._busy += 1
+            try:
+                await trio.to_thread.run_sync(self._placer.take_in, batch)
+                await self._place_stored(self._written(batch))
+            except CorruptChunk as error:
+                self._distrust(session, batch, error)
+            finally:
+                self._busy -= 1
+            self._pump_wanted.set()
+            await self._notify()
+
+    def _take_batch(self) -> tuple[PeerSession | None, list[Arrival]]:
+        """Arrivals of one session, about `BATCH_BYTES` of them, each with those who wait for it now."""
+        if not self._inbox:
+            return None, []
+        session = self._inbox[0][0]
+        batch: list[Arrival] = []
+        size = 0
+        while self._inbox and self._inbox[0][0] is session and size < BATCH_BYTES:
+            chunk = self._inbox.popleft()[1]
+            waiting = self._waiting.get(chunk.hash)
+            if waiting is not None:
+                batch.append((chunk, list(waiting.slots)))
+                size += chunk.size
+        return session, batch
+
+    def _written(self, batch: Sequence[Arrival]) -> list[Wanted]:
+        """Settles the accounts of a batch; returns what came to wait for its chunks meanwhile."""
+        late: list[Wanted] = []
+        size = 0
+        for chunk, slots in batch:
+            waiting = self._waiting.pop(chunk.hash)
+            self._fetch.written(waiting.item.size)
+            late += [(chunk.hash, chunk.size, slot) for slot in waiting.slots[len(slots) :]]
+            self.counts.fetched += chunk.size
+            size += chunk.size * sum(not isinstance(slot.target, NodeTarget) for slot in slots)
+        self._progressed = True
+        self._placed(size)
+        return late
+
+    def _placed(self, size: int) -> None:
+        self.counts.placed += size
+        self._on_placed(self.counts)
+
+    def _distrust(self, session: PeerSession, batch: Sequence[Arrival], error: CorruptChunk) -> None:
+        """A peer that sends wrong bytes is left for good; what it sent is asked of others."""
+        session.blame(PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}"))
+        self._fetch.remove_peer(session)
+        for chunk, _ in batch:
+            waiting = self._waiting[chunk.hash]
+            self._fetch.written(waiting.item.size)
+            self._fetch.offer([waiting.item], waiting.urgent)
+
+    async def _keep_connected(self, connect: Connect) -> None:
+        """Holds one session while there is something to fetch."""
+        failures = 0
+        while True:
+            async with self._changed:
+                while not self._fetch.pending:
+                    await self._changed.wait()
+            self._progressed = False
+            try:
+                session = await connect()
+                self._fetch.add_peer(session)
+                self._pump_wanted.set()
+                await session.ended.wait()
+                self._fetch.remove_peer(session)
+                raise session.reason or PeerError(f"the peer at {session.where} closed the connection")
+            except Refused:
+                raise
+            except PeerError as error:
+                failures = 0 if self._progressed else failures + 1
+                if not _worth_retrying(error, failures):
+                    raise
+                await trio.sleep(RETRY_DELAYS[min(failures, len(RETRY_DELAYS) - 1)])
+
+
+def _worth_retrying(error: ForgeError, failures: int) -> bool:
+    return failures < len(RETRY_DELAYS) and getattr(error, "retryable", True)

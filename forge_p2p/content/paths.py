@@ -11,6 +11,7 @@ Names that are odd but harmless stay legal: bytes that are not UTF-8, names that
 
 import re
 
+from forge_p2p.content.pathtext import path_text
 from forge_p2p.errors import HostileSnapshot
 
 MAX_PATH = 4096
@@ -21,6 +22,8 @@ MAX_NAME = 255
 
 MAX_DEPTH = 128
 """Names in one path. Every level may cost a restore one open directory."""
+
+_MAX_SHOWN = 300
 
 # One name that needs no closer look: printable ASCII without separators, that does not begin like `.`, `..`, `.git`,
 # `git~1` or a device, and does not end in a dot or a space. Everything else takes the slow way.
@@ -54,10 +57,10 @@ def check_path(path: bytes) -> None:
     if not path:
         raise HostileSnapshot("the snapshot has an entry without a name")
     if len(path) > MAX_PATH:
-        raise _hostile(path, f"the path has {len(path)} bytes, the most is {MAX_PATH}")
+        raise hostile(path, f"the path has {len(path)} bytes, the most is {MAX_PATH}")
     names = path.split(b"/")
     if len(names) > MAX_DEPTH:
-        raise _hostile(path, f"it is {len(names)} directories deep, the most is {MAX_DEPTH}")
+        raise hostile(path, f"it is {len(names)} directories deep, the most is {MAX_DEPTH}")
     for name in names:
         check_name(name, path)
 
@@ -68,7 +71,7 @@ def check_name(name: bytes, path: bytes) -> None:
         return
     reason = _fault(name)
     if reason:
-        raise _hostile(path, reason)
+        raise hostile(path, reason)
 
 
 def _fault(name: bytes) -> str:
@@ -98,6 +101,7 @@ def _fault_elsewhere(name: bytes, visible: bytes, parts: list[bytes]) -> str:
     return ""
 
 
-def _hostile(path: bytes, reason: str) -> HostileSnapshot:
-    shown = ascii(path[:200].decode("utf-8", "backslashreplace"))
-    return HostileSnapshot(f"refused entry {shown}: {reason}")
+def hostile(path: bytes, reason: str) -> HostileSnapshot:
+    """The refusal of an entry, in words that no name can abuse to draw on a terminal."""
+    shown = path_text(path[:_MAX_SHOWN]) + ("…" if len(path) > _MAX_SHOWN else "")
+    return HostileSnapshot(f"refused entry '{shown}': {reason}")

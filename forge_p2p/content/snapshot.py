@@ -19,8 +19,9 @@ import msgspec
 from msgspec import Meta
 
 from forge_p2p.content.link import CHUNK_MAX, MAX_LEVEL, MAX_SIZE, Link
-from forge_p2p.content.paths import MAX_DEPTH, MAX_PATH, check_name, check_path
-from forge_p2p.errors import HostileSnapshot, Malformed
+from forge_p2p.content.paths import MAX_DEPTH, MAX_PATH, check_name, check_path, hostile
+from forge_p2p.content.pathtext import path_text
+from forge_p2p.errors import Malformed
 from forge_p2p.ids import HASH_SIZE, Hash
 
 MAX_PAGE: Final = 1 << 20
@@ -118,7 +119,6 @@ class ListingDecoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._checker = _Checker()
-        self._failed = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Entry]:
         """The entries that `data` completes."""
@@ -172,7 +172,7 @@ class _Checker:
             key = path.replace(b"/", b"\0")
             if key <= last_key:
                 check_path(path)
-                raise Malformed(f"listing is not sorted or names something twice: {path!r}")
+                raise Malformed(f"listing is not sorted or names something twice: '{path_text(path)}'")
             last_key = key
             parent, _, name = path.rpartition(b"/")
             if parent != parents[-1]:
@@ -180,7 +180,7 @@ class _Checker:
             check_name(name, path)
             if entry.kind == _FILE:
                 if len(entry.payload) != HASH_SIZE or (entry.level == 0) != (entry.size <= CHUNK_MAX):
-                    raise Malformed(f"listing has an impossible link for file {path!r}")
+                    raise Malformed(f"listing has an impossible link for file '{path_text(path)}'")
             else:
                 _check_without_content(entry)
                 if entry.kind == _DIRECTORY:
@@ -193,16 +193,16 @@ class _Checker:
             parents.pop()
         if not parents:
             check_path(path)
-            raise HostileSnapshot(f"refused entry {path!r}: the snapshot has no directory {parent!r} to put it in")
+            raise hostile(path, "the snapshot has no directory to put it in")
         if len(parents) > MAX_DEPTH:
             check_path(path)
 
 
 def _check_without_content(entry: Entry) -> None:
     if entry.size or entry.level or entry.mtime_ns:
-        raise Malformed(f"listing gives content or a time to {entry.path!r}, which is no file")
+        raise Malformed(f"listing gives content or a time to '{path_text(entry.path)}', which is no file")
     if entry.kind == _DIRECTORY:
         if entry.payload:
-            raise Malformed(f"listing gives a payload to directory {entry.path!r}")
+            raise Malformed(f"listing gives a payload to directory '{path_text(entry.path)}'")
     elif not entry.payload or b"\0" in entry.payload:
-        raise Malformed(f"listing has no usable target for symlink {entry.path!r}")
+        raise Malformed(f"listing has no usable target for symlink '{path_text(entry.path)}'")

@@ -1,11 +1,15 @@
 """The command `forge`: names and one line for each command, whose module is imported when it is called."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from forge_p2p import __version__
 from forge_p2p.cli.settings import common_options
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "share": "Share a file or directory and print its ticket.",
@@ -38,6 +42,13 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        names = (name for name in COMMANDS if name.startswith(incomplete))
+        commands = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -19,9 +19,9 @@ TYPES = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "symlink": stat.S_IFLN
 @click.option("--long", "-l", "long", is_flag=True, help="Also show mode, size and time of change (UTC).")
 @pass_settings
 def command(settings: Settings, what: str, path: str, long: bool) -> None:
-    """List what is inside a link, or below PATH in it.
+    """List what is inside a link.
 
-    One path a line, folders with a slash at the end. Bytes of a name that are not printable show as \\xNN, a form that
+    With PATH, only what is below that folder of it. One path a line, folders with a slash at the end. Bytes of a name that are not printable show as \\xNN, a form that
     `forge cat` understands.
     """
     result = run_operation(settings, LsResult, "ls", {"what": what, "path": path})

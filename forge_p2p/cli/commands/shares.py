@@ -12,6 +12,9 @@ from forge_p2p.node.results import SharesResult
 @click.command("shares", cls=ForgeCommand)
 @pass_settings
 def command(settings: Settings) -> None:
-    """List what this node shares: id, size, expiry, path."""
+    """List what this node shares.
+
+    One line a share: its id, size, expiry and path.
+    """
     result = run_operation(settings, SharesResult, "shares", {})
     emit(settings, result, share_lines(result.shares))

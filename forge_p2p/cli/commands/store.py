@@ -62,7 +62,10 @@ def verify(settings: Settings) -> None:
 @command.command("gc", cls=ForgeCommand)
 @pass_settings
 def gc(settings: Settings) -> None:
-    """Delete what nothing keeps: no pin, no share, no writer, and older than the grace period."""
+    """Delete what nothing keeps.
+
+    Kept is what a pin or a share names, what is being written, and what is younger than the grace period.
+    """
     result = run_operation(settings, StoreGc, "store_gc", {})
     waiting = f", {format_count(result.condemned, 'chunk')} waiting for the grace period" if result.condemned else ""
     freed = f"{format_count(result.collected, 'chunk')} deleted, {format_size(result.freed_bytes)} freed"

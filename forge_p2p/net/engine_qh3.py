@@ -1,0 +1,269 @@
+"""The qh3 engine: a Python face (handshake, TLS) over a core in Rust (packets, recovery, streams).
+
+After the handshake this adapter talks to the core itself, for two reasons. The face parses every outgoing packet again
+for a log that nobody keeps, which costs a third of the throughput. And the core grants flow-control credit when its
+events are taken, but the face takes them all at once; by leaving stream data in the core until the application has read
+what it was given, a slow reader slows its peer down instead of being buried.
+
+All that is private to qh3 is used in this module alone, behind `_native`; where a future qh3 lacks it, the public calls
+serve (slower, and with the byte cap of `connection` as the only bound on what is unread).
+"""
+
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from qh3._hazmat import Buffer, QuicConnectionCore
+from qh3.quic import events as quic_events
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection
+from qh3.quic.packet import (
+    QuicProtocolVersion,
+    encode_quic_retry,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
+from qh3.tls import ExtensionType, SignatureAlgorithm
+
+from forge_p2p.config import NetConfig
+from forge_p2p.net.base import StreamAborted, StreamData
+from forge_p2p.net.engine import (
+    CONNECTION_ID_LENGTH,
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    DatagramReceived,
+    EngineEvent,
+    Established,
+    Terminated,
+)
+from forge_p2p.net.tls import ALPN, Identity
+from forge_p2p.net.udp import Datagram, SocketAddress
+
+MAX_DATAGRAM_FRAME = 65_536
+
+logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
+
+_CORE_CALLS = ("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream")
+_NATIVE = all(hasattr(QuicConnectionCore, name) for name in _CORE_CALLS)
+
+
+class _Quic(QuicConnection):
+    """Advertises the largest datagram that this side's route takes; qh3's clients say 1472 whatever the route."""
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> Any:
+        bridge = super()._create_tls(remote_source_cid)
+        try:
+            parameters = pull_quic_transport_parameters(Buffer(data=bridge.serialize_transport_parameters()))
+            parameters.max_udp_payload_size = self.configuration.max_datagram_size
+            encoded = Buffer(capacity=2048)
+            push_quic_transport_parameters(encoded, parameters)
+            bridge.tls.handshake_extensions = [(ExtensionType.QUIC_TRANSPORT_PARAMETERS, encoded.data)]
+        except (AttributeError, TypeError):
+            return bridge  # another qh3: datagrams stay at what it advertises
+        return bridge
+
+
+class Qh3Connection:
+    """See `engine.EngineConnection`."""
+
+    def __init__(self, quic: QuicConnection) -> None:
+        self._quic = quic
+        self._core: Any = None
+        self._established = False
+        self._terminated = False
+        self._next_ping = 0
+        self.connection_id: bytes = quic.host_cid
+
+    def receive(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
+        receiver = self._quic if self._core is None else self._core
+        receiver.receive_gro_buffer(data, segment, sender, now)
+
+    def events(self, room: int) -> list[EngineEvent]:
+        found: list[EngineEvent] = []
+        while (event := self._quic.next_event()) is not None:
+            translate = _FACE_EVENTS.get(type(event))
+            if translate is not None:
+                found.append(translate(event))
+            elif isinstance(event, quic_events.HandshakeCompleted):
+                self._establish(found)
+        if self._core is not None:
+            self._take_native(found, room)
+        elif not self._terminated and (closed := getattr(self._quic, "_close_event", None)) is not None:
+            self._terminated = True
+            found.append(Terminated(closed.error_code, closed.reason_phrase, by_peer=False))
+        return found
+
+    def _establish(self, found: list[EngineEvent]) -> None:
+        self._established = True
+        certificate = self._quic.get_peercert()
+        found.append(Established(bytes(certificate.public_key()) if certificate is not None else b""))
+        if _NATIVE:
+            self._core = self._quic._core  # noqa: SLF001
+
+    def _take_native(self, found: list[EngineEvent], room: int) -> None:
+        take = self._core.next_event
+        while room > 0:
+            event = take()
+            if event is None:
+                return
+            kind = event[0]
+            if kind == "stream_data":
+                found.append(StreamData(event[1], event[2], event[3]))
+                room -= len(event[2])
+            elif kind == "handshake_done":
+                self._core.handshake_confirmed()
+            elif (translate := _CORE_EVENTS.get(kind)) is not None:
+                found.append(translate(event))
+
+    def transmit(self, now: float, limit: int) -> list[Datagram]:
+        if self._core is None:
+            return [(bytes(data), address) for data, address in self._quic.datagrams_to_send(now)]
+        datagrams = []
+        poll = self._core.poll_transmit
+        for _ in range(limit):
+            transmit = poll(now)
+            if transmit is None:
+                break
+            datagrams.append(transmit[:2])
+        return datagrams
+
+    def deadline(self) -> float | None:
+        if self._core is None:
+            return self._quic.get_timer()
+        timer = self._core.get_timer()
+        return None if timer is None else timer[1]
+
+    def handle_timer(self, now: float) -> None:
+        (self._quic if self._core is None else self._core).handle_timer(now)
+
+    def open_stream(self) -> int | None:
+        if self._core is None:
+            return self._quic.get_next_available_stream_id()
+        try:
+            return self._core.open_stream(False)
+        except ValueError:
+            return None
+
+    def can_send(self, stream_id: int) -> bool:
+        return bool(self._quic._stream_can_send(stream_id))  # noqa: SLF001
+
+    def send(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool) -> None:
+        if self._core is None:
+            self._quic.send_stream_data(stream_id, data, fin)
+        else:
+            self._core.send_stream(stream_id, data, fin)
+
+    def unsent(self, stream_id: int | None = None) -> int:
+        return (self._quic if self._core is None else self._core).get_send_buffer_size(stream_id)
+
+    def abort(self, stream_id: int, code: int) -> None:
+        for give_up in (self._quic.reset_stream, self._quic.stop_stream):
+            try:
+                give_up(stream_id, code)
+            except ValueError:
+                continue  # that half is over already
+
+    def ping(self) -> None:
+        self._next_ping += 1
+        self._quic.send_ping(self._next_ping)
+
+    def send_datagram(self, data: bytes) -> None:
+        self._quic.send_datagram_frame(data)
+
+    def close(self, code: int, reason: str) -> None:
+        self._terminated = True
+        self._quic.close(code, None, reason)
+
+    def limit_datagrams(self, size: int) -> None:
+        pass
+
+    @property
+    def datagram_size(self) -> int:
+        if self._core is None:
+            return self._quic.configuration.max_datagram_size
+        return self._core.active_path[5]
+
+    @property
+    def round_trip(self) -> float:
+        return (self._core and self._core.smoothed_rtt) or 0.0
+
+    @property
+    def lost(self) -> int:
+        return self._core.loss_total + self._core.pto_total if self._core else 0
+
+    @property
+    def idle_timeout(self) -> float:
+        parameters = getattr(self._quic, "_applied_transport_parameters", None)
+        theirs = getattr(parameters, "max_idle_timeout", None) or 0
+        ours = self._quic.configuration.idle_timeout
+        return min(ours, theirs / 1000) if theirs else ours
+
+
+_FACE_EVENTS: dict[type, Callable[[Any], EngineEvent]] = {
+    quic_events.StreamDataReceived: lambda event: StreamData(event.stream_id, event.data, event.end_stream),
+    quic_events.StreamReset: lambda event: StreamAborted(event.stream_id, event.error_code, by_receiver=False),
+    quic_events.StopSendingReceived: lambda event: StreamAborted(event.stream_id, event.error_code, by_receiver=True),
+    quic_events.ConnectionIdIssued: lambda event: ConnectionIdIssued(event.connection_id),
+    quic_events.ConnectionIdRetired: lambda event: ConnectionIdRetired(event.connection_id),
+    quic_events.DatagramFrameReceived: lambda event: DatagramReceived(event.data),
+    quic_events.ConnectionTerminated: lambda event: Terminated(event.error_code, event.reason_phrase, by_peer=False),
+}
+
+_CORE_EVENTS: dict[str, Callable[[tuple[Any, ...]], EngineEvent]] = {
+    "stream_reset": lambda event: StreamAborted(event[1], event[2], by_receiver=False),
+    "stop_sending": lambda event: StreamAborted(event[1], event[2], by_receiver=True),
+    "connection_id_issued": lambda event: ConnectionIdIssued(event[1]),
+    "connection_id_retired": lambda event: ConnectionIdRetired(event[1]),
+    "datagram": lambda event: DatagramReceived(event[1]),
+    "peer_closed": lambda event: Terminated(event[2], _text(event[4]), by_peer=True),
+    "protocol_error": lambda event: Terminated(event[1], event[3], by_peer=False),
+    "connection_terminated": lambda event: Terminated(event[1], _text(event[3]), by_peer=False),
+}
+
+
+def _text(reason: bytes) -> str:
+    return reason.decode("utf-8", "replace")
+
+
+class Qh3Factory:
+    """See `engine.EngineFactory`."""
+
+    def __init__(self, identity: Identity, config: NetConfig) -> None:
+        self._identity = identity
+        self._config = config
+
+    def connect(self, peer: SocketAddress, datagram_size: int, now: float) -> Qh3Connection:
+        configuration = self._configuration(True, datagram_size)
+        configuration.verify_mode = ssl.CERT_NONE  # of names and issuers; the key is checked against the node id
+        configuration.signature_algorithms = [SignatureAlgorithm.ED25519]
+        quic = _Quic(configuration=configuration)
+        quic.connect(peer, now)
+        return Qh3Connection(quic)
+
+    def accept(self, destination_id: bytes, original_id: bytes | None, datagram_size: int) -> Qh3Connection:
+        configuration = self._configuration(False, datagram_size)
+        configuration.load_cert_chain(self._identity.certificate, self._identity.private_key)
+        return Qh3Connection(
+            _Quic(
+                configuration=configuration,
+                original_destination_connection_id=original_id or destination_id,
+                retry_source_connection_id=destination_id if original_id else None,
+            )
+        )
+
+    def retry(self, client_id: bytes, new_id: bytes, original_id: bytes, token: bytes) -> bytes:
+        return encode_quic_retry(QuicProtocolVersion.VERSION_1, new_id, client_id, original_id, token)
+
+    def _configuration(self, is_client: bool, datagram_size: int) -> QuicConfiguration:
+        return QuicConfiguration(
+            is_client=is_client,
+            alpn_protocols=[ALPN],
+            connection_id_length=CONNECTION_ID_LENGTH,
+            idle_timeout=self._config.idle_timeout,
+            max_data=self._config.buffer_per_connection // 2,
+            max_stream_data=self._config.buffer_per_connection // 2,
+            max_datagram_size=datagram_size,
+            max_datagram_frame_size=MAX_DATAGRAM_FRAME,
+            probe_datagram_size=False,
+        )

@@ -30,7 +30,7 @@ _MAX_SHOWN = 300
 _CLEAN_NAME = (
     rb"(?!\.(?:[./]|\Z|[gG][iI][tT])|[gG][iI][tT]~"
     rb"|(?:[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL])(?![A-Za-z0-9_])"
-    rb"|(?:[cC][oO][mM]|[lL][pP][tT])[0-9]|[cC][oO][nN](?:[iI][nN]|[oO][uU][tT])\$|[cC][lL][oO][cC][kK]\$)"
+    rb"|(?:[cC][oO][mM]|[lL][pP][tT])[1-9]|[cC][oO][nN](?:[iI][nN]|[oO][uU][tT])\$|[cC][lL][oO][cC][kK]\$)"
     rb"[!-.0-9;-\[\]-~ ]*[!-\-0-9;-\[\]-~]"
 )
 _CLEAN_PATH = re.compile(rb"(?:%b/)*%b" % (_CLEAN_NAME, _CLEAN_NAME)).fullmatch
@@ -45,7 +45,7 @@ _NTFS_SEPARATOR = re.compile(rb"[\\:]")
 _GIT_NAMES = frozenset((b".git", b"git~1"))
 
 # Without an extension only: `aux.c` is an ordinary file in many honest trees, and no device since Windows 11.
-_DEVICE = re.compile(rb"con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)(?:[0-9]|\xc2[\xb9\xb2\xb3])").fullmatch
+_DEVICE = re.compile(rb"con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)(?:[1-9]|\xc2[\xb9\xb2\xb3])").fullmatch
 
 _STREAM_OF_DIRECTORY = b"$index_allocation"
 

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from forge_p2p.content.link import CHUNK_MAX, MAX_LEVEL, MAX_SIZE, Link
-from forge_p2p.content.paths import MAX_DEPTH, MAX_PATH, check_name, check_path, hostile
+from forge_p2p.content.paths import MAX_NAME, MAX_PATH, check_name, check_path, hostile
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import HASH_SIZE, Hash
@@ -174,10 +174,13 @@ class _Checker:
                 check_path(path)
                 raise Malformed(f"listing is not sorted or names something twice: '{path_text(path)}'")
             last_key = key
-            parent, _, name = path.rpartition(b"/")
+            parent, slash, name = path.rpartition(b"/")
             if parent != parents[-1]:
                 self._leave_until(parent, path)
-            check_name(name, path)
+            if len(path) > MAX_NAME or (slash and not parent):
+                check_path(path)  # may be too deep, or absolute; else the parents' names were checked as entries
+            else:
+                check_name(name, path)
             if entry.kind == _FILE:
                 if len(entry.payload) != HASH_SIZE or (entry.level == 0) != (entry.size <= CHUNK_MAX):
                     raise Malformed(f"listing has an impossible link for file '{path_text(path)}'")
@@ -188,14 +191,13 @@ class _Checker:
         self._last_key = last_key
 
     def _leave_until(self, parent: bytes, path: bytes) -> None:
+        """Drops the directories that are complete, down to `parent`."""
         parents = self._parents
-        while parents and parents[-1] != parent:
+        while parents[-1] != parent:
+            if len(parents) == 1:
+                check_path(path)
+                raise hostile(path, "the snapshot has no directory to put it in")
             parents.pop()
-        if not parents:
-            check_path(path)
-            raise hostile(path, "the snapshot has no directory to put it in")
-        if len(parents) > MAX_DEPTH:
-            check_path(path)
 
 
 def _check_without_content(entry: Entry) -> None:

@@ -56,13 +56,13 @@ class Chunker:
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(BATCH))
 
-    def cut_file(self, fd: int, size: int) -> Iterator[list[Chunk]]:
+    def cut_file(self, fd: int, size: int, name: str = "the file") -> Iterator[list[Chunk]]:
         """The chunks of the first `size` bytes of an open file, in batches. Empty content is one empty chunk.
 
         Large holes are not read. Moves the file's position. Raises `SourceChanged` if the file turns out to be
-        shorter, `DiskError` if it cannot be read.
+        shorter, `DiskError` if it cannot be read; both call it `name`.
         """
-        return self._cut(_FileSource(fd, size))
+        return self._cut(_FileSource(fd, size, name))
 
     def cut_pieces(self, pieces: Iterable[bytes | memoryview]) -> Iterator[list[Chunk]]:
         """The chunks of the concatenated `pieces`, which may have any sizes."""
@@ -156,9 +156,10 @@ class _PieceSource:
 class _FileSource:
     """A file's first `size` bytes, and the next hole that holds a whole zero chunk: `[_hole, _hole_end)`."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, name: str) -> None:
         self._fd = fd
         self._size = size
+        self._name = name
         sparse = size > CHUNK_MAX and os.fstat(fd).st_blocks * 512 < size
         self._hole = self._hole_end = 0 if sparse else size
 
@@ -169,7 +170,7 @@ class _FileSource:
         try:
             count = os.preadv(self._fd, [into[:wanted]], offset)
         except OSError as error:
-            raise DiskError(f"reading at byte {offset} failed: {error.strerror}") from error
+            raise DiskError(f"reading {self._name} at byte {offset} failed: {error.strerror}") from error
         if count == 0:
             raise self._shrunk(offset)
         return count
@@ -200,11 +201,13 @@ class _FileSource:
             return min(os.lseek(self._fd, offset, os.SEEK_DATA), self._size)
         except OSError as error:
             if error.errno != errno.ENXIO:
-                raise DiskError(f"looking for data from byte {offset} on failed: {error.strerror}") from error
+                raise DiskError(f"reading {self._name} from byte {offset} on failed: {error.strerror}") from error
         actual = os.fstat(self._fd).st_size
         if actual < self._size:
             raise self._shrunk(actual)
         return self._size
 
     def _shrunk(self, end: int) -> SourceChanged:
-        return SourceChanged(f"ends at byte {end} now and had {self._size} bytes before")
+        return SourceChanged(
+            f"{self._name} has {end} bytes now and had {self._size} when it was opened", hint="share it again"
+        )

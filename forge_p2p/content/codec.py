@@ -5,7 +5,7 @@ content first to guess whether it compresses: on incompressible bytes both compr
 7 GB/s for zstd-3 and 11 GB/s for LZ4, a tenth of the time of hashing and cutting), and a guess could be wrong.
 """
 
-import threading
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -53,22 +53,27 @@ _MIN_SAVING = 16
 """A sixteenth, 6 %: less is not worth decompressing for at every read, and bars the kernel's copies."""
 
 
-class _Contexts(threading.local):
-    """One set of zstd contexts a thread: they are costly to make and must not be shared."""
+class _Compressors:
+    """Idle contexts of one level. A context is costly to make and must not be shared, so whoever needs one takes it
+    out; a deque's ends may be used by any number of threads. There are never more than ever ran at once."""
 
-    def __init__(self) -> None:
-        self.warm = zstandard.ZstdCompressor(level=_WARM_LEVEL, write_content_size=True)
-        self.decompressor = zstandard.ZstdDecompressor()
-        self._cold: zstandard.ZstdCompressor | None = None
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._idle: deque[zstandard.ZstdCompressor] = deque()
 
-    @property
-    def cold(self) -> zstandard.ZstdCompressor:
-        if self._cold is None:
-            self._cold = zstandard.ZstdCompressor(level=_COLD_LEVEL, write_content_size=True)
-        return self._cold
+    def compress(self, raw: Raw) -> bytes:
+        try:
+            context = self._idle.pop()
+        except IndexError:
+            context = zstandard.ZstdCompressor(level=self._level, write_content_size=True)
+        packed = context.compress(raw)
+        self._idle.append(context)
+        return packed
 
 
-_contexts = _Contexts()
+_warm = _Compressors(_WARM_LEVEL)
+_cold = _Compressors(_COLD_LEVEL)
+_decompressors: deque[zstandard.ZstdDecompressor] = deque()
 
 
 def encode(chunk: Hash, raw: Raw, effort: Effort = Effort.WARM) -> EncodedChunk:
@@ -82,9 +87,9 @@ def encode(chunk: Hash, raw: Raw, effort: Effort = Effort.WARM) -> EncodedChunk:
     if effort is Effort.HOT:
         codec, packed = Codec.LZ4, lz4.block.compress(raw, store_size=False)
     else:
-        codec, packed = Codec.ZSTD, _contexts.warm.compress(raw)
+        codec, packed = Codec.ZSTD, _warm.compress(raw)
         if effort is Effort.COLD and len(packed) < size:
-            packed = _contexts.cold.compress(raw)
+            packed = _cold.compress(raw)
     if size and len(packed) < worth:
         return EncodedChunk(chunk, codec, size, packed)
     return EncodedChunk(chunk, Codec.RAW, size, memoryview(raw) if isinstance(raw, bytearray) else raw)
@@ -124,9 +129,13 @@ def _unpack_zstd(chunk: EncodedChunk) -> bytes:
     claimed = zstandard.frame_content_size(chunk.data)
     if claimed != chunk.size:
         raise _corrupt(chunk, f"is a frame of {claimed} bytes instead of {chunk.size}")
-    return _contexts.decompressor.decompress(
-        chunk.data, max_output_size=chunk.size, read_across_frames=False, allow_extra_data=False
-    )
+    try:
+        context = _decompressors.pop()
+    except IndexError:
+        context = zstandard.ZstdDecompressor()
+    raw = context.decompress(chunk.data, max_output_size=chunk.size, read_across_frames=False, allow_extra_data=False)
+    _decompressors.append(context)
+    return raw
 
 
 def _corrupt(chunk: EncodedChunk, reason: str) -> CorruptChunk:

@@ -5,7 +5,6 @@ its own key and checks itself when it is shown again, so that it need not rememb
 what it took back (by `Capability.id`). It opens what its root reaches and nothing else.
 """
 
-import secrets
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,21 +84,29 @@ class Ticket:
 
 
 def issue(
-    key: "Ed25519PrivateKey", root: Root, addresses: Sequence[tuple[str, int]] = (), *, expires: int = 0
+    key: "Ed25519PrivateKey",
+    root: Root,
+    identity: bytes,
+    addresses: Sequence[tuple[str, int]] = (),
+    *,
+    expires: int = 0,
 ) -> Ticket:
-    """A fresh ticket of the node that holds `key`. `expires` is in Unix seconds, 0 = never.
+    """A fresh ticket of the node that holds `key`. `identity` is `CAPABILITY_ID_SIZE` random bytes; `expires` is in
+    Unix seconds, 0 = never.
 
     Raises `UsageError` for an expiry or an address that cannot be in one; of the addresses the first `MAX_ADDRESSES`
     are taken.
     """
+    if len(identity) != CAPABILITY_ID_SIZE:
+        raise ValueError(f"a capability's id has {CAPABILITY_ID_SIZE} bytes, not {len(identity)}")
     if not 0 <= expires < 1 << 63:
         raise UsageError(f"a ticket cannot expire at {expires} seconds after 1970")
     for host, port in addresses:
         _encode_address(host, port)
     issuer = NodeId(key.public_key().public_bytes_raw())
-    unsigned = Capability(issuer, root, expires, secrets.token_bytes(CAPABILITY_ID_SIZE), b"")
+    unsigned = Capability(issuer, root, expires, identity, b"")
     signature = key.sign(_DOMAIN + unsigned.signed_part())
-    capability = Capability(issuer, root, expires, unsigned.id, signature)
+    capability = Capability(issuer, root, expires, identity, signature)
     return Ticket(capability, tuple(addresses[:MAX_ADDRESSES]))
 
 

@@ -5,6 +5,7 @@ its own key and checks itself when it is shown again, so that it need not rememb
 what it took back (by `Capability.id`). It opens what its root reaches and nothing else.
 """
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,19 +87,19 @@ class Ticket:
 def issue(
     key: "Ed25519PrivateKey",
     root: Root,
-    identity: bytes,
     addresses: Sequence[tuple[str, int]] = (),
     *,
     expires: int = 0,
+    identity: bytes | None = None,
 ) -> Ticket:
-    """A fresh ticket of the node that holds `key`. `identity` is `CAPABILITY_ID_SIZE` random bytes; `expires` is in
-    Unix seconds, 0 = never.
+    """A ticket of the node that holds `key`. `expires` is in Unix seconds, 0 = never; `identity` is the capability's
+    id, fresh from the operating system unless given.
 
     Raises `UsageError` for an expiry or an address that cannot be in one; of the addresses the first `MAX_ADDRESSES`
     are taken.
     """
-    if len(identity) != CAPABILITY_ID_SIZE:
-        raise ValueError(f"a capability's id has {CAPABILITY_ID_SIZE} bytes, not {len(identity)}")
+    if identity is None:
+        identity = os.urandom(CAPABILITY_ID_SIZE)
     if not 0 <= expires < 1 << 63:
         raise UsageError(f"a ticket cannot expire at {expires} seconds after 1970")
     for host, port in addresses:

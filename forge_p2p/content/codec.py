@@ -49,6 +49,8 @@ class EncodedChunk:
 _WARM_LEVEL = 3
 _COLD_LEVEL = 19
 
+_ZSTD_MAGIC = zstandard.FRAME_HEADER
+
 _MIN_SAVING = 16
 """A sixteenth, 6 %: less is not worth decompressing for at every read, and bars the kernel's copies."""
 
@@ -125,7 +127,9 @@ def _unpack(chunk: EncodedChunk) -> bytes | memoryview:
 
 
 def _unpack_zstd(chunk: EncodedChunk) -> bytes:
-    # The library allocates what the frame's header claims, so the claim is checked first.
+    # The library allocates what the header claims, even that of a skippable frame, so claims are checked first.
+    if chunk.data[: len(_ZSTD_MAGIC)] != _ZSTD_MAGIC:
+        raise _corrupt(chunk, "is not a zstd frame")
     claimed = zstandard.frame_content_size(chunk.data)
     if claimed != chunk.size:
         raise _corrupt(chunk, f"is a frame of {claimed} bytes instead of {chunk.size}")

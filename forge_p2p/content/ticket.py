@@ -102,13 +102,12 @@ def issue(
         identity = os.urandom(CAPABILITY_ID_SIZE)
     if not 0 <= expires < 1 << 63:
         raise UsageError(f"a ticket cannot expire at {expires} seconds after 1970")
-    for host, port in addresses:
-        _encode_address(host, port)
+    places = b"".join(_encode_address(host, port) for host, port in addresses[:MAX_ADDRESSES])
     issuer = NodeId(key.public_key().public_bytes_raw())
     unsigned = Capability(issuer, root, expires, identity, b"")
     signature = key.sign(_DOMAIN + unsigned.signed_part())
     capability = Capability(issuer, root, expires, identity, signature)
-    return Ticket(capability, tuple(addresses[:MAX_ADDRESSES]))
+    return Ticket(capability, _decode_addresses(places))  # in their canonical spelling
 
 
 def verify(capability: Capability, node: NodeId, now: float) -> None:

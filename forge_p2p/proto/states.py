@@ -1,0 +1,179 @@
+"""The states of a session and of its requests, and what may come in each.
+
+What a table does not list is a breach: the session that received it ends with `Code.OUT_OF_STATE`.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from forge_p2p.errors import PeerError
+from forge_p2p.wire.codes import Code
+from forge_p2p.wire.data import Data
+from forge_p2p.wire.messages import (
+    FRAME_LIMITS,
+    Credentials,
+    Done,
+    FrameType,
+    Goodbye,
+    Have,
+    HaveQuery,
+    Hello,
+    Message,
+    Missing,
+    Ping,
+    Pong,
+    Proof,
+    Refused,
+    Want,
+    Welcome,
+)
+
+
+class Breach(PeerError):
+    """The peer broke the protocol. Never leaves the session."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class SessionState(Enum):
+    NEW = "new"
+    AWAIT_CHALLENGE = "client: hello sent"
+    AWAIT_VERDICT = "client: proof sent"
+    AWAIT_HELLO = "server: nothing heard yet"
+    AWAIT_PROOF = "server: nonce sent"
+    AWAIT_CREDENTIALS = "server: proof holds"
+    DECIDING = "server: decision pending"
+    READY = "ready"
+    LEAVING = "last words sent"
+    CLOSED = "closed"
+
+
+class Step(Enum):
+    """What moves a session on from this side."""
+
+    CONNECT = "start as client"
+    ACCEPT = "start as server"
+    ADMIT = "let the client in"
+    REFUSE = "send it away"
+    LEAVE = "close"
+    END = "connection lost, breach, or lingered long enough"
+
+
+Trigger = type[Message] | Step
+
+_S = SessionState
+
+SESSION: Mapping[SessionState, Mapping[Trigger, SessionState]] = {
+    _S.NEW: {Step.CONNECT: _S.AWAIT_CHALLENGE, Step.ACCEPT: _S.AWAIT_HELLO, Step.LEAVE: _S.CLOSED, Step.END: _S.CLOSED},
+    _S.AWAIT_CHALLENGE: {
+        Hello: _S.AWAIT_VERDICT,
+        Refused: _S.CLOSED,
+        Goodbye: _S.CLOSED,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.AWAIT_VERDICT: {
+        Welcome: _S.READY,
+        Refused: _S.CLOSED,
+        Goodbye: _S.CLOSED,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.AWAIT_HELLO: {Hello: _S.AWAIT_PROOF, Goodbye: _S.CLOSED, Step.LEAVE: _S.LEAVING, Step.END: _S.CLOSED},
+    _S.AWAIT_PROOF: {
+        Proof: _S.AWAIT_CREDENTIALS,
+        Goodbye: _S.CLOSED,
+        Step.REFUSE: _S.LEAVING,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.AWAIT_CREDENTIALS: {
+        Credentials: _S.DECIDING,
+        Goodbye: _S.CLOSED,
+        Step.REFUSE: _S.LEAVING,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.DECIDING: {
+        Goodbye: _S.CLOSED,
+        Step.ADMIT: _S.READY,
+        Step.REFUSE: _S.LEAVING,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.READY: {
+        Ping: _S.READY,
+        Pong: _S.READY,
+        Goodbye: _S.CLOSED,
+        Step.LEAVE: _S.LEAVING,
+        Step.END: _S.CLOSED,
+    },
+    _S.LEAVING: {Step.END: _S.CLOSED},
+    _S.CLOSED: {},
+}
+"""In LEAVING and CLOSED everything that comes in is dropped unread."""
+
+
+class AskState(Enum):
+    """A request of ours."""
+
+    HELD = "not sent yet: no verdict, or the peer has no room"
+    WANTED = "WANT sent"
+    QUERIED = "HAVE_QUERY sent"
+    ENDED = "last frame received, the stream's end is yet to come"
+    LATE = "given up; what is still under way is dropped"
+
+
+ASK: Mapping[AskState, Mapping[type[Message], AskState]] = {
+    AskState.HELD: {},
+    AskState.WANTED: {Data: AskState.WANTED, Missing: AskState.WANTED, Done: AskState.ENDED},
+    AskState.QUERIED: {Have: AskState.ENDED, Done: AskState.ENDED},
+    AskState.ENDED: {},
+    AskState.LATE: {},
+}
+
+
+class AnswerState(Enum):
+    """A request of the peer's."""
+
+    OPENED = "stream seen, request not complete"
+    HELD = "request complete, no verdict about the client yet"
+    SERVING = "WANT: some indexes not answered"
+    LOOKING = "HAVE_QUERY: bitmap not sent"
+    ANSWERED = "our end of the stream is closed"
+
+
+ANSWER: Mapping[AnswerState, Mapping[type[Message], AnswerState]] = {
+    AnswerState.OPENED: {Want: AnswerState.SERVING, HaveQuery: AnswerState.LOOKING},
+    AnswerState.HELD: {},
+    AnswerState.SERVING: {},
+    AnswerState.LOOKING: {},
+    AnswerState.ANSWERED: {},
+}
+
+
+def frames(*types: FrameType) -> dict[int, int]:
+    """The length limits of these types alone, for a `FrameReader`."""
+    return {int(kind): FRAME_LIMITS[kind] for kind in types}
+
+
+CONTROL_FRAMES = frames(*(kind for kind in FrameType if kind < FrameType.WANT))
+ASK_FRAMES = frames(FrameType.DATA, FrameType.MISSING, FrameType.DONE, FrameType.HAVE)
+ANSWER_FRAMES = frames(FrameType.WANT, FrameType.HAVE_QUERY)
+
+
+class Timer(Enum):
+    """What a session waits for; keyed with a stream's id."""
+
+    HELLO = "the hello, up to the verdict"
+    LINGER = "the peer closing after our last words"
+    ASK = "a request of ours, until its deadline"
+    TAIL = "the end of a stream on which all has been said"
+    OPENED = "a request of the peer's, to be complete"
+    ANSWER = "our answer, until its deadline"
+    LOOKUP = "a HAVE_QUERY whose turn has not come"
+
+
+TimerKey = tuple[Timer, int]

@@ -1,0 +1,63 @@
+"""How large a stranger may make anything. Part of the protocol: both ends know these numbers (`docs/protocol.md`).
+
+Bytes unless a name says otherwise.
+"""
+
+from forge_p2p.content.link import CHUNK_MAX
+from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE
+
+KIB = 1024
+MIB = 1024 * KIB
+
+VERSION = 1
+"""The protocol version this code speaks."""
+
+CONTROL_STREAM = 0
+"""The first stream the client opens (number 0 by RFC 9000, section 2.1) carries hello and all that is no request."""
+
+NONCE_SIZE = 32
+SIGNATURE_SIZE = 64
+CAPABILITIES_MAX = 64
+CAPABILITY_CHARS = 32
+AGENT_CHARS = 64
+REASON_CHARS = 256
+TOKEN_MAX = 4 * KIB
+
+HELLO_MAX = 4 * KIB
+SMALL_MAX = 2 * KIB
+"""Frames with a few short fields: proofs, verdicts, pings, ends of requests. Room for fields yet to come."""
+CREDENTIALS_MAX = TOKEN_MAX + 1 * KIB
+
+REQUEST_LIMIT = 1024
+"""No node may offer to answer more requests at once."""
+HASHES_MAX = 1024
+"""Hashes in one request: 4 MiB of content at 4 KiB a chunk."""
+WANT_BYTES_MAX = 4 * MIB
+"""Raw bytes one WANT may ask for."""
+ANSWER_BYTES_MAX = 64 * MIB
+"""Raw bytes that all open WANTs of one side may ask for: twice the window of a 1 Gbit/s path with 250 ms of delay."""
+WANT_MAX = HASHES_MAX * HASH_SIZE + 1 * KIB
+HAVE_MAX = HASHES_MAX // 8 + 1 * KIB
+MISSING_MAX = 4 * KIB
+"""1024 indexes of at most 3 bytes, and room."""
+
+DATA_PAYLOAD_MAX = 1 * MIB
+"""Stored bytes of the chunks in one DATA frame."""
+DATA_MAX = DATA_PAYLOAD_MAX + 64 * KIB
+CHUNK_SIZE_MAX = CHUNK_MAX
+
+UNKNOWN_MAX = 64 * KIB
+"""A frame of an unknown type is skipped up to this length and malformed beyond it."""
+UNKNOWN_FRAMES_MAX = 64
+"""Skipped frames on one request's stream."""
+
+EARLY_BYTES_MAX = 8 * KIB
+"""What a client may send on request streams, all together, before its WELCOME: held, unanswered, until the verdict."""
+EARLY_STREAMS_MAX = 8
+HELLO_BYTES_MAX = 16 * KIB
+"""What a client may send on the control stream before its WELCOME, skipped frames included."""
+
+DEADLINE_MS_MAX = 600_000
+PRIORITY_MAX = 255
+
+assert NODE_ID_SIZE == HASH_SIZE == 32

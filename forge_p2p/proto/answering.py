@@ -34,9 +34,6 @@ _LOOKUP_BURST = 65_536.0
 _CANCEL_RATE = 128.0
 _CANCEL_BURST = 2048.0
 """Requests opened and aborted at once cost us and not the peer (the rapid reset of HTTP/2, CVE-2023-44487)."""
-_TOLERANCE = 2
-"""A request the peer has cancelled may still count here, so it may seem to have twice what it is granted."""
-
 Buffers = list[bytes | memoryview]
 
 
@@ -65,8 +62,8 @@ class Answering:
         self._timers = timers
         self._scope: Scope | None = None
         self._answers: dict[int, _Answer] = {}
-        self._max_requests = limits.EARLY_STREAMS_MAX if stranger else max_requests * _TOLERANCE
-        self._max_admitted = max_requests * _TOLERANCE
+        self._max_requests = limits.EARLY_STREAMS_MAX if stranger else max_requests * limits.TOLERANCE
+        self._max_admitted = max_requests * limits.TOLERANCE
         self._early_room = limits.EARLY_BYTES_MAX if stranger else None
         self._outstanding = 0
         self._lookups = TokenBucket.full(_LOOKUP_RATE, _LOOKUP_BURST)
@@ -199,7 +196,7 @@ class Answering:
                 self._look(entry, now)
 
     def _begin_want(self, entry: _Answer, want: Want, now: float) -> None:
-        if self._outstanding + want.max_bytes > limits.ANSWER_BYTES_MAX * _TOLERANCE:
+        if self._outstanding + want.max_bytes > limits.ANSWER_BYTES_MAX * limits.TOLERANCE:
             raise Breach(Code.LIMIT, f"more than {limits.ANSWER_BYTES_MAX} bytes asked for at once")
         entry.state = AnswerState.SERVING
         entry.budget = want.max_bytes

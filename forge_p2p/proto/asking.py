@@ -2,8 +2,8 @@
 
 Room is what the peer granted (open requests) and what the protocol allows (bytes asked for); beyond it requests are
 held and go out in order. Everything that arrives is checked against what was asked: index, once only, raw bytes in
-total. A request given up keeps its place until its stream ends, because the peer counts it until it has heard of it;
-what still arrives on it is dropped, up to what could rightly have been sent.
+total. The peer counts a request given up until it hears of that, and has tolerance for it (`limits.TOLERANCE`);
+so it is remembered for a while, and what still arrives on it is dropped, up to what could rightly have been sent.
 """
 
 from collections import OrderedDict
@@ -181,9 +181,11 @@ class Asking:
             self._send(ask, now)
 
     def _has_room(self, ask: _Ask) -> bool:
-        if len(self._sent) >= self._max_sent or self._outstanding + ask.budget > limits.ANSWER_BYTES_MAX:
+        if self._active >= self._max_sent or self._outstanding + ask.budget > limits.ANSWER_BYTES_MAX:
             return False
-        return self._early_room is None or _request_size(ask) <= self._early_room
+        if self._early_room is None:
+            return len(self._sent) < self._max_sent * limits.TOLERANCE
+        return len(self._sent) < self._max_sent and _request_size(ask) <= self._early_room
 
     def _send(self, ask: _Ask, now: float) -> None:
         if self._early_room is not None:

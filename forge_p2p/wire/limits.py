@@ -30,6 +30,9 @@ CREDENTIALS_MAX = TOKEN_MAX + 1 * KIB
 
 REQUEST_LIMIT = 1024
 """No node may offer to answer more requests at once."""
+TOLERANCE = 2
+"""What a side must not exceed in open requests and bytes asked for, its peer lets pass up to twice: a request given up
+counts for the one before it does for the other."""
 HASHES_MAX = 1024
 """Hashes in one request: 4 MiB of content at 4 KiB a chunk."""
 WANT_BYTES_MAX = 4 * MIB

@@ -1,8 +1,8 @@
 """What a store is: the interface that every backend and every wrapper has.
 
 All calls block and are safe from any thread; async code calls them in a worker thread, a batch at a time (a thread hop
-per chunk would cost more than the chunk). Errors: `CorruptChunk`, `DiskError`, `DiskFull`, `StoreError`; a chunk that is
-not here is `None` or `NotFound`, as the call says.
+per chunk would cost more than the chunk). Errors: `CorruptChunk`, `DiskError`, `DiskFull`, `StoreError`; a chunk that
+is not here is `None` or `NotFound`, as the call says.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ class Keep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A name in the store that keeps everything under `root` alive. `expires` and `used` are Unix seconds, 0 = never."""
+    """A name that keeps everything under `root` alive in the store. `expires` and `used`: Unix seconds, 0 = never."""
 
     name: str
     root: Root

@@ -1,0 +1,146 @@
+"""A data file being written, and beside it its journal.
+
+One call appends the stored forms with one gathered write and then their rows to the journal with another. Neither is
+synced: the page cache survives a kill, and after a power cut what the journal names is verified before it is trusted.
+A call that fails is undone by cutting both files back; a sync that fails ends the file, for the kernel reports such a
+failure once and then believes the pages clean.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.errors import DiskError
+from forge_p2p.ids import Hash
+from forge_p2p.store.datafiles import DataFile
+from forge_p2p.store.faults import disk_error, disk_errors
+from forge_p2p.store.layout import data_name, journal_name
+from forge_p2p.store.records import (
+    JOURNAL_ROW,
+    Buffer,
+    JournalHead,
+    Slice,
+    check_of,
+    pack_journal_head,
+    pack_journal_row,
+)
+from forge_p2p.store.writeback import start_writeback
+
+_WRITEBACK_STEP: Final = 16 << 20
+"""Bytes after which the kernel is asked to begin writing."""
+
+_IOV_MAX: Final = 1024
+
+
+class Appender:
+    """One data file and its journal in a staging folder. Not safe from several threads; its ingest has a lock."""
+
+    def __init__(self, folder: Path, file_id: int, *, shared: bool) -> None:
+        self.folder = folder
+        self.file_id = file_id
+        self.shared = shared
+        self.size = 0
+        self.entries: list[tuple[Hash, Slice]] = []
+        self._journal_size = JOURNAL_ROW
+        self._written_back = 0
+        self.broken = False
+        self._moved = False
+        self._path = folder / data_name(file_id)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with disk_errors(self._path, JOURNAL_ROW):
+            self._journal = DataFile(os.open(folder / journal_name(file_id), flags, 0o600))
+            head = JournalHead(file_id, int(time.time()), shared)
+            os.pwrite(self._journal.fd, pack_journal_head(head), 0)
+            self.file = DataFile(os.open(self._path, flags, 0o600))
+
+    @classmethod
+    def reopen(cls, folder: Path, head: JournalHead, size: int, entries: list[tuple[Hash, Slice]]) -> "Appender":
+        """Goes on with what an earlier session wrote: `entries`, verified, of a data file cut to `size`."""
+        appender = cls(folder, head.file_id, shared=head.shared)
+        appender.size = appender._written_back = size
+        appender.entries = entries
+        appender._journal_size = JOURNAL_ROW * (1 + len(entries))
+        return appender
+
+    def append(self, chunks: Sequence[EncodedChunk]) -> list[tuple[Hash, Slice]]:
+        """Writes the chunks in order; returns where each lies. Raises `DiskFull` or `DiskError`; then it wrote none."""
+        self.require_sound()
+        offset, added = self.size, int(time.time())
+        entries, rows = [], []
+        for chunk in chunks:
+            stored = len(chunk.data)
+            where = Slice(self.file_id, offset, stored, chunk.size, chunk.codec, check_of(chunk))
+            entries.append((chunk.hash, where))
+            rows.append(pack_journal_row(chunk.hash, where, added))
+            offset += stored
+        try:
+            _write_all(self.file.fd, [chunk.data for chunk in chunks], self.size)
+            _write_all(self._journal.fd, [b"".join(rows)], self._journal_size)
+        except OSError as error:
+            self._undo()
+            raise disk_error(error, self._path, offset - self.size) from error
+        self.size = offset
+        self._journal_size += JOURNAL_ROW * len(rows)
+        self.entries += entries
+        if self.size - self._written_back >= _WRITEBACK_STEP:
+            self.start_writeback()
+        return entries
+
+    def sync(self) -> None:
+        """Makes data and journal durable. After a failure the file cannot be used any more."""
+        self.require_sound()
+        try:
+            os.fdatasync(self.file.fd)
+            os.fdatasync(self._journal.fd)
+        except OSError as error:
+            self.broken = True
+            raise disk_error(error, self._path, self.size) from error
+
+    def move(self, data_path: Path, journal_path: Path) -> None:
+        """Renames both files to their final places; a second time does what the first has left."""
+        with disk_errors(data_path, 4096):
+            here = self.folder / journal_name(self.file_id)
+            if here.exists():
+                here.rename(journal_path)
+            if not self._moved:
+                self._path.rename(data_path)
+                self._moved = True
+
+    def discard(self) -> None:
+        """Removes both files."""
+        with disk_errors(self._path):
+            self._path.unlink(missing_ok=True)
+            (self.folder / journal_name(self.file_id)).unlink(missing_ok=True)
+
+    def require_sound(self) -> None:
+        """Raises `DiskError` if an earlier failure has made the file useless."""
+        if self.broken:
+            raise DiskError(f"{self._path}: an earlier write failed, its data is dropped", hint="run the command again")
+
+    def _undo(self) -> None:
+        try:
+            os.ftruncate(self.file.fd, self.size)
+            os.ftruncate(self._journal.fd, self._journal_size)
+        except OSError:
+            self.broken = True
+
+    def start_writeback(self) -> None:
+        """Asks the kernel to begin writing what was appended since the last time."""
+        start_writeback(self.file.fd, self._written_back, self.size - self._written_back)
+        self._written_back = self.size
+
+
+def _write_all(fd: int, buffers: list[Buffer], offset: int) -> None:
+    """`pwritev` until everything is written, however the kernel cuts it."""
+    for first in range(0, len(buffers), _IOV_MAX):
+        batch = buffers[first : first + _IOV_MAX]
+        total = sum(map(len, batch))
+        written = os.pwritev(fd, batch, offset)
+        if written < total:
+            rest = memoryview(b"".join(batch))
+            while written < total:
+                written += os.pwrite(fd, rest[written:], offset + written)
+        offset += total

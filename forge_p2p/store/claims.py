@@ -1,0 +1,153 @@
+"""`store.lmdb`: what only this file knows. Inline chunks, pins, and what the collector has condemned.
+
+Writers that touch both databases begin the transaction here first and that of the index inside it; so whoever holds
+this one alone decides what is live.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.errors import StoreError
+from forge_p2p.ids import Hash
+from forge_p2p.store.environment import Environment, Transaction, open_environment
+from forge_p2p.store.layout import FORMAT
+from forge_p2p.store.records import INLINE_HEADER, Inline, pack_inline, unpack_inline
+from forge_p2p.store.tally import Tally
+
+_TABLES: Final = ("meta", "inline", "pins", "condemned", "quarantined")
+
+_FORMAT_KEY: Final = b"format"
+_IDENTITY_KEY: Final = b"identity"
+_TALLY_KEY: Final = b"tally"
+_EPOCH_KEY: Final = b"epoch"
+_PINS_KEY: Final = b"pins changed"
+
+_NUMBER = Struct("<Q")
+_CONDEMNED = Struct("<Qd")
+
+
+class Claims:
+    """One open `store.lmdb`."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment: Environment = open_environment(path, _TABLES)
+        tables = self.environment.tables
+        self.meta, self.inline, self.pins = tables["meta"], tables["inline"], tables["pins"]
+        self.condemned, self.quarantined = tables["condemned"], tables["quarantined"]
+
+    def close(self) -> None:
+        self.environment.release()
+
+    def identity(self) -> bytes | None:
+        """16 random bytes made with the store; `None` before `found`. Raises `StoreError` for another format."""
+        with self.environment.read() as transaction:
+            form = transaction.get(_FORMAT_KEY, db=self.meta)
+            identity = transaction.get(_IDENTITY_KEY, db=self.meta)
+        if form is not None and _NUMBER.unpack(form)[0] != FORMAT:
+            number = _NUMBER.unpack(form)[0]
+            raise StoreError(f"{self.environment.path} has format {number}, this version of Forge reads {FORMAT}")
+        return identity
+
+    def found(self) -> bytes:
+        """Makes this a store, once, and returns its identity."""
+
+        def work(transaction: Transaction) -> bytes:
+            transaction.put(_FORMAT_KEY, _NUMBER.pack(FORMAT), db=self.meta)
+            transaction.put(_IDENTITY_KEY, os.urandom(16), db=self.meta, overwrite=False)
+            transaction.put(_EPOCH_KEY, _NUMBER.pack(1), db=self.meta, overwrite=False)
+            return transaction.get(_IDENTITY_KEY, b"", self.meta)
+
+        return self.environment.write(work)
+
+    def find(self, hashes: Sequence[Hash]) -> dict[Hash, Inline]:
+        """Those that are inline, their bytes unchecked."""
+        found = {}
+        with self.environment.read() as transaction:
+            for chunk in hashes:
+                value = transaction.get(chunk, db=self.inline)
+                if value is not None:
+                    found[chunk] = unpack_inline(value) or Inline(0, 0, 0, 0, memoryview(value))
+        return found
+
+    def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
+        """Those that are not inline, in order."""
+        with self.environment.read() as transaction:
+            if not transaction.stat(self.inline)["entries"]:
+                return list(hashes)
+            has = transaction.cursor(self.inline).set_key
+            return [chunk for chunk in hashes if not has(chunk)]
+
+    def put_inline(self, transaction: Transaction, chunks: Iterable[EncodedChunk]) -> None:
+        """Adds what is not there yet; in order of the hashes, since that touches each page once."""
+        added = int(time.time())
+        tally = Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        for chunk in sorted(chunks, key=lambda chunk: chunk.hash):
+            if transaction.put(chunk.hash, pack_inline(chunk, added), db=self.inline, overwrite=False):
+                tally.add(chunk.codec, chunk.size, len(chunk.data))
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+
+    def drop_inline(self, transaction: Transaction, hashes: Iterable[Hash]) -> list[bytes]:
+        """Removes and returns the records that were there."""
+        tally = Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        dropped = []
+        for chunk in hashes:
+            value = transaction.pop(chunk, db=self.inline)
+            if value is not None:
+                dropped.append(value)
+                record = unpack_inline(value) or Inline(0, 0, 0, 0, memoryview(value)[INLINE_HEADER:])
+                tally.add(record.codec, record.size, len(record.data), chunks=-1)
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+        return dropped
+
+    def tally(self, transaction: Transaction) -> Tally:
+        return Tally(transaction.get(_TALLY_KEY, db=self.meta))
+
+    def absolve(self, transaction: Transaction, hashes: Iterable[Hash]) -> None:
+        """What is stored now is neither condemned nor lost any more."""
+        for table in (self.condemned, self.quarantined):
+            if transaction.stat(table)["entries"]:
+                for chunk in hashes:
+                    transaction.delete(chunk, db=table)
+
+    def condemned_among(self, hashes: Sequence[Hash]) -> list[Hash]:
+        with self.environment.read() as transaction:
+            if not transaction.stat(self.condemned)["entries"]:
+                return []
+            has = transaction.cursor(self.condemned).set_key
+            return [chunk for chunk in hashes if has(chunk)]
+
+    def epoch(self) -> int:
+        with self.environment.read() as transaction:
+            return self.number(transaction, _EPOCH_KEY)
+
+    def number(self, transaction: Transaction, key: bytes) -> int:
+        value = transaction.get(key, db=self.meta)
+        return int(_NUMBER.unpack(value)[0]) if value else 0
+
+    def next_epoch(self, transaction: Transaction) -> int:
+        """Ends the current epoch and returns its number."""
+        epoch = self.number(transaction, _EPOCH_KEY)
+        transaction.put(_EPOCH_KEY, _NUMBER.pack(epoch + 1), db=self.meta)
+        return epoch
+
+    def pins_changed(self, transaction: Transaction) -> int:
+        """A number that grows with every pin added."""
+        return self.number(transaction, _PINS_KEY)
+
+    def count_pin_change(self, transaction: Transaction) -> None:
+        transaction.put(_PINS_KEY, _NUMBER.pack(self.pins_changed(transaction) + 1), db=self.meta)
+
+    def condemn(self, transaction: Transaction, hashes: Iterable[Hash], epoch: int, now: float) -> None:
+        record = _CONDEMNED.pack(epoch, now)
+        for chunk in hashes:
+            transaction.put(chunk, record, db=self.condemned, overwrite=False)
+
+    def condemned_before(self, transaction: Transaction, epoch: int) -> list[Hash]:
+        """What was condemned in an epoch before this one."""
+        with transaction.cursor(self.condemned) as cursor:
+            return [Hash(chunk) for chunk, record in cursor if _CONDEMNED.unpack(record)[0] < epoch]

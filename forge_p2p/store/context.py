@@ -1,0 +1,133 @@
+"""What the parts of a disk store share, and where a chunk is looked up."""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from forge_p2p.config import StoreConfig
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.ids import Hash
+from forge_p2p.store.base import Heal
+from forge_p2p.store.claims import Claims
+from forge_p2p.store.datafiles import DataFiles
+from forge_p2p.store.encoding import Encoders
+from forge_p2p.store.environment import Transaction
+from forge_p2p.store.index import Entry, Index
+from forge_p2p.store.layout import Layout
+from forge_p2p.store.records import Inline, Slice
+
+Found = Slice | Inline | EncodedChunk
+"""In a data file, in the database, or still in the memory of an ingest."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A data file that is in its final place and durable, to be made known."""
+
+    file_id: int
+    size: int
+    entries: Sequence[Entry]
+
+
+class Arrivals:
+    """What one running ingest of this process has received and not yet made known."""
+
+    __slots__ = ("pending", "placed")
+
+    def __init__(self) -> None:
+        self.placed: dict[Hash, Slice] = {}
+        self.pending: dict[Hash, EncodedChunk] = {}
+
+    def get(self, chunk: Hash) -> Found | None:
+        return self.placed.get(chunk) or self.pending.get(chunk)
+
+    def __contains__(self, chunk: Hash) -> bool:
+        return chunk in self.placed or chunk in self.pending
+
+
+@dataclass(slots=True)
+class Context:
+    """One open disk store. Everything in it is safe from any thread."""
+
+    layout: Layout
+    config: StoreConfig
+    claims: Claims
+    index: Index
+    files: DataFiles
+    heal: Heal | None
+    encoders: Encoders = field(default_factory=Encoders)
+    arrivals: tuple[Arrivals, ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open_arrivals(self) -> Arrivals:
+        arrivals = Arrivals()
+        with self.lock:
+            self.arrivals = (*self.arrivals, arrivals)
+        return arrivals
+
+    def close_arrivals(self, arrivals: Arrivals) -> None:
+        with self.lock:
+            self.arrivals = tuple(other for other in self.arrivals if other is not arrivals)
+
+    def locate(self, hashes: Sequence[Hash]) -> list[Found | None]:
+        """Where each chunk is. Arrivals first: they leave there only after they have come to the databases."""
+        found: list[Found | None] = [None] * len(hashes)
+        if self.arrivals:
+            found = [self._arrived(chunk) for chunk in hashes]
+        rest = [at for at, where in enumerate(found) if where is None]
+        for at, where in zip(rest, self.index.find([hashes[at] for at in rest]), strict=True):
+            found[at] = where
+        rest = [at for at in rest if found[at] is None]
+        if rest:
+            inline = self.claims.find([hashes[at] for at in rest])
+            for at in rest:
+                found[at] = inline.get(hashes[at])
+        return found
+
+    def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
+        """Those that are nowhere, in order."""
+        rest = hashes
+        for arrivals in self.arrivals:
+            rest = [chunk for chunk in rest if chunk not in arrivals]
+        rest = self.index.absent(rest)
+        return self.claims.absent(rest) if rest else []
+
+    def _arrived(self, chunk: Hash) -> Found | None:
+        for arrivals in self.arrivals:
+            where = arrivals.get(chunk)
+            if where is not None:
+                return where
+        return None
+
+    def publish(self, files: Sequence[NewFile], inline: Sequence[EncodedChunk]) -> None:
+        """Makes new data files and inline chunks known, durably. The one way in."""
+        hashes = [chunk for file in files for chunk, _ in file.entries]
+        needed = sum(len(chunk.data) for chunk in inline) + 128 * len(hashes)
+
+        def publish_files(transaction: Transaction) -> None:
+            for file in files:
+                self.index.publish(transaction, file.file_id, file.size, file.entries, time.time())
+
+        def work(transaction: Transaction) -> None:
+            self.claims.absolve(transaction, hashes)
+            self.claims.absolve(transaction, [chunk.hash for chunk in inline])
+            if files:
+                self.index.environment.write(publish_files, needed)
+            if inline:
+                self.claims.put_inline(transaction, inline)
+
+        self.claims.environment.write(work, needed)
+
+    def revive(self, hashes: Iterable[Hash]) -> set[Hash]:
+        """Takes condemned chunks back; returns those that were deleted meanwhile."""
+        chunks = list(hashes)
+
+        def work(transaction: Transaction) -> set[Hash]:
+            gone = set(self.index.absent(chunks))
+            gone = {chunk for chunk in gone if transaction.get(chunk, db=self.claims.inline) is None}
+            for chunk in chunks:
+                transaction.delete(chunk, db=self.claims.condemned)
+            return gone
+
+        return self.claims.environment.write(work)

@@ -1,0 +1,65 @@
+"""The store on disk: what `Store` promises, put together from its parts. Bytes and reasons: `docs/storage.md`."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.link import Root
+from forge_p2p.ids import Hash
+from forge_p2p.store import reading
+from forge_p2p.store.base import Keep, Pin
+from forge_p2p.store.context import Context
+from forge_p2p.store.ingest import DiskIngest
+from forge_p2p.store.locks import Lock
+from forge_p2p.store.pins import list_pins, remove_pins, set_pin, touch_pin
+
+
+class DiskStore:
+    """One open store. Made by `opening.open_disk_store`; implements `Store` and `Upkeep`."""
+
+    def __init__(self, context: Context, lock: Lock) -> None:
+        self.context = context
+        self._lock = lock
+
+    def has(self, chunk: Hash) -> bool:
+        return not self.context.absent([chunk])
+
+    def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
+        return self.context.absent(list(dict.fromkeys(hashes)))
+
+    def read(self, chunk: Hash) -> bytes:
+        return reading.read(self.context, chunk)
+
+    def read_encoded(self, hashes: Sequence[Hash]) -> list[EncodedChunk | None]:
+        return reading.read_encoded(self.context, hashes)
+
+    def copy_into(self, fd: int, chunks: Sequence[tuple[Hash, int]]) -> None:
+        reading.copy_into(self.context, fd, chunks)
+
+    @contextmanager
+    def ingest(self, key: Hash | None = None) -> Iterator[DiskIngest]:
+        session = DiskIngest(self.context, key)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def pin(self, name: str, root: Root, keep: Keep = Keep.KEPT, expires: float = 0.0) -> None:
+        set_pin(self.context.claims, Pin(name, root, keep, expires, time.time()))
+
+    def unpin(self, name: str) -> bool:
+        return remove_pins(self.context.claims, [name]) > 0
+
+    def touch(self, name: str) -> bool:
+        return touch_pin(self.context.claims, name, time.time())
+
+    def pins(self) -> list[Pin]:
+        return list_pins(self.context.claims)
+
+    def close(self) -> None:
+        self.context.encoders.close()
+        self.context.files.close()
+        self.context.index.close()
+        self.context.claims.close()
+        self._lock.release()

@@ -1,0 +1,131 @@
+"""`index.lmdb`: which slice of which data file a chunk is. Derived from the journals, never the only copy of anything.
+
+It belongs to the store whose identity it carries and is whole only when it says so; anything else is rebuilt.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from forge_p2p.ids import Hash
+from forge_p2p.store.environment import Environment, Transaction, open_environment
+from forge_p2p.store.records import (
+    FileRow,
+    Slice,
+    pack_file_key,
+    pack_file_row,
+    pack_slice,
+    unpack_file_key,
+    unpack_file_row,
+    unpack_slice,
+)
+from forge_p2p.store.tally import Tally
+
+_TABLES: Final = ("meta", "slices", "files")
+
+_WHOLE_KEY: Final = b"whole"
+_TALLY_KEY: Final = b"tally"
+_BYTES_KEY: Final = b"bytes"
+
+Entry = tuple[Hash, Slice]
+
+
+class Index:
+    """One open `index.lmdb`."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment: Environment = open_environment(path, _TABLES)
+        tables = self.environment.tables
+        self.meta, self.slices, self.files = tables["meta"], tables["slices"], tables["files"]
+
+    def close(self) -> None:
+        self.environment.release()
+
+    def whole_for(self, identity: bytes) -> bool:
+        """Whether it was completed, for the store of this identity."""
+        with self.environment.read() as transaction:
+            return bool(transaction.get(_WHOLE_KEY, db=self.meta) == identity)
+
+    def set_whole(self, transaction: Transaction, identity: bytes) -> None:
+        transaction.put(_WHOLE_KEY, identity, db=self.meta)
+
+    def clear(self, transaction: Transaction) -> None:
+        for table in (self.meta, self.slices, self.files):
+            transaction.drop(table, delete=False)
+
+    def find(self, hashes: Sequence[Hash]) -> list[Slice | None]:
+        with self.environment.read() as transaction:
+            return self.find_in(transaction, hashes)
+
+    def find_in(self, transaction: Transaction, hashes: Sequence[Hash]) -> list[Slice | None]:
+        slices = self.slices
+        values = [transaction.get(chunk, None, slices) for chunk in hashes]
+        return [None if value is None else unpack_slice(value) for value in values]
+
+    def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
+        """Those that are in no data file, in order."""
+        with self.environment.read() as transaction:
+            if not transaction.stat(self.slices)["entries"]:
+                return list(hashes)
+            get, slices = transaction.get, self.slices
+            return [chunk for chunk in hashes if get(chunk, None, slices) is None]
+
+    def publish(self, transaction: Transaction, file_id: int, size: int, entries: Iterable[Entry], now: float) -> None:
+        """Adds a data file of `size` bytes and those of its chunks that are in no other; nothing if it is known."""
+        if self.file(transaction, file_id) is not None:
+            return
+        tally, live, live_bytes, count = self.tally(transaction), 0, 0, 0
+        for chunk, where in sorted(entries):
+            count += 1
+            if transaction.put(chunk, pack_slice(where), db=self.slices, overwrite=False):
+                live += 1
+                live_bytes += where.stored
+                tally.add(where.codec, where.size, where.stored)
+        row = FileRow(size, count, live, live_bytes, now)
+        transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
+        self._count_bytes(transaction, size)
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+
+    def drop(self, transaction: Transaction, hashes: Iterable[Hash]) -> list[Entry]:
+        """Removes chunks and returns what was there; their files keep the bytes until rewritten or empty."""
+        tally = self.tally(transaction)
+        dropped: list[Entry] = []
+        rows: dict[int, FileRow] = {}
+        for chunk in hashes:
+            value = transaction.pop(chunk, db=self.slices)
+            if value is None:
+                continue
+            where = unpack_slice(value)
+            dropped.append((chunk, where))
+            tally.add(where.codec, where.size, where.stored, chunks=-1)
+            row = rows.get(where.file_id) or self.file(transaction, where.file_id)
+            if row is not None:
+                rows[where.file_id] = row._replace(live=row.live - 1, live_bytes=row.live_bytes - where.stored)
+        for file_id, row in rows.items():
+            transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+        return dropped
+
+    def file(self, transaction: Transaction, file_id: int) -> FileRow | None:
+        value = transaction.get(pack_file_key(file_id), db=self.files)
+        return None if value is None else unpack_file_row(value)
+
+    def all_files(self, transaction: Transaction) -> dict[int, FileRow]:
+        with transaction.cursor(self.files) as cursor:
+            return {unpack_file_key(key): unpack_file_row(value) for key, value in cursor}
+
+    def drop_file(self, transaction: Transaction, file_id: int) -> None:
+        value = transaction.pop(pack_file_key(file_id), db=self.files)
+        if value is not None:
+            self._count_bytes(transaction, -unpack_file_row(value).size)
+
+    def tally(self, transaction: Transaction) -> Tally:
+        return Tally(transaction.get(_TALLY_KEY, db=self.meta))
+
+    def file_bytes(self, transaction: Transaction) -> int:
+        """Bytes of all data files, dead slices included."""
+        return int.from_bytes(transaction.get(_BYTES_KEY, b"", self.meta), "little")
+
+    def _count_bytes(self, transaction: Transaction, change: int) -> None:
+        total = max(0, self.file_bytes(transaction) + change)
+        transaction.put(_BYTES_KEY, total.to_bytes(8, "little"), db=self.meta)

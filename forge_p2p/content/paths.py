@@ -28,7 +28,7 @@ _MAX_SHOWN = 300
 # One name that needs no closer look: printable ASCII without separators, that does not begin like `.`, `..`, `.git`,
 # `git~1` or a device, and does not end in a dot or a space. Everything else takes the slow way.
 _CLEAN_NAME = (
-    rb"(?!\.(?:[./]|\Z|[gG][iI][tT])|[gG][iI][tT]~"
+    rb"(?!\.(?:[./]|\Z|[gG][iI][tT](?![A-Za-z]))|[gG][iI][tT]~"
     rb"|(?:[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL])(?![A-Za-z0-9_])"
     rb"|(?:[cC][oO][mM]|[lL][pP][tT])[1-9]|[cC][oO][nN](?:[iI][nN]|[oO][uU][tT])\$|[cC][lL][oO][cC][kK]\$)"
     rb"[!-.0-9;-\[\]-~ ]*[!-\-0-9;-\[\]-~]"

@@ -117,15 +117,19 @@ class Qh3Connection:
                 found.append(translate(event))
 
     def transmit(self, now: float, limit: int) -> list[Datagram]:
-        if self._core is None:
-            return [(bytes(data), address) for data, address in self._quic.datagrams_to_send(now)]
-        datagrams = []
-        poll = self._core.poll_transmit
-        for _ in range(limit):
-            transmit = poll(now)
-            if transmit is None:
-                break
-            datagrams.append(transmit[:2])
+        core = self._quic._core  # noqa: SLF001
+        if core is None or not _NATIVE:
+            return self._quic.datagrams_to_send(now)
+        datagrams: list[Datagram] = []
+        poll = core.poll_transmit
+        try:
+            while len(datagrams) < limit and (transmit := poll(now)) is not None:
+                datagrams.append(transmit[:2])
+        except RuntimeError as error:
+            # While an address is unproven the core may send it three times what came from there. It reports a packet
+            # that does not fit what is left as an error; it keeps the packet, and there will be more left later.
+            if "capacity exhausted" not in str(error):
+                raise
         return datagrams
 
     def deadline(self) -> float | None:

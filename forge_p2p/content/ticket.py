@@ -42,6 +42,7 @@ CAPABILITY_SIZE: Final = _BODY.size + _SIGNATURE_SIZE
 
 _KINDS: Final = (Kind.BLOB, Kind.TREE)
 _PORT = struct.Struct("<H")
+_FAMILIES: Final[dict[int, type[IPv4Address] | type[IPv6Address]]] = {4: IPv4Address, 6: IPv6Address}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,12 @@ def _encode_address(host: str, port: int) -> bytes:
 def _decode_addresses(data: bytes) -> tuple[tuple[str, int], ...]:
     addresses: list[tuple[str, int]] = []
     while data:
-        family = {4: IPv4Address, 6: IPv6Address}.get(data[0])
-        width = 4 if data[0] == 4 else 16
-        end = 1 + width + _PORT.size
-        if family is None or len(data) < end or len(addresses) == MAX_ADDRESSES:
+        family = _FAMILIES.get(data[0])
+        end = 1 + (4 if family is IPv4Address else 16) + _PORT.size
+        port = int.from_bytes(data[end - _PORT.size : end], "little")
+        if family is None or len(data) < end or port == 0 or len(addresses) == MAX_ADDRESSES:
             raise Malformed(f"its addresses cannot be read: {data[:end].hex()}")
-        (port,) = _PORT.unpack_from(data, 1 + width)
-        addresses.append((str(family(data[1 : 1 + width])), port))
+        addresses.append((str(family(data[1 : end - _PORT.size])), port))
         data = data[end:]
     return tuple(addresses)
 

@@ -23,7 +23,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Two nodes on this machine: one shares a real directory, the other gets it
-	$(BIN)/python simulations/demo.py
+	$(BIN)/python -m simulations.demo
 
 test: lint type unit ## Everything that has to pass: lint, types, layers, tests
 

@@ -32,7 +32,7 @@ class ProgressBar:
     """Shows the `Progress` it is called with, from any thread, one line a phase; leaving its context ends it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.watched = not (settings.quiet or settings.json) and sys.stderr.isatty()
+        self.watched = not settings.quiet and sys.stderr.isatty()
         self._start = time.monotonic()
         self._lock = threading.Lock()
         self._display: Display | None = None

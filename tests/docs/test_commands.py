@@ -1,8 +1,8 @@
 """The documents' commands are run.
 
-A block whose fence says `sh run` is a script: all of one page's, in their order, in one empty folder with a node's folder
-of its own and `forge` on the PATH. Each has to succeed, and a comment `#=> text` at a line's end says that what the line
-prints contains the text. A block that says `toml config` is a settings file without errors.
+A block whose fence says `sh run` is a script: all of one page's, in their order, in one empty folder with a node's
+folder of its own and `forge` on the PATH. Each has to succeed, and a comment `#=> text` at a line's end says that what
+the line prints contains the text. A block that says `toml config` is a settings file without errors.
 """
 
 import re

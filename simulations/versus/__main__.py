@@ -1,0 +1,65 @@
+"""`make bench`: runs the cases and writes what they gave.
+
+python -m simulations.versus [--case NAME]... [--rounds N] [--quick] [--dry] [--work DIR] [--cache DIR]
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from simulations.versus import report
+from simulations.versus.bench import Bench, Case, run_case
+from simulations.versus.cases import CASES
+from simulations.versus.inputs import Inputs
+
+
+def main() -> int:
+    """Exit code 1 when a bar was missed, so that CI may watch it."""
+    options = _parser().parse_args()
+    if options.list:
+        print("\n".join(f"{case.name:16} {case.title}" for case in CASES.values()))
+        return 0
+    inputs = Inputs(options.cache, options.quick)
+    with tempfile.TemporaryDirectory(prefix="forge-versus-", dir=options.work) as work:
+        bench = Bench(Path(work), inputs, options.quick, _say)
+        missed = [
+            line for name in options.case or CASES for line in _run(bench, CASES[name], options) if "MISSED" in line
+        ]
+    return 1 if missed and not options.quick else 0
+
+
+def _run(bench: Bench, case: Case, options: argparse.Namespace) -> list[str]:
+    _say(f"{case.name}: {case.title}")
+    trial, turns = run_case(bench, case, options.rounds or (2 if options.quick else case.rounds))
+    outcome = report.Outcome(case, trial, turns)
+    verdicts = outcome.verdicts()
+    print(report.section(outcome, report.machine()) + "\n", flush=True)
+    if not (options.dry or options.quick):
+        report.write(outcome)
+    return verdicts
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("simulations.versus", description="Forge beside its peers.")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
+    parser.add_argument("--rounds", type=int, default=0, help="instead of each case's own number")
+    parser.add_argument("--quick", action="store_true", help="small inputs, two rounds, nothing written")
+    parser.add_argument("--dry", action="store_true", help="write no files")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    parser.add_argument("--work", type=Path, help="folder on the file system to measure (default: the temporary one)")
+    parser.add_argument("--cache", type=Path, default=_cache(), help="folder for inputs (default: %(default)s)")
+    return parser
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge-versus"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

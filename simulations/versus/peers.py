@@ -1,0 +1,80 @@
+"""The contenders' programs: how each is started, served and told what to do, Forge like the others."""
+
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulations.versus.process import Failed, Service
+
+_INSTALL = {"rsync": "apt-get install rsync", "git": "apt-get install git", "restic": "apt-get install restic"}
+
+
+def program(name: str) -> str:
+    """The full path of `name`. Raises `Failed` with the command that installs it."""
+    found = shutil.which(name)
+    if found is None:
+        raise Failed(f"{name} is not installed: {_INSTALL[name]}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Forge:
+    """`forge` as installed beside this interpreter, with `home` as its folder."""
+
+    home: Path
+
+    def command(self, *arguments: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
+        return [str(Path(sys.executable).parent / "forge"), "--home", self.home, *arguments]
+
+    @contextmanager
+    def sharing(self, path: Path) -> Iterator[tuple[Service, str]]:
+        """A node that shares `path`, and the ticket."""
+        with Service(self.command("share", path)) as service:
+            yield service, service.last_line()
+
+
+@dataclass(frozen=True, slots=True)
+class RsyncDaemon:
+    """rsync's daemon on loopback, plain TCP, serving one folder as the module `src`."""
+
+    url: str
+
+    @classmethod
+    @contextmanager
+    def serving(cls, source: Path, work: Path) -> Iterator["tuple[RsyncDaemon, Service]"]:
+        port = _free_port()
+        work.mkdir(parents=True, exist_ok=True)
+        configuration = work / "rsyncd.conf"
+        owner = f"uid = {os.getuid()}\ngid = {os.getgid()}\n" if os.getuid() == 0 else ""
+        configuration.write_text(
+            f"use chroot = no\naddress = 127.0.0.1\nport = {port}\n[src]\npath = {source}\nread only = yes\n{owner}"
+        )
+        with Service([program("rsync"), "--daemon", "--no-detach", "--config", configuration]) as service:
+            _wait_for(port)
+            yield cls(f"rsync://127.0.0.1:{port}/src/"), service
+
+    def command(self, destination: Path, name: str = "") -> list[str | os.PathLike[str]]:
+        """`rsync -a` of the whole module, or of one file in it."""
+        return [program("rsync"), "-a", "--stats", self.url + name, destination]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise Failed(f"nothing listens on port {port}")

@@ -2,8 +2,8 @@
 
 A chunk is encoded once, when it enters a store, and then lies on disk and travels in that form. Nothing samples the
 content first to guess whether it compresses: on incompressible bytes both compressors give up by themselves (measured
-3 to 4 GB/s for zstd-3, 5 GB/s for LZ4; real text and libraries take zstd-3 300 to 350 MB/s), and a guess from samples is
-wrong about files of several parts.
+3 to 4 GB/s for zstd-3 and 5 GB/s for LZ4; zstd-3 compresses real text and libraries at 300 to 350 MB/s), and a guess
+from samples is wrong about files of several parts.
 """
 
 from collections import deque

@@ -18,9 +18,7 @@ from forge_p2p.ids import Hash
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
 VECTORS = [line.strip() for line in DOCUMENT.partition("## Vectors")[2].splitlines() if line.startswith("    ")]
-CHUNK_LENGTHS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = (
-    VECTORS
-)
+CUTS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = VECTORS
 
 CONTENT = blake3(b"forge golden content").digest(length=1 << 20)
 

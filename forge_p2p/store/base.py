@@ -37,8 +37,72 @@ class Pin:
     used: float
 
 
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """How many chunks, their raw bytes, and the bytes of their stored forms."""
+
+    chunks: int
+    raw_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a store holds. Cheap: counters, never a scan."""
+
+    total: Tallied
+    codecs: dict[str, Tallied]
+    """By codec's name, lower case."""
+    inline_chunks: int
+    files: int
+    """Data files."""
+    disk_bytes: int
+    """Bytes taken on disk, what is dead or still arriving included; of a memory store, in memory."""
+    staging: int
+    """Folders of running or interrupted ingests."""
+    pins: int
+    condemned: int
+    quarantined: int
+    """Chunks that were found damaged and have not come back."""
+    quota: int
+    """Bytes; 0 = none."""
+    free_bytes: int
+    """Of the file system the store lies on."""
+    hot_bytes: int = 0
+    hot_hits: int = 0
+    hot_misses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did. `condemned` chunks wait for a writer to end; `incomplete` pins reach something that is
+    not here: until that is healed or the pin removed, nothing is collected."""
+
+    chunks: int
+    freed_bytes: int
+    condemned: int
+    dropped_pins: int
+    incomplete: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a full scan found: chunks and raw bytes that are right, and the chunks that are now in quarantine."""
+
+    chunks: int
+    bytes: int
+    corrupt: list[Hash]
+
+
+Progress = Callable[[int, int], None]
+"""Called now and then with `(done, total)` in chunks."""
+
+
 class Ingest(Protocol):
-    """One writer's session: a lease from start to end, so that nothing it has seen or put is collected meanwhile."""
+    """One writer's session: a lease from start to end, so that nothing it has seen or put is collected meanwhile.
+
+    Set the pin that keeps the content before the session ends; after it nothing else holds what was there already.
+    """
 
     def put(self, chunks: Sequence[tuple[Hash, bytes | memoryview]], group: int | None = None) -> None:
         """Stores raw content whose hash the caller computed. Chunks of one large content share a `group`, and with it
@@ -53,7 +117,11 @@ class Ingest(Protocol):
         this ingest ends."""
 
     def commit(self) -> None:
-        """Makes durable all that was put. Until then a crash may lose it, never corrupt it."""
+        """Makes durable all that was put. Until then a crash may lose it, never corrupt it. More may be put and
+        committed afterwards. If it fails, what it reports as dropped has to be put again."""
+
+    def statistics(self) -> Tallied:
+        """What this session has added: chunks that were in the store already do not count."""
 
 
 class Store(Protocol):
@@ -66,6 +134,9 @@ class Store(Protocol):
 
     def read(self, chunk: Hash) -> bytes:
         """Raw content. Raises `NotFound`, or `CorruptChunk` after quarantining what is rotten."""
+
+    def read_many(self, hashes: Sequence[Hash]) -> list[bytes | memoryview]:
+        """As `read`, for a batch that the caller bounds: much cheaper than one by one."""
 
     def read_encoded(self, hashes: Sequence[Hash]) -> list[EncodedChunk | None]:
         """Chunks in the form they are stored in, checked by XXH3, never decompressed. `None`: not here, or rotten and
@@ -83,6 +154,19 @@ class Store(Protocol):
 
     def unpin(self, name: str) -> bool: ...
 
-    def pins(self) -> list[Pin]: ...
+    def touch(self, name: str) -> bool:
+        """Marks a pin as used now; whether there is one."""
+
+    def pins(self) -> list[Pin]:
+        """All that have not expired."""
+
+    def statistics(self) -> Statistics: ...
+
+    def collect(self, grace: float | None = None) -> Collected:
+        """Removes expired pins, then what no pin reaches, no ingest uses and is older than `grace` seconds (`None`:
+        as configured). Writers go on meanwhile."""
+
+    def verify(self, progress: Progress | None = None) -> Verified:
+        """Reads and verifies everything; quarantines what is rotten."""
 
     def close(self) -> None: ...

@@ -123,21 +123,24 @@ class Claims:
 
     def epoch(self) -> int:
         with self.environment.read() as transaction:
-            return self.number(transaction, _EPOCH_KEY)
+            return self.epoch_in(transaction)
 
-    def number(self, transaction: Transaction, key: bytes) -> int:
+    def epoch_in(self, transaction: Transaction) -> int:
+        return self._number(transaction, _EPOCH_KEY)
+
+    def _number(self, transaction: Transaction, key: bytes) -> int:
         value = transaction.get(key, db=self.meta)
         return int(_NUMBER.unpack(value)[0]) if value else 0
 
     def next_epoch(self, transaction: Transaction) -> int:
         """Ends the current epoch and returns its number."""
-        epoch = self.number(transaction, _EPOCH_KEY)
+        epoch = self.epoch_in(transaction)
         transaction.put(_EPOCH_KEY, _NUMBER.pack(epoch + 1), db=self.meta)
         return epoch
 
     def pins_changed(self, transaction: Transaction) -> int:
         """A number that grows with every pin added."""
-        return self.number(transaction, _PINS_KEY)
+        return self._number(transaction, _PINS_KEY)
 
     def count_pin_change(self, transaction: Transaction) -> None:
         transaction.put(_PINS_KEY, _NUMBER.pack(self.pins_changed(transaction) + 1), db=self.meta)
@@ -146,6 +149,10 @@ class Claims:
         record = _CONDEMNED.pack(epoch, now)
         for chunk in hashes:
             transaction.put(chunk, record, db=self.condemned, overwrite=False)
+
+    def all_condemned(self, transaction: Transaction) -> list[Hash]:
+        with transaction.cursor(self.condemned) as cursor:
+            return [Hash(chunk) for chunk in cursor.iternext(keys=True, values=False)]
 
     def condemned_before(self, transaction: Transaction, epoch: int) -> list[Hash]:
         """What was condemned in an epoch before this one."""

@@ -15,10 +15,7 @@ from forge_p2p.store.encoding import Encoders
 from forge_p2p.store.environment import Transaction
 from forge_p2p.store.index import Entry, Index
 from forge_p2p.store.layout import Layout
-from forge_p2p.store.records import Inline, Slice
-
-Found = Slice | Inline | EncodedChunk
-"""In a data file, in the database, or still in the memory of an ingest."""
+from forge_p2p.store.session import Found, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +25,6 @@ class NewFile:
     file_id: int
     size: int
     entries: Sequence[Entry]
-
-
-class Arrivals:
-    """What one running ingest of this process has received and not yet made known."""
-
-    __slots__ = ("pending", "placed")
-
-    def __init__(self) -> None:
-        self.placed: dict[Hash, Slice] = {}
-        self.pending: dict[Hash, EncodedChunk] = {}
-
-    def get(self, chunk: Hash) -> Found | None:
-        return self.placed.get(chunk) or self.pending.get(chunk)
-
-    def __contains__(self, chunk: Hash) -> bool:
-        return chunk in self.placed or chunk in self.pending
 
 
 @dataclass(slots=True)
@@ -57,23 +38,22 @@ class Context:
     files: DataFiles
     heal: Heal | None
     encoders: Encoders = field(default_factory=Encoders)
-    arrivals: tuple[Arrivals, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    """Of the ingests that this process runs on this store."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open_arrivals(self) -> Arrivals:
-        arrivals = Arrivals()
+    def enter(self, session: Session) -> None:
         with self.lock:
-            self.arrivals = (*self.arrivals, arrivals)
-        return arrivals
+            self.sessions = (*self.sessions, session)
 
-    def close_arrivals(self, arrivals: Arrivals) -> None:
+    def leave(self, session: Session) -> None:
         with self.lock:
-            self.arrivals = tuple(other for other in self.arrivals if other is not arrivals)
+            self.sessions = tuple(other for other in self.sessions if other is not session)
 
     def locate(self, hashes: Sequence[Hash]) -> list[Found | None]:
-        """Where each chunk is. Arrivals first: they leave there only after they have come to the databases."""
+        """Where each chunk is. What is arriving first: it leaves there only after it has come to the databases."""
         found: list[Found | None] = [None] * len(hashes)
-        if self.arrivals:
+        if self.sessions:
             found = [self._arrived(chunk) for chunk in hashes]
         rest = [at for at, where in enumerate(found) if where is None]
         for at, where in zip(rest, self.index.find([hashes[at] for at in rest]), strict=True):
@@ -85,17 +65,17 @@ class Context:
                 found[at] = inline.get(hashes[at])
         return found
 
-    def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
-        """Those that are nowhere, in order."""
+    def absent(self, hashes: Sequence[Hash], sessions: Sequence[Session]) -> list[Hash]:
+        """Those that are neither stored nor arriving in one of `sessions`, in order."""
         rest = hashes
-        for arrivals in self.arrivals:
-            rest = [chunk for chunk in rest if chunk not in arrivals]
+        for session in sessions:
+            rest = [chunk for chunk in rest if chunk not in session]
         rest = self.index.absent(rest)
         return self.claims.absent(rest) if rest else []
 
     def _arrived(self, chunk: Hash) -> Found | None:
-        for arrivals in self.arrivals:
-            where = arrivals.get(chunk)
+        for session in self.sessions:
+            where = session.get(chunk)
             if where is not None:
                 return where
         return None

@@ -8,28 +8,34 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
 from forge_p2p.ids import Hash
 from forge_p2p.store import reading
-from forge_p2p.store.base import Keep, Pin
+from forge_p2p.store.base import Collected, Keep, Pin, Progress, Statistics, Verified
 from forge_p2p.store.context import Context
+from forge_p2p.store.gc import collect
 from forge_p2p.store.ingest import DiskIngest
 from forge_p2p.store.locks import Lock
 from forge_p2p.store.pins import list_pins, remove_pins, set_pin, touch_pin
+from forge_p2p.store.statistics import statistics
+from forge_p2p.store.verify import verify
 
 
 class DiskStore:
-    """One open store. Made by `opening.open_disk_store`; implements `Store` and `Upkeep`."""
+    """One open store. Made by `opening.open_disk_store`; implements `Store`."""
 
     def __init__(self, context: Context, lock: Lock) -> None:
         self.context = context
         self._lock = lock
 
     def has(self, chunk: Hash) -> bool:
-        return not self.context.absent([chunk])
+        return not self.context.absent([chunk], self.context.sessions)
 
     def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
-        return self.context.absent(list(dict.fromkeys(hashes)))
+        return self.context.absent(list(dict.fromkeys(hashes)), self.context.sessions)
 
     def read(self, chunk: Hash) -> bytes:
         return reading.read(self.context, chunk)
+
+    def read_many(self, hashes: Sequence[Hash]) -> list[bytes | memoryview]:
+        return reading.read_many(self.context, hashes)
 
     def read_encoded(self, hashes: Sequence[Hash]) -> list[EncodedChunk | None]:
         return reading.read_encoded(self.context, hashes)
@@ -56,6 +62,15 @@ class DiskStore:
 
     def pins(self) -> list[Pin]:
         return list_pins(self.context.claims)
+
+    def statistics(self) -> Statistics:
+        return statistics(self.context)
+
+    def collect(self, grace: float | None = None) -> Collected:
+        return collect(self.context, grace)
+
+    def verify(self, progress: Progress | None = None) -> Verified:
+        return verify(self.context, progress)
 
     def close(self) -> None:
         self.context.encoders.close()

@@ -3,7 +3,7 @@
 It belongs to the store whose identity it carries and is whole only when it says so; anything else is rebuilt.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -106,9 +106,34 @@ class Index:
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
         return dropped
 
+    def replace(self, transaction: Transaction, file_id: int, size: int, entries: Sequence[Entry], now: float) -> None:
+        """Adds a data file to which chunks were moved that are already known elsewhere."""
+        for chunk, where in entries:
+            transaction.put(chunk, pack_slice(where), db=self.slices)
+        live_bytes = sum(where.stored for _, where in entries)
+        if entries:
+            row = FileRow(size, len(entries), len(entries), live_bytes, now)
+            transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
+            self._count_bytes(transaction, size)
+
     def file(self, transaction: Transaction, file_id: int) -> FileRow | None:
         value = transaction.get(pack_file_key(file_id), db=self.files)
         return None if value is None else unpack_file_row(value)
+
+    def slices_of(self, transaction: Transaction, file_ids: Collection[int]) -> dict[int, list[Entry]]:
+        """The chunks that lie in these files, by a scan of the whole table."""
+        found: dict[int, list[Entry]] = {file_id: [] for file_id in file_ids}
+        with transaction.cursor(self.slices) as cursor:
+            for chunk, value in cursor:
+                where = unpack_slice(value)
+                if where.file_id in found:
+                    found[where.file_id].append((Hash(chunk), where))
+        return found
+
+    def all_places(self, transaction: Transaction) -> list[tuple[int, int, Hash]]:
+        """File, offset and hash of every chunk."""
+        with transaction.cursor(self.slices) as cursor:
+            return [(*unpack_slice(value)[:2], Hash(chunk)) for chunk, value in cursor]
 
     def all_files(self, transaction: Transaction) -> dict[int, FileRow]:
         with transaction.cursor(self.files) as cursor:

@@ -25,10 +25,14 @@ from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import DiskError, ForgeError, StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.appender import Appender
+from forge_p2p.store.base import Tallied
 from forge_p2p.store.context import Context, NewFile
 from forge_p2p.store.landing import land
 from forge_p2p.store.leases import Lease
+from forge_p2p.store.orphans import adopt
+from forge_p2p.store.quota import Room
 from forge_p2p.store.records import CODECS
+from forge_p2p.store.session import Session
 from forge_p2p.store.staging import Staging
 
 INLINE_MAX: Final = 64 << 10
@@ -61,10 +65,12 @@ class DiskIngest:
         self._others: list[Appender] = []
         self._shared: Appender | None = None
         self._pending_bytes = 0
+        self._chunks = self._raw_bytes = self._stored_bytes = 0
         self._staging: Staging | None = None
         self._closed = False
-        self._lease = Lease(context.layout.leases, context.claims.epoch)
-        self._arrivals = context.open_arrivals()
+        self._session = Session(Lease(context.layout.leases, context.claims.epoch))
+        self._room = Room(context)
+        context.enter(self._session)
         try:
             if key is not None:
                 self._resume(key)
@@ -88,15 +94,16 @@ class DiskIngest:
 
     def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
         unique = list(dict.fromkeys(hashes))
-        absent = self._context.absent(unique)
-        if len(absent) == len(unique):
-            return absent
-        known = set(absent)
-        condemned = self._context.claims.condemned_among([chunk for chunk in unique if chunk not in known])
-        if condemned:
-            known |= self._context.revive(condemned)
-            absent = [chunk for chunk in unique if chunk in known]
-        return absent
+        with self._session.seen_lock:
+            absent = self._context.absent(unique, [self._session])
+            if len(absent) == len(unique):
+                return absent
+            gone = set(absent)
+            condemned = self._context.claims.condemned_among([chunk for chunk in unique if chunk not in gone])
+            if condemned:
+                gone |= self._context.revive(condemned)
+            self._session.saw(chunk for chunk in unique if chunk not in gone)
+        return [chunk for chunk in unique if chunk in gone]
 
     def commit(self) -> None:
         with self._lock:
@@ -104,8 +111,11 @@ class DiskIngest:
             self._inline_a_small_session()
             shared = [self._shared] if self._shared is not None else []
             self._land([*shared, *self._others, *self._groups.values()])
-            self._context.publish([], list(self._arrivals.pending.values()))
+            self._publish([], list(self._session.pending.values()))
             self._forget_pending()
+
+    def statistics(self) -> Tallied:
+        return Tallied(self._chunks, self._raw_bytes, self._stored_bytes)
 
     def close(self) -> None:
         """Ends the lease. What was not committed is dropped, or with a key kept for the next session of that key."""
@@ -113,14 +123,14 @@ class DiskIngest:
             if self._closed:
                 return
             self._closed = True
-            self._context.close_arrivals(self._arrivals)
+            self._context.leave(self._session)
             for appender in self._appenders():
                 self._context.files.take_back(appender.file_id)
             try:
                 if self._staging is not None:
                     self._staging.close(keep=self._key is not None)
             finally:
-                self._lease.release()
+                self._session.lease.release()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -130,6 +140,7 @@ class DiskIngest:
         return [*([self._shared] if self._shared else []), *self._others, *self._groups.values()]
 
     def _resume(self, key: Hash) -> None:
+        adopt(self._context, key[0])
         self._staging = Staging(self._context.layout, key)
         for appender in self._staging.resume():
             self._adopt(appender)
@@ -140,12 +151,14 @@ class DiskIngest:
 
     def _adopt(self, appender: Appender) -> None:
         self._context.files.lend(appender.file_id, appender.file)
-        self._arrivals.placed.update(appender.entries)
+        self._session.placed.update(appender.entries)
 
     def _place(self, chunks: list[EncodedChunk], group: int | None) -> None:
+        self._room.take(sum(len(chunk.data) for chunk in chunks))
         with self._lock:
             self._require_open()
-            chunks = [chunk for chunk in chunks if chunk.hash not in self._arrivals]
+            chunks = [chunk for chunk in chunks if chunk.hash not in self._session]
+            self._count(chunks)
             if group is not None:
                 appender = self._appender_of(group, sum(len(chunk.data) for chunk in chunks))
                 if appender is not None:
@@ -156,10 +169,15 @@ class DiskIngest:
             if chunks:
                 self._append(self._shared_appender(), chunks)
 
+    def _count(self, chunks: list[EncodedChunk]) -> None:
+        self._chunks += len(chunks)
+        self._raw_bytes += sum(chunk.size for chunk in chunks)
+        self._stored_bytes += sum(len(chunk.data) for chunk in chunks)
+
     def _keep_small(self, chunks: list[EncodedChunk]) -> list[EncodedChunk]:
         """Keeps small chunks in memory while the session is small; returns what has to be written."""
         rest = []
-        pending = self._arrivals.pending
+        pending = self._session.pending
         for chunk in chunks:
             if len(chunk.data) > INLINE_MAX:
                 rest.append(chunk)
@@ -173,7 +191,7 @@ class DiskIngest:
         return rest
 
     def _forget_pending(self) -> None:
-        self._arrivals.pending.clear()
+        self._session.pending.clear()
         self._pending_bytes = 0
 
     def _appender_of(self, group: int, stored: int) -> Appender | None:
@@ -203,7 +221,7 @@ class DiskIngest:
         return appender
 
     def _append(self, appender: Appender, chunks: list[EncodedChunk]) -> None:
-        self._arrivals.placed.update(appender.append(chunks))
+        self._session.placed.update(appender.append(chunks))
         most = _SHARED_MAX if appender.shared else _FILE_MAX
         if appender.size >= most or len(appender.entries) >= _ENTRIES_MAX:
             self._land([appender])
@@ -220,8 +238,8 @@ class DiskIngest:
             stored = bytes(data[where.offset : where.offset + where.stored])
             encoded = EncodedChunk(chunk, CODECS[where.codec], where.size, stored)
             decode(encoded)
-            self._arrivals.pending[chunk] = encoded
-        self._context.publish([], list(self._arrivals.pending.values()))
+            self._session.pending[chunk] = encoded
+        self._publish([], list(self._session.pending.values()))
         self._forget(shared)
         shared.discard()
         self._forget_pending()
@@ -239,14 +257,22 @@ class DiskIngest:
                         appender.discard()
             raise
         if landed:
-            self._context.publish([NewFile(a.file_id, a.size, a.entries) for a in landed], [])
+            self._publish([NewFile(a.file_id, a.size, a.entries) for a in landed], [])
         for appender in landed:
             self._forget(appender)
 
+    def _publish(self, files: list[NewFile], inline: list[EncodedChunk]) -> None:
+        """Makes chunks known to all. The session goes on relying on them: nothing has pinned them yet."""
+        with self._session.seen_lock:
+            self._context.publish(files, inline)
+            self._session.saw(chunk for file in files for chunk, _ in file.entries)
+            self._session.saw(chunk.hash for chunk in inline)
+        self._room.landed()
+
     def _forget(self, appender: Appender) -> None:
         for chunk, where in appender.entries:
-            if self._arrivals.placed.get(chunk) is where:
-                del self._arrivals.placed[chunk]
+            if self._session.placed.get(chunk) is where:
+                del self._session.placed[chunk]
         self._context.files.take_back(appender.file_id)
         if self._shared is appender:
             self._shared = None

@@ -1,6 +1,7 @@
 """Where everything of a store lies under its one folder.
 
     lock                    shared by every process that has the store open, exclusive while an index is replaced
+    gc.lock                 held by the one process that collects
     store.lmdb              claims: inline chunks, pins, condemned and quarantined hashes, format and identity
     index.lmdb              derived: which slice of which data file a chunk is; can be deleted
     files/ab/<id>.data      slices of chunks in stored form, one after the other; immutable
@@ -32,6 +33,10 @@ class Layout:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def gc_lock(self) -> Path:
+        return self.root / "gc.lock"
 
     @property
     def claims(self) -> Path:

@@ -25,11 +25,15 @@ class Lease:
             raise StoreError(f"{path}: the folder of leases is gone", hint="run `forge store rebuild`")
         self._lock: Lock = lock
         try:
-            with disk_errors(path, 8):
-                os.pwrite(lock.fd, epoch().to_bytes(8, "little"), 0)
+            self.restart(epoch())
         except BaseException:
             self.release()
             raise
+
+    def restart(self, epoch: int) -> None:
+        """From now on the lease is one that began in `epoch`."""
+        with disk_errors(self._lock.path, 8):
+            os.pwrite(self._lock.fd, epoch.to_bytes(8, "little"), 0)
 
     def release(self) -> None:
         with suppress(OSError):  # a collector removes what is left

@@ -12,11 +12,12 @@ from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import Hash
-from forge_p2p.store.context import Context, Found
+from forge_p2p.store.context import Context
 from forge_p2p.store.datafiles import runs
 from forge_p2p.store.faults import disk_error
 from forge_p2p.store.quarantine import Rotten, quarantine
 from forge_p2p.store.records import CODECS, Inline, Slice, checksum
+from forge_p2p.store.session import Found
 
 _TRIES: Final = 3
 """How often a chunk may move away while it is being read."""
@@ -27,7 +28,7 @@ _BATCH: Final = 64
 
 def read_encoded(context: Context, hashes: Sequence[Hash]) -> list[EncodedChunk | None]:
     """As `Store.read_encoded`."""
-    found, rotten = _read(context, hashes)
+    found, rotten = read_checked(context, hashes)
     if rotten:
         quarantine(context, rotten)
     return found
@@ -35,7 +36,7 @@ def read_encoded(context: Context, hashes: Sequence[Hash]) -> list[EncodedChunk 
 
 def read(context: Context, chunk: Hash) -> bytes:
     """As `Store.read`."""
-    raw = _decoded(context, [chunk])[0]
+    raw = read_many(context, [chunk])[0]
     return raw if isinstance(raw, bytes) else bytes(raw)
 
 
@@ -44,7 +45,7 @@ def copy_into(context: Context, fd: int, chunks: Sequence[tuple[Hash, int]]) -> 
     chunks = [item for item in chunks if item[0] != ZERO_CHUNK]
     for first in range(0, len(chunks), _BATCH):
         batch = chunks[first : first + _BATCH]
-        raws = _decoded(context, [chunk for chunk, _ in batch])
+        raws = read_many(context, [chunk for chunk, _ in batch])
         for raw, start, end in _adjacent(raws, [offset for _, offset in batch]):
             try:
                 _write(fd, raw, start, end)
@@ -52,9 +53,9 @@ def copy_into(context: Context, fd: int, chunks: Sequence[tuple[Hash, int]]) -> 
                 raise disk_error(error, f"/proc/self/fd/{fd}", end - start) from error
 
 
-def _decoded(context: Context, hashes: Sequence[Hash]) -> list[bytes | memoryview]:
-    """Raw bytes of every chunk, or `NotFound` or `CorruptChunk` naming the first that is not to be had."""
-    found, rotten = _read(context, hashes)
+def read_many(context: Context, hashes: Sequence[Hash]) -> list[bytes | memoryview]:
+    """As `Store.read_many`: of every chunk, or `NotFound` or `CorruptChunk` naming the first that is not to be had."""
+    found, rotten = read_checked(context, hashes)
     raws: list[bytes | memoryview] = []
     for encoded in found:
         if encoded is None:
@@ -62,7 +63,7 @@ def _decoded(context: Context, hashes: Sequence[Hash]) -> list[bytes | memoryvie
         try:
             raws.append(decode(encoded))
         except CorruptChunk:
-            rotten += _placed(context, encoded)
+            rotten += placed(context, encoded)
             break
     if rotten:
         quarantine(context, rotten)
@@ -71,7 +72,7 @@ def _decoded(context: Context, hashes: Sequence[Hash]) -> list[bytes | memoryvie
     return raws
 
 
-def _placed(context: Context, encoded: EncodedChunk) -> list[Rotten]:
+def placed(context: Context, encoded: EncodedChunk) -> list[Rotten]:
     """A chunk whose stored form is as it was written and yet wrong."""
     where = context.locate([encoded.hash])[0]
     return [(encoded.hash, where, memoryview(encoded.data))] if isinstance(where, Slice | Inline) else []
@@ -84,7 +85,8 @@ def _unreadable(chunk: Hash, rotten: Sequence[Rotten]) -> CorruptChunk | NotFoun
     return NotFound(f"chunk {name} is not in the store", hint="fetch it from a peer")
 
 
-def _read(context: Context, hashes: Sequence[Hash]) -> tuple[list[EncodedChunk | None], list[Rotten]]:
+def read_checked(context: Context, hashes: Sequence[Hash]) -> tuple[list[EncodedChunk | None], list[Rotten]]:
+    """Chunks in stored form, and those that fail their check, which the caller has to quarantine."""
     result: list[EncodedChunk | None] = [None] * len(hashes)
     rotten: list[Rotten] = []
     wanted = list(range(len(hashes)))

@@ -18,7 +18,7 @@ from forge_p2p.store.journals import Recovered, recover, rewrite
 from forge_p2p.store.layout import DATA_SUFFIX, JOURNAL_SUFFIX, Layout, file_id_of
 from forge_p2p.store.locks import Lock, lock_folder
 
-_KEYLESS: Final = "x"
+KEYLESS: Final = "x"
 _SIBLINGS_MAX: Final = 64
 """Ingests of one key at the same time."""
 
@@ -34,7 +34,7 @@ class Staging:
         self.path = self._lock.path
 
     def _lock_own(self) -> Lock:
-        name = self.key.hex() if self.key else _KEYLESS + os.urandom(8).hex()
+        name = self.key.hex() if self.key else KEYLESS + os.urandom(8).hex()
         for sibling in range(_SIBLINGS_MAX):
             path = self._layout.staging / f"{name}-{sibling}"
             with disk_errors(path, 4096):

@@ -2,7 +2,7 @@
 
 from struct import Struct
 
-from forge_p2p.content.codec import Codec
+from forge_p2p.store.base import Tallied
 from forge_p2p.store.records import CODECS
 
 _TALLY = Struct(f"<{3 * len(CODECS)}q")
@@ -23,21 +23,26 @@ class Tally:
         counts[at + 1] += chunks * raw
         counts[at + 2] += chunks * stored
 
+    def plus(self, other: "Tally") -> "Tally":
+        return Tally(_TALLY.pack(*(mine + its for mine, its in zip(self.counts, other.counts, strict=True))))
+
     def pack(self) -> bytes:
         return _TALLY.pack(*self._counts)
+
+    def of(self, codec: int) -> Tallied:
+        return Tallied(*self._counts[3 * codec : 3 * codec + 3])
+
+    def of_all(self) -> Tallied:
+        return Tallied(self.chunks, sum(self._counts[1::3]), self.stored)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(self._counts)
 
     @property
     def chunks(self) -> int:
         return sum(self._counts[0::3])
 
     @property
-    def raw(self) -> int:
-        return sum(self._counts[1::3])
-
-    @property
     def stored(self) -> int:
         return sum(self._counts[2::3])
-
-    def by_codec(self) -> dict[str, tuple[int, int, int]]:
-        """Codec name to chunks, raw and stored bytes."""
-        return {codec.name.lower(): tuple(self._counts[3 * codec : 3 * codec + 3]) for codec in Codec}  # type: ignore[misc]

@@ -1,0 +1,55 @@
+"""Reading everything there is: what does not decode to its hash goes into quarantine."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from forge_p2p.content.codec import decode
+from forge_p2p.errors import CorruptChunk
+from forge_p2p.ids import Hash
+from forge_p2p.store.base import Progress, Verified
+from forge_p2p.store.context import Context
+from forge_p2p.store.quarantine import quarantine
+from forge_p2p.store.reading import placed, read_checked
+
+_BATCH: Final = 64
+"""Chunks read and decoded at a time; at most 16 MiB."""
+
+
+def verify(context: Context, progress: Progress | None = None) -> Verified:
+    """As `Store.verify`."""
+    hashes = _all_hashes(context)
+    corrupt: list[Hash] = []
+    size = 0
+    for first in range(0, len(hashes), _BATCH):
+        batch = hashes[first : first + _BATCH]
+        checked, bad = _verify_batch(context, batch)
+        size += checked
+        corrupt += bad
+        if progress is not None:
+            progress(first + len(batch), len(hashes))
+    return Verified(len(hashes) - len(corrupt), size, corrupt)
+
+
+def _verify_batch(context: Context, batch: Sequence[Hash]) -> tuple[int, list[Hash]]:
+    """Raw bytes that are right, and the chunks that are not."""
+    found, rotten = read_checked(context, batch)
+    size = 0
+    for encoded in found:
+        if encoded is None:
+            continue
+        try:
+            size += len(decode(encoded))
+        except CorruptChunk:
+            rotten += placed(context, encoded)
+    if rotten:
+        quarantine(context, rotten)
+    return size, [chunk for chunk, _, _ in rotten]
+
+
+def _all_hashes(context: Context) -> list[Hash]:
+    """Every chunk, those of one data file together and in its order, so that the disk is read in order."""
+    with context.index.environment.read() as transaction:
+        places = context.index.all_places(transaction)
+    with context.claims.environment.read() as transaction, transaction.cursor(context.claims.inline) as cursor:
+        inline = [Hash(chunk) for chunk in cursor.iternext(keys=True, values=False)]
+    return [chunk for _, _, chunk in sorted(places)] + inline

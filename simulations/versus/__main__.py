@@ -12,11 +12,12 @@ from pathlib import Path
 from simulations.versus import report
 from simulations.versus.bench import Bench, Case, run_case
 from simulations.versus.cases import CASES
-from simulations.versus.inputs import Inputs
+from simulations.versus.inputs import Different, Inputs
+from simulations.versus.process import Failed
 
 
 def main() -> int:
-    """Exit code 1 when a bar was missed, so that CI may watch it."""
+    """Exit code 1 when a case failed or a bar was missed, so that CI may watch it."""
     options = _parser().parse_args()
     if options.list:
         print("\n".join(f"{case.name:16} {case.title}" for case in CASES.values()))
@@ -24,21 +25,25 @@ def main() -> int:
     inputs = Inputs(options.cache, options.quick)
     with tempfile.TemporaryDirectory(prefix="forge-versus-", dir=options.work) as work:
         bench = Bench(Path(work), inputs, options.quick, _say)
-        missed = [
-            line for name in options.case or CASES for line in _run(bench, CASES[name], options) if "MISSED" in line
-        ]
-    return 1 if missed and not options.quick else 0
+        good = [_run(bench, CASES[name], options) for name in options.case or CASES]
+    return 0 if all(good) else 1
 
 
-def _run(bench: Bench, case: Case, options: argparse.Namespace) -> list[str]:
+def _run(bench: Bench, case: Case, options: argparse.Namespace) -> bool:
+    """Runs and reports one case. Whether it worked and, with the full inputs, reached its bars."""
     _say(f"{case.name}: {case.title}")
-    trial, turns = run_case(bench, case, options.rounds or (2 if options.quick else case.rounds))
+    try:
+        trial, turns = run_case(bench, case, options.rounds or (2 if options.quick else case.rounds))
+    except (Failed, Different) as error:
+        _say(f"FAILED: {error}")
+        return False
     outcome = report.Outcome(case, trial, turns)
-    verdicts = outcome.verdicts()
     print(report.section(outcome, report.machine()) + "\n", flush=True)
-    if not (options.dry or options.quick):
+    if options.quick:
+        return True
+    if not options.dry:
         report.write(outcome)
-    return verdicts
+    return not any("MISSED" in line for line in outcome.verdicts())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ A chunk may move between being located and being read (a data file was rewritten
 What fails its check is quarantined and is as good as absent.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,10 +13,10 @@ from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import Hash
 from forge_p2p.store.context import Context
 from forge_p2p.store.datafiles import runs
-from forge_p2p.store.faults import disk_error
 from forge_p2p.store.quarantine import Rotten, quarantine
 from forge_p2p.store.records import CODECS, Inline, Slice, checksum
 from forge_p2p.store.session import Found
+from forge_p2p.store.targets import write_chunks
 
 _TRIES: Final = 3
 """How often a chunk may move away while it is being read."""
@@ -46,11 +45,7 @@ def copy_into(context: Context, fd: int, chunks: Sequence[tuple[Hash, int]]) -> 
     for first in range(0, len(chunks), _BATCH):
         batch = chunks[first : first + _BATCH]
         raws = read_many(context, [chunk for chunk, _ in batch])
-        for raw, start, end in _adjacent(raws, [offset for _, offset in batch]):
-            try:
-                _write(fd, raw, start, end)
-            except OSError as error:
-                raise disk_error(error, f"/proc/self/fd/{fd}", end - start) from error
+        write_chunks(fd, zip((offset for _, offset in batch), raws, strict=True))
 
 
 def read_many(context: Context, hashes: Sequence[Hash]) -> list[bytes | memoryview]:
@@ -130,25 +125,3 @@ def _checked(chunk: Hash, where: Slice | Inline, data: memoryview, rotten: list[
         rotten.append((chunk, where, data))
         return None
     return EncodedChunk(chunk, CODECS[where.codec], where.size, data)
-
-
-def _adjacent(
-    raws: Sequence[bytes | memoryview], offsets: Sequence[int]
-) -> list[tuple[list[bytes | memoryview], int, int]]:
-    """Chunks that follow each other in the target, joined to one write: buffers, start, end."""
-    joined: list[tuple[list[bytes | memoryview], int, int]] = []
-    for raw, offset in zip(raws, offsets, strict=True):
-        if joined and joined[-1][2] == offset:
-            buffers, start, end = joined[-1]
-            joined[-1] = ([*buffers, raw], start, end + len(raw))
-        else:
-            joined.append(([raw], offset, offset + len(raw)))
-    return joined
-
-
-def _write(fd: int, buffers: list[bytes | memoryview], start: int, end: int) -> None:
-    written = os.pwritev(fd, buffers, start)
-    if written < end - start:
-        rest = memoryview(b"".join(buffers))
-        while written < end - start:
-            written += os.pwrite(fd, rest[written:], start + written)

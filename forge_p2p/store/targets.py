@@ -1,0 +1,43 @@
+"""Writing chunks into a file that is being restored."""
+
+import os
+from collections.abc import Iterable
+
+from forge_p2p.store.faults import disk_error
+
+Raw = bytes | memoryview
+
+
+def write_chunks(fd: int, chunks: Iterable[tuple[int, Raw]]) -> None:
+    """Writes each content at its offset, those that follow each other in one call. Raises `DiskError`."""
+    start = end = 0
+    buffers: list[Raw] = []
+    for offset, raw in chunks:
+        if buffers and offset != end:
+            _write(fd, buffers, start, end)
+            buffers = []
+        if not buffers:
+            start = end = offset
+        buffers.append(raw)
+        end += len(raw)
+    if buffers:
+        _write(fd, buffers, start, end)
+
+
+def _write(fd: int, buffers: list[Raw], start: int, end: int) -> None:
+    size = end - start
+    try:
+        written = os.pwritev(fd, buffers, start)
+        if written < size:
+            rest = memoryview(b"".join(buffers))
+            while written < size:
+                written += os.pwrite(fd, rest[written:], start + written)
+    except OSError as error:
+        raise disk_error(error, _name(fd), size) from error
+
+
+def _name(fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return f"file descriptor {fd}"

@@ -59,7 +59,11 @@ class Connection(Protocol):
     is_client: bool
     address: Address
     server_id: NodeId
-    """Whose key the TLS handshake proved. The client's own identity is proven above, by `proto.session`."""
+    """Whose key the TLS handshake proved; empty on the server's side. The client's own identity is proven above, by
+    `proto.session`."""
+    keep_alive: bool
+    """Whether this side keeps an idle connection from timing out. At first: the client does, the server does not. A
+    peer that has vanished is noticed all the same."""
 
     def open_stream(self) -> int:
         """A new stream's id. Raises `PeerError` past the peer's stream limit."""

@@ -1,28 +1,53 @@
 """The endpoint: one UDP socket, many connections, three tasks.
 
 The reader drains the socket, hands each datagram to its connection, and gives every connection that got some a turn.
-The writer gives further turns to those that had more to send than one turn allows, in a circle, and waits when the socket
-is full. The timer looks after all deadlines. Neither an application that does not read nor a peer that floods can hold
-up more than its own connection: what is done for one of them between two looks at the others is bounded.
+The writer gives further turns to those that had more to send than one turn allows, in a circle, and waits when the
+socket is full. The timer looks after all deadlines. Neither an application that does not read nor a peer that floods
+can hold up more than its own connection: what is done for one between two looks at the others is bounded.
 """
 
-from collections import deque
+import math
+import secrets
+from dataclasses import dataclass, field
+from enum import Enum
 
 import trio
 
 from forge_p2p.config import NetConfig
 from forge_p2p.errors import PeerError
 from forge_p2p.ids import NodeId
+from forge_p2p.net.admission import Admission, RetryTokens, Verdict, host_key
 from forge_p2p.net.base import Address
-from forge_p2p.net.connection import QuicConnection
+from forge_p2p.net.connection import CODE_CLOSED, CODE_NO_ROOM, QuicConnection
 from forge_p2p.net.engine import CONNECTION_ID_LENGTH, EngineFactory
+from forge_p2p.net.mtu import SMALLEST, DatagramSizes, PathProbe
+from forge_p2p.net.packets import Initial, destination_id, read_initial, runs
 from forge_p2p.net.timers import Deadlines
 from forge_p2p.net.udp import Datagram, SocketAddress, UdpSocket
 
 READS_PER_WAKE = 64
 HANDSHAKE_TIMEOUT = 10.0
-MIN_INITIAL = 1200
-DEFAULT_DATAGRAM = 1452
+"""Seconds that an accepted handshake may take."""
+FIRST_TRY = 0.6
+"""Share of the dial timeout after which silence is taken for a path that carries only the smallest datagrams."""
+FLUSH_TIMEOUT = 1.0
+"""Seconds that closing waits for the socket to take the last datagrams."""
+
+
+class _Stage(Enum):
+    UNPROVEN = "unproven"
+    PROVING = "proving"
+    ACCEPTED = "accepted"
+    DIALLED = "dialled"
+
+
+@dataclass(slots=True)
+class _Record:
+    """What the endpoint knows of a connection: the limits that it counts for, and its connection ids."""
+
+    host: str
+    stage: _Stage
+    ids: set[bytes] = field(default_factory=set)
 
 
 class QuicEndpoint:
@@ -33,56 +58,89 @@ class QuicEndpoint:
         self._socket = socket
         self._engines = engines
         self._config = config
+        self._sizes = DatagramSizes(config.datagram_size)
+        self._admission = Admission(config)
+        self._tokens = RetryTokens()
+        self._records: dict[QuicConnection, _Record] = {}
         self._routes: dict[bytes, QuicConnection] = {}
-        self._connections: set[QuicConnection] = set()
-        self._ready: deque[QuicConnection] = deque()
+        self._ready: dict[QuicConnection, None] = {}
         self._outbox: list[Datagram] = []
         self._work = trio.Event()
         self._timers = Deadlines(self._on_deadline)
         self._closed = False
-        self._accepted, self._to_accept = trio.open_memory_channel[QuicConnection](config.max_connections)
+        self._to_accept, self._accepted = trio.open_memory_channel[QuicConnection](config.max_connections)
 
     # -- the application's side
 
     async def accept(self) -> QuicConnection:
         try:
-            return await self._to_accept.receive()
+            return await self._accepted.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise PeerError("this endpoint is closed") from None
 
     async def dial(self, address: Address, server_id: NodeId) -> QuicConnection:
-        if self._closed:
-            raise PeerError("this endpoint is closed")
-        peer = self._socket.to_socket_address(address)
-        now = trio.current_time()
-        engine = self._engines.connect(peer, self._config.datagram_size or DEFAULT_DATAGRAM, now)
-        cap = self._config.buffer_per_connection
-        connection = QuicConnection(self, engine, address, server_id, is_client=True, cap=cap)
-        connection.handshake_deadline = now + self._config.dial_timeout
-        self._connections.add(connection)
-        self.add_route(engine.connection_id, connection)
-        connection.take_turn(now)
-        try:
-            await connection.settled.wait()
-        finally:
-            if not connection.settled.is_set():
-                connection.close(0, "dial cancelled")
-        connection.check_open()
+        """See `base.Endpoint`. Where larger datagrams get no answer at all, it tries the smallest before giving up."""
+        await trio.lowlevel.checkpoint()
+        size = self._sizes.choose(address, trio.current_time())
+        timeout = self._config.dial_timeout
+        if size > SMALLEST and not self._sizes.forced:
+            connection = await self._dial_once(address, server_id, size, timeout, timeout * FIRST_TRY)
+            if connection is not None:
+                return connection
+            timeout *= 1 - FIRST_TRY
+            size = SMALLEST
+        connection = await self._dial_once(address, server_id, size, timeout, timeout)
+        if connection is None:
+            seconds = self._config.dial_timeout
+            hint = "check the address, and that the node is up and its UDP port reachable"
+            raise PeerError(f"no answer from {address.host} port {address.port} in {seconds:g} s", hint=hint)
+        if size == SMALLEST:
+            self._sizes.remember(address, size, trio.current_time())
         return connection
 
     async def aclose(self) -> None:
         self._closed = True
-        for connection in list(self._connections):
-            connection.close(0, "the node is shutting down")
-        self._accepted.close()
-        with trio.move_on_after(1, shield=True):
-            while self._outbox:
-                await trio.lowlevel.wait_writable(self._socket.raw)
-                self._flush_outbox()
+        for connection in list(self._records):
+            connection.close(CODE_CLOSED, "the node is shutting down")
+        self._to_accept.close()
+        with trio.move_on_after(FLUSH_TIMEOUT, shield=True):
+            await self._work_off()
+
+    async def _dial_once(
+        self, address: Address, server_id: NodeId, size: int, timeout: float, patience: float
+    ) -> QuicConnection | None:
+        """`None`: not a word from there within `patience`."""
+        if self._closed:
+            raise PeerError("this endpoint is closed")
+        if len(self._records) >= self._config.max_connections:
+            raise PeerError(f"this node already has its {self._config.max_connections} connections")
+        now = trio.current_time()
+        engine = self._engines.connect(self._socket.to_socket_address(address), size, now)
+        cap = self._config.buffer_per_connection
+        connection = QuicConnection(self, engine, address, server_id, is_client=True, cap=cap)
+        self._records[connection] = _Record(host_key(address.host), _Stage.DIALLED)
+        self.add_route(engine.connection_id, connection)
+        try:
+            connection.take_turn(now)
+            with trio.move_on_after(patience) as waiting:
+                await connection.settled.wait()
+            if waiting.cancelled_caught and engine.is_heard:
+                with trio.move_on_after(timeout - patience):
+                    await connection.settled.wait()
+            answered = connection.settled.is_set() or engine.is_heard
+        finally:
+            if not connection.settled.is_set():
+                connection.close(CODE_CLOSED, "gave up")
+                connection.fail(PeerError(f"{address.host} port {address.port} began a handshake and did not end it"))
+                self.forget(connection)
+        if not answered:
+            return None
+        connection.check_open()
+        return connection
 
     # -- the tasks
 
-    async def run(self, nursery: trio.Nursery) -> None:
+    def start(self, nursery: trio.Nursery) -> None:
         for task in (self._read, self._write, self._timers.run):
             nursery.start_soon(task)
 
@@ -100,17 +158,24 @@ class QuicEndpoint:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            while self._outbox or self._ready:
-                if self._outbox:
-                    await trio.lowlevel.wait_writable(self._socket.raw)
-                    self._flush_outbox()
-                else:
-                    self._ready.popleft().take_turn(trio.current_time())
-                    await trio.lowlevel.checkpoint()
+            await self._work_off()
+
+    async def _work_off(self) -> None:
+        """Until nothing is queued and nobody is waiting for a turn."""
+        while self._outbox or self._ready:
+            if self._outbox:
+                await trio.lowlevel.wait_writable(self._socket.raw)
+                del self._outbox[: self._socket.send(self._outbox)]
+                continue
+            connection = next(iter(self._ready))
+            del self._ready[connection]
+            if connection in self._records:
+                connection.take_turn(trio.current_time())
+            await trio.lowlevel.checkpoint()
 
     def _on_deadline(self, connection: QuicConnection, now: float) -> None:
-        connection.scheduled = float("inf")
-        if connection in self._connections:
+        connection.scheduled = math.inf
+        if connection in self._records:
             connection.on_deadline(now)
 
     # -- datagrams in
@@ -118,47 +183,75 @@ class QuicEndpoint:
     def _route(
         self, data: bytes, segment: int, sender: SocketAddress, now: float, touched: dict[QuicConnection, None]
     ) -> None:
-        for start, end in _runs(data, segment):
+        for start, end in runs(data, segment):
             run = data[start:end] if end - start < len(data) else data
-            connection = self._routes.get(_destination(run))
-            if connection is None:
-                connection = self._admit(run, sender, now)
+            connection = self._routes.get(destination_id(run))
             if connection is not None:
                 connection.received(run, segment, sender, now)
                 touched[connection] = None
+            elif (initial := read_initial(run)) is not None and not self._closed:
+                self._greet(run, initial, sender, now)
 
-    def _admit(self, data: bytes, sender: SocketAddress, now: float) -> QuicConnection | None:
-        if len(data) < MIN_INITIAL or data[0] & 0xF0 != 0xC0 or data[1:5] != b"\0\0\0\1" or self._closed:
-            return None
-        original_id = _destination(data)
-        engine = self._engines.accept(original_id, None, self._config.datagram_size or DEFAULT_DATAGRAM)
+    def _greet(self, data: bytes, initial: Initial, sender: SocketAddress, now: float) -> None:
+        """A first packet from a stranger: begins a handshake, asks for proof of the address, or does nothing."""
         address = self._socket.to_address(sender)
+        host = host_key(address.host)
+        source = f"{address.host} {address.port}"
+        original_id = self._tokens.original_id(source, initial, now) if initial.token else None
+        verdict = self._admission.judge(host, proven=original_id is not None)
+        if verdict is Verdict.PROVE:
+            new_id = secrets.token_bytes(CONNECTION_ID_LENGTH)
+            token = self._tokens.issue(source, initial.destination_id, new_id, now)
+            self.transmit([(self._engines.retry(initial.source_id, new_id, initial.destination_id, token), sender)])
+        elif verdict is Verdict.ADMIT:
+            self._accept(data, initial, original_id, address, sender, now)
+
+    def _accept(
+        self,
+        data: bytes,
+        initial: Initial,
+        original_id: bytes | None,
+        address: Address,
+        sender: SocketAddress,
+        now: float,
+    ) -> None:
+        try:
+            size = self._sizes.choose(address, now)
+        except PeerError:
+            return
+        engine = self._engines.accept(initial.destination_id, original_id, size)
         cap = self._config.buffer_per_connection
         connection = QuicConnection(self, engine, address, NodeId(b""), is_client=False, cap=cap)
         connection.handshake_deadline = now + HANDSHAKE_TIMEOUT
-        self._connections.add(connection)
-        self.add_route(original_id, connection)
-        self.add_route(engine.connection_id, connection)
-        return connection
+        connection.received(data, len(data), sender, now)
+        if connection.is_over or not engine.is_heard:
+            return  # not one authentic packet in it: nothing was begun, nothing is kept
+        stage = _Stage.UNPROVEN if original_id is None else _Stage.PROVING
+        record = self._records[connection] = _Record(host_key(address.host), stage)
+        self._admission.begin(record.host, proven=stage is _Stage.PROVING)
+        for connection_id in (initial.destination_id, engine.connection_id):
+            self.add_route(connection_id, connection)
+        connection.take_turn(now)
 
     # -- what connections ask for
 
-    def transmit(self, datagrams: list[Datagram]) -> bool:
+    @property
+    def is_full(self) -> bool:
+        return bool(self._outbox)
+
+    def transmit(self, datagrams: list[Datagram]) -> None:
         if self._outbox:
             self._outbox += datagrams
-            return False
+            return
         sent = self._socket.send(datagrams)
-        if sent == len(datagrams):
-            return True
-        self._outbox += datagrams[sent:]
-        self._work.set()
-        return False
-
-    def _flush_outbox(self) -> None:
-        del self._outbox[: self._socket.send(self._outbox)]
+        if self._socket.too_big:
+            self._narrow_too_big()
+        if sent < len(datagrams):
+            self._outbox += datagrams[sent:]
+            self._work.set()
 
     def schedule(self, connection: QuicConnection) -> None:
-        self._ready.append(connection)
+        self._ready[connection] = None
         self._work.set()
 
     def set_deadline(self, connection: QuicConnection, when: float) -> None:
@@ -167,38 +260,49 @@ class QuicEndpoint:
 
     def add_route(self, connection_id: bytes, connection: QuicConnection) -> None:
         self._routes[connection_id] = connection
+        self._records[connection].ids.add(connection_id)
 
     def remove_route(self, connection_id: bytes) -> None:
-        self._routes.pop(connection_id, None)
+        connection = self._routes.pop(connection_id, None)
+        if connection is not None:
+            self._records[connection].ids.discard(connection_id)
 
     def established(self, connection: QuicConnection) -> None:
-        if not connection.is_client:
-            try:
-                self._accepted.send_nowait(connection)
-            except (trio.WouldBlock, trio.ClosedResourceError):
-                connection.close(0x103, "too many connections")
+        record = self._records[connection]
+        if not self._sizes.forced:
+            connection.probe = PathProbe(connection.engine, lambda size: self.narrowed(connection, size))
+        if record.stage is _Stage.DIALLED:
+            return
+        self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
+        record.stage = _Stage.ACCEPTED
+        has_room = self._admission.has_room(record.host, len(self._records) - 1)
+        self._admission.opened(record.host)
+        try:
+            if has_room:
+                self._to_accept.send_nowait(connection)
+                return
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            pass
+        connection.close(CODE_NO_ROOM, "no room for more connections from there")
+
+    def narrowed(self, connection: QuicConnection, datagram_size: int) -> None:
+        self._sizes.remember(connection.address, datagram_size, trio.current_time())
 
     def forget(self, connection: QuicConnection) -> None:
-        self._connections.discard(connection)
-        for connection_id in [key for key, value in self._routes.items() if value is connection]:
-            del self._routes[connection_id]
+        record = self._records.pop(connection, None)
+        if record is None:
+            return
+        for connection_id in record.ids:
+            self._routes.pop(connection_id, None)
+        if record.stage is _Stage.ACCEPTED:
+            self._admission.closed(record.host)
+        elif record.stage is not _Stage.DIALLED:
+            self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
 
-
-def _destination(data: bytes) -> bytes:
-    """The destination connection id (RFC 8999 section 5); empty when the datagram is too short for one."""
-    if data[0] & 0x80:
-        return data[6 : 6 + data[5]] if len(data) > 5 else b""
-    return data[1 : 1 + CONNECTION_ID_LENGTH]
-
-
-def _runs(data: bytes, segment: int) -> list[tuple[int, int]]:
-    """Where to cut coalesced datagrams so that each piece is for one connection: a sender may have several."""
-    if segment >= len(data):
-        return [(0, len(data))]
-    cuts = [0]
-    current = _destination(data)
-    for start in range(segment, len(data), segment):
-        if data[start] & 0x80 or data[start + 1 : start + 1 + CONNECTION_ID_LENGTH] != current:
-            cuts.append(start)
-            current = _destination(data[start : start + 64])
-    return list(zip(cuts, [*cuts[1:], len(data)], strict=True))
+    def _narrow_too_big(self) -> None:
+        """The system refused datagrams for their size: it knows the path's MTU to be smaller."""
+        hosts = {self._socket.to_address(address) for address in self._socket.too_big}
+        self._socket.too_big.clear()
+        for connection in [connection for connection in self._records if connection.address in hosts]:
+            if connection.probe is not None:
+                connection.probe.narrow()

@@ -16,6 +16,9 @@ from forge_p2p.net.udp import Datagram, SocketAddress
 CONNECTION_ID_LENGTH = 8
 """Bytes of every connection id that we issue; packets with a short header carry no length, so it is fixed."""
 
+DATAGRAM_OVERHEAD = 30
+"""Bytes of a packet around the data of its DATAGRAM frame: short header 1 + 8 + 2, type 1, length 2, AEAD tag 16."""
+
 
 @dataclass(frozen=True, slots=True)
 class Established:
@@ -95,6 +98,10 @@ class EngineConnection(Protocol):
     def send_datagram(self, data: bytes) -> None:
         """Queues a DATAGRAM frame; it is sent once or never."""
 
+    @property
+    def datagram_room(self) -> int:
+        """Data bytes of the DATAGRAM frame that makes a packet of exactly `datagram_size`."""
+
     def close(self, code: int, reason: str) -> None: ...
 
     def limit_datagrams(self, size: int) -> None:
@@ -107,6 +114,10 @@ class EngineConnection(Protocol):
     @property
     def round_trip(self) -> float:
         """Smoothed, in seconds; 0 when unknown."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the other side has sent anything authentic yet."""
 
     @property
     def lost(self) -> int:

@@ -22,6 +22,7 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
+    DATAGRAM_OVERHEAD,
     ConnectionIdIssued,
     ConnectionIdRetired,
     DatagramReceived,
@@ -41,7 +42,7 @@ UNLIMITED = 1 << 60
 logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
 
 
-class _Credit(Limit):  # type: ignore[misc]
+class _Credit(Limit):
     """MAX_DATA that follows what was taken. The library doubles `value` when half of it is used; here that becomes:
     `window` bytes past those that have left this connection's buffers, in steps of a quarter window."""
 
@@ -64,17 +65,22 @@ class _Credit(Limit):  # type: ignore[misc]
                 self._value = earned
 
 
-class _Quic(QuicConnection):  # type: ignore[misc]
+class _Quic(QuicConnection):
     """With credit by what was taken; `held` counts bytes in events that were not taken yet."""
 
     def __init__(self, window: int, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.held = 0
+        self.probe_timeouts = 0
         self._local_max_data = _Credit(window, self._buffered)
 
     def _buffered(self) -> int:
         receivers = [stream.receiver for stream in self._streams.values() if not stream.receiver.is_finished]
         return self.held + sum([receiver.highest_offset - receiver.starting_offset() for receiver in receivers])
+
+    def _send_probe(self) -> None:
+        self.probe_timeouts += 1
+        super()._send_probe()
 
     def _write_crypto_frame(self, builder: Any, space: Any, stream: Any) -> bool:
         """Fills a client's Initial packets with PADDING frames. The library would put zeros behind the packet, which
@@ -174,7 +180,7 @@ class AioquicConnection:
         return sender._buffer_fin is None and sender._reset_error_code is None  # noqa: SLF001
 
     def send(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool) -> None:
-        self._quic.send_stream_data(stream_id, data, fin)
+        self._quic.send_stream_data(stream_id, bytes(data), fin)
 
     def unsent(self, stream_id: int | None = None) -> int:
         streams = self._quic._streams  # noqa: SLF001
@@ -203,6 +209,10 @@ class AioquicConnection:
         self._quic._max_datagram_size = min(size, self.datagram_size)  # noqa: SLF001
 
     @property
+    def datagram_room(self) -> int:
+        return self.datagram_size - DATAGRAM_OVERHEAD
+
+    @property
     def datagram_size(self) -> int:
         return int(self._quic._max_datagram_size)  # noqa: SLF001
 
@@ -212,8 +222,12 @@ class AioquicConnection:
         return float(loss._rtt_smoothed) if loss._rtt_initialized else 0.0  # noqa: SLF001
 
     @property
+    def is_heard(self) -> bool:
+        return self._quic._state is not QuicConnectionState.FIRSTFLIGHT  # noqa: SLF001
+
+    @property
     def lost(self) -> int:
-        return 0
+        return self._quic.probe_timeouts
 
     @property
     def idle_timeout(self) -> float:

@@ -30,6 +30,7 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
+    DATAGRAM_OVERHEAD,
     ConnectionIdIssued,
     ConnectionIdRetired,
     DatagramReceived,
@@ -45,6 +46,21 @@ MAX_DATAGRAM_FRAME = 65_536
 logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
 
 _CORE_CALLS = ("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream")
+_TRANSPORT_PARAMETERS = (
+    "initial_max_data",
+    "initial_max_stream_data_bidi_local",
+    "initial_max_stream_data_bidi_remote",
+    "initial_max_stream_data_uni",
+    "initial_max_streams_bidi",
+    "initial_max_streams_uni",
+    "ack_delay_exponent",
+    "max_ack_delay",
+    "max_idle_timeout",
+    "max_datagram_frame_size",
+    "stateless_reset_token",
+    "active_connection_id_limit",
+    "disable_active_migration",
+)
 _NATIVE = all(hasattr(QuicConnectionCore, name) for name in _CORE_CALLS)
 
 
@@ -145,9 +161,10 @@ class Qh3Connection:
         if self._core is None:
             return self._quic.get_next_available_stream_id()
         try:
-            return self._core.open_stream(False)
+            opened: int = self._core.open_stream(False)
         except ValueError:
             return None
+        return opened
 
     def can_send(self, stream_id: int) -> bool:
         return bool(self._quic._stream_can_send(stream_id))  # noqa: SLF001
@@ -180,17 +197,43 @@ class Qh3Connection:
         self._quic.close(code, None, reason)
 
     def limit_datagrams(self, size: int) -> None:
-        pass
+        """The core has no call for this; but it lowers its size when the peer's transport parameters say so, and they
+        may be applied again."""
+        parameters = self._quic._applied_transport_parameters  # noqa: SLF001
+        if self._core is None or parameters is None:
+            return
+        values = {name: getattr(parameters, name) for name in _TRANSPORT_PARAMETERS}
+        self._core.apply_peer_transport_parameters(
+            *(values[name] or 0 for name in _TRANSPORT_PARAMETERS[:6]),
+            3 if values["ack_delay_exponent"] is None else values["ack_delay_exponent"],
+            (25 if values["max_ack_delay"] is None else values["max_ack_delay"]) / 1000,
+            (values["max_idle_timeout"] or 0) / 1000 or None,
+            values["max_datagram_frame_size"],
+            values["stateless_reset_token"],
+            values["active_connection_id_limit"] or 2,
+            bool(values["disable_active_migration"]),
+            min(size, self.datagram_size),
+        )
+
+    @property
+    def datagram_room(self) -> int:
+        return self.datagram_size - DATAGRAM_OVERHEAD
 
     @property
     def datagram_size(self) -> int:
         if self._core is None:
             return self._quic.configuration.max_datagram_size
-        return self._core.active_path[5]
+        size: int = self._core.active_path[5]
+        return size
 
     @property
     def round_trip(self) -> float:
         return (self._core and self._core.smoothed_rtt) or 0.0
+
+    @property
+    def is_heard(self) -> bool:
+        core = self._quic._core  # noqa: SLF001
+        return core is not None and bool(getattr(core, "received_authenticated_packet", True))
 
     @property
     def lost(self) -> int:

@@ -25,7 +25,7 @@ async def open_endpoint(
     with closing(UdpSocket.bind(listen, offload=offload)) as socket:
         async with trio.open_nursery() as nursery:
             endpoint = QuicEndpoint(socket, engines, config)
-            await endpoint.run(nursery)
+            endpoint.start(nursery)
             try:
                 yield endpoint
             except Exception as error:  # noqa: BLE001 - raised again below, where the nursery cannot wrap it in a group

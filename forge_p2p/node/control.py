@@ -86,7 +86,7 @@ def call(
 ) -> Result:
     """Runs `operation` in the node that is up on `home`. Raises `NoNode`, or the node's own `ForgeError`."""
     with _connected(home) as connection:
-        connection.sendall(pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
+        _send(connection, pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
         while True:
             kind, body = _receive(connection)
             if kind is Kind.PROGRESS and on_progress is not None:
@@ -134,6 +134,13 @@ def _receive(connection: socket.socket) -> tuple[Kind, bytes]:
     return kind, _exactly(connection, size)
 
 
+def _send(connection: socket.socket, frame: bytes) -> None:
+    try:
+        connection.sendall(frame)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise _went_away() from error
+
+
 def _exactly(connection: socket.socket, size: int) -> bytes:
     buffer = bytearray(size)
     view = memoryview(buffer)
@@ -143,9 +150,13 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
         except ConnectionResetError:
             count = 0
         if count == 0:
-            raise PeerError("the node went away in the middle of the command", hint="its log says why: forge status")
+            raise _went_away()
         view = view[count:]
     return bytes(buffer)
+
+
+def _went_away() -> PeerError:
+    return PeerError("the node went away in the middle of the command", hint="node.log in its folder says why")
 
 
 def _rebuilt(sent: Failure) -> ForgeError:

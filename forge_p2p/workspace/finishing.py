@@ -1,0 +1,173 @@
+"""The last steps of a restore, when all content is written."""
+
+import os
+import stat
+from collections.abc import Callable
+
+from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
+from forge_p2p.workspace.destination import Place, remove_any
+from forge_p2p.workspace.directories import READABLE, Directories, unlock
+from forge_p2p.workspace.found import SYMLINK_MODE, Found, found_file
+from forge_p2p.workspace.ledger import Failure, Ledger, Outcome
+from forge_p2p.workspace.names import temporary_name
+from forge_p2p.workspace.plan import RestorePlan
+from forge_p2p.workspace.statcache import RACY_NS, StatCache, boot_id
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def finish(plan: RestorePlan, ledger: Ledger, cache: StatCache, mask: int) -> Outcome:
+    """See `RestoreWriter.finish`; `mask` is the umask that directories were made under."""
+    for entry in (*plan.write, *plan.empty):
+        if entry.path not in ledger.done:
+            ledger.failed.setdefault(entry.path, "its content did not arrive")
+    with Directories(plan.place.root, plan.aliases) as directories:
+        steps = _Steps(plan, ledger, directories)
+        for entry in plan.retouch:
+            steps.retouch(entry)
+        for entry in plan.symlinks:
+            steps.make_symlink(entry)
+        for path in plan.extras:
+            steps.delete(path)
+        hidden, visible = _modes(plan, ledger, mask)
+        for path, mode in hidden:
+            steps.set_mode(path, mode)
+        for path, alias in plan.aliases.items():
+            steps.reveal(path, alias)
+        for path, mode in visible:
+            steps.set_mode(path, mode)
+    _put_in_place(plan.place, ledger)
+    _remember(plan, ledger, cache)
+    written = [entry for entry in plan.write if entry.path in ledger.done]
+    failures = [Failure(path, reason) for path, reason in sorted(ledger.failed.items())]
+    return Outcome(len(written), plan.unchanged, sum(entry.size for entry in written), steps.deleted, failures)
+
+
+class _Steps:
+    """What is done to one path. A refusal of the system is written down, unless every path would meet it."""
+
+    def __init__(self, plan: RestorePlan, ledger: Ledger, directories: Directories) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._directories = directories
+        self.deleted = 0
+
+    def retouch(self, entry: Entry) -> None:
+        """Mode and time of a file whose content is right."""
+
+        def change(directory: int, name: bytes) -> None:
+            descriptor = os.open(name, _FILE, dir_fd=directory)
+            try:
+                os.fchmod(descriptor, entry.mode)
+                os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            self._ledger.done[entry.path] = found_file(entry.path, status, entry.level, entry.payload)
+
+        self._attempt("change", entry.path, change)
+
+    def make_symlink(self, entry: Entry) -> None:
+        """A new symlink, put in the place of what was there."""
+
+        def make(directory: int, name: bytes) -> None:
+            temporary = temporary_name(name)
+            try:
+                os.symlink(entry.payload, temporary, dir_fd=directory)
+            except FileExistsError:
+                os.unlink(temporary, dir_fd=directory)  # a killed run left it
+                os.symlink(entry.payload, temporary, dir_fd=directory)
+            if entry.path in self._plan.in_the_way:
+                remove_any(directory, name)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            self._ledger.done[entry.path] = Found(entry.path, SYMLINK_MODE, payload=entry.payload)
+
+        self._attempt("make", entry.path, make)
+
+    def delete(self, path: bytes) -> None:
+        """What the snapshot does not have."""
+
+        def delete(directory: int, name: bytes) -> None:
+            remove_any(directory, name)
+            self.deleted += 1
+
+        self._attempt("delete", path, delete)
+
+    def reveal(self, path: bytes, alias: bytes) -> None:
+        """Gives a directory that was built out of sight its name."""
+
+        def reveal(directory: int, name: bytes) -> None:
+            if path in self._plan.in_the_way:
+                remove_any(directory, name)
+            os.rename(alias, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+        self._attempt("put in place", path, reveal)
+
+    def set_mode(self, path: bytes, mode: int) -> None:
+        """The final mode of a directory."""
+
+        def change(directory: int, name: bytes) -> None:
+            on_disk = self._plan.aliases.get(path, name) if path not in self._plan.visible else name
+            descriptor = os.open(on_disk, READABLE, dir_fd=directory)
+            try:
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+        if path:
+            self._attempt("change", path, change)
+        else:
+            os.fchmod(self._plan.place.root, mode)
+
+    def _attempt(self, action: str, path: bytes, step: Callable[[int, bytes], None]) -> None:
+        parent, _, name = path.rpartition(b"/")
+        try:
+            directory = self._directories.descriptor(parent)
+            try:
+                step(directory, name)
+            except PermissionError:
+                self._ledger.unlocked.setdefault(parent, unlock(directory))
+                step(directory, name)
+        except OSError as error:
+            self._ledger.fail(path, action, error)
+
+
+def _modes(plan: RestorePlan, ledger: Ledger, mask: int) -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
+    """Directories whose mode is not final yet, and what it is to be; those that are out of sight, then the others, each
+    innermost first."""
+    modes = dict(ledger.unlocked)
+    for entry in plan.directories:
+        if entry.path in plan.aliases or entry.mode & mask or entry.mode & 0o700 != 0o700 or entry.path in modes:
+            modes[entry.path] = entry.mode
+    modes.update((entry.path, entry.mode) for entry in plan.remode)
+    ordered = sorted(modes.items(), key=lambda item: sort_key(item[0]), reverse=True)
+    hidden = [item for item in ordered if item[0] not in plan.visible]
+    return hidden, [item for item in ordered if item[0] in plan.visible]
+
+
+def _put_in_place(place: Place, ledger: Ledger) -> None:
+    try:
+        place.put_in_place()
+    except OSError as error:
+        ledger.fail(place.path, "put in place", error)
+
+
+def _remember(plan: RestorePlan, ledger: Ledger, cache: StatCache) -> None:
+    """Saves what is there now; as the snapshot itself, if all of it is."""
+    items = []
+    for entry in plan.entries:
+        if entry.path in ledger.failed:
+            continue
+        if entry.kind == EntryKind.DIRECTORY:
+            items.append(Found(entry.path, stat.S_IFDIR | entry.mode))
+        elif entry.path in ledger.done:
+            items.append(_settled(ledger.done[entry.path]))
+    cache.save(plan.place.path, items, None if ledger.failed else plan.root, boot_id())
+
+
+def _settled(item: Found) -> Found:
+    """A file as it may be remembered. Whoever writes to it later gives it the time of that moment, which is another
+    than the one it was given, unless that is the time of the restore itself."""
+    if item.is_file and abs(item.mtime_ns - item.ctime_ns) < RACY_NS:
+        return item.without_link()
+    return item

@@ -1,0 +1,47 @@
+"""What a restore has done so far and what went wrong, shared by the threads that write."""
+
+from dataclasses import dataclass, field
+
+from forge_p2p.content.pathtext import path_text
+from forge_p2p.workspace.faults import disk_error, is_fatal
+from forge_p2p.workspace.found import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One path that is not as the snapshot has it."""
+
+    path: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{path_text(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`written` and `unchanged` count files, `bytes_written` their content. Nothing failed: the destination holds the
+    snapshot."""
+
+    written: int
+    unchanged: int
+    bytes_written: int
+    deleted: int
+    failures: list[Failure]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Dictionaries, for their single operations are atomic between threads."""
+
+    done: dict[bytes, Found] = field(default_factory=dict)
+    """What is right, with the `stat` it was left with."""
+    failed: dict[bytes, str] = field(default_factory=dict)
+    unlocked: dict[bytes, int] = field(default_factory=dict)
+    """Directories whose mode was widened to write in them, and what it was."""
+
+    def fail(self, path: bytes, action: str, error: OSError, size: int = 0) -> None:
+        """Writes `error` down, or raises it as `DiskError` or `DiskFull` if every other file would meet it too."""
+        if is_fatal(error):
+            raise disk_error(action, path, error, size) from error
+        self.failed.setdefault(path, f"cannot {action} it: {error.strerror or error}")

@@ -1,0 +1,51 @@
+"""Names with a meaning of their own in a directory."""
+
+import re
+
+from forge_p2p.content.link import Root, hash_bytes
+from forge_p2p.workspace.statcache import boot_id
+
+IGNORE_FILE = b".forgeignore"
+"""What is in it is not shared; see `ignore`."""
+
+_GIT_NAMES = frozenset((b".git", b"git~1"))
+
+_PARTIAL = b".forge-partial"
+_TEMPORARY = b".forge-tmp-"
+_KEY = 12
+_NAME_MAX = 255
+
+_IS_LEFTOVER = re.compile(rb"\..*\.[0-9a-f]{12}\.forge-partial|\.forge-tmp-[0-9a-f]{16}", re.DOTALL).fullmatch
+
+
+def partial_key(root: Root) -> bytes:
+    """What a partial's name says of the snapshot that it is of. It changes when the machine restarts: what was written
+    before may not have reached the disk and is not taken up again."""
+    return hash_bytes(root.link.hash + boot_id().encode())[: _KEY // 2].hex().encode()
+
+
+def partial_name(name: bytes, key: bytes) -> bytes:
+    """Under which the directory `name` is built, beside its place."""
+    return partial_prefix(name) + key + _PARTIAL
+
+
+def partial_prefix(name: bytes) -> bytes:
+    """How the names of all partials of `name` begin. A name too long to be extended is represented by its hash."""
+    if len(name) + _KEY + len(_PARTIAL) + 2 > _NAME_MAX:
+        name = hash_bytes(name)[:16].hex().encode()
+    return b"." + name + b"."
+
+
+def temporary_name(name: bytes) -> bytes:
+    """What a file is called until it replaces `name` in the same directory."""
+    return _TEMPORARY + hash_bytes(name)[:8].hex().encode()
+
+
+def is_leftover(name: bytes) -> bool:
+    """Whether a restore that runs, or was killed, made this: never shared, and cleaned up by the next restore."""
+    return name[:1] == b"." and _IS_LEFTOVER(name) is not None
+
+
+def is_git(name: bytes) -> bool:
+    """Whether git keeps its own data under this name, which is never shared, nor removed."""
+    return name.lower() in _GIT_NAMES

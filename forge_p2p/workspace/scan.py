@@ -1,0 +1,240 @@
+"""A directory as a sorted list of what it holds, ready to become a snapshot.
+
+One pass, one `stat` a name, through directory descriptors, so that no symlink planted meanwhile leads out of the root.
+Names are visited in the listing's order (a directory directly before what it holds), so nothing has to be sorted as a
+whole. What the stat cache knows and what has not changed since keeps its record, link included; the caller reads the
+rest through `source.SourceReader`.
+"""
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forge_p2p.content.link import Kind, Root
+from forge_p2p.content.paths import MAX_DEPTH, check_name
+from forge_p2p.content.pathtext import path_text
+from forge_p2p.content.snapshot import Entry
+from forge_p2p.errors import DiskError, HostileSnapshot, SourceChanged, UsageError
+from forge_p2p.workspace.faults import disk_error
+from forge_p2p.workspace.found import SYMLINK_MODE, Found, Links, found_file
+from forge_p2p.workspace.names import IGNORE_FILE, is_git, is_leftover
+from forge_p2p.workspace.statcache import StatCache, settled
+
+if TYPE_CHECKING:
+    from forge_p2p.workspace.ignore import Rules
+
+_IGNORE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ENCODING = sys.getfilesystemencoding()
+_ERRORS = sys.getfilesystemencodeerrors()
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was left out, and why, in words for a person."""
+
+    path: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"left out {path_text(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is at `root`, an absolute path without symlinks, sorted as a listing is. A root that is a file has the one
+    item `b""`."""
+
+    root: bytes
+    kind: Kind
+    items: list[Found]
+    skipped: list[Skipped]
+    known_root: Root | None
+    """The snapshot that this is, if nothing at all has changed since it was remembered."""
+    boot: str
+    started_ns: int
+    """Unix time at which the first name was looked at."""
+
+    def unknown(self) -> list[Found]:
+        """The files whose content is not known: the ones to read."""
+        return [item for item in self.items if item.is_unknown]
+
+    def resolved(self, links: Links) -> list[Found]:
+        """The items with the links of what was read filled in."""
+        return [item.with_link(links[item.path]) if item.is_unknown else item for item in self.items]
+
+    def entries(self, links: Links) -> Iterator[Entry]:
+        """The snapshot's entries, given the links of what was unknown."""
+        return (item.entry() for item in self.resolved(links))
+
+    def remember(self, cache: StatCache, links: Links, root: Root) -> None:
+        """Saves what is known now, so that the next scan finds it unchanged."""
+        cache.save(self.root, settled(self.resolved(links), self.started_ns), root, self.boot)
+
+
+def scan(root: bytes, cache: StatCache) -> Scan:
+    """Looks at the directory, or the one file, at `root`.
+
+    Raises `UsageError` if there is neither, or a name that no snapshot may have; `DiskError` naming what cannot be
+    looked at; `SourceChanged` if something vanishes under the scan's feet.
+    """
+    started_ns = time.time_ns()
+    root = os.path.realpath(root)
+    try:
+        status = os.stat(root)
+    except FileNotFoundError:
+        raise UsageError(f"there is nothing at {path_text(root)}") from None
+    except OSError as error:
+        raise disk_error("look at", root, error) from error
+    seen = cache.load(root)
+    if stat.S_ISDIR(status.st_mode):
+        walk = _walk(root, seen.items)
+        items, skipped, kind = walk.items, walk.skipped, Kind.TREE
+    elif stat.S_ISREG(status.st_mode):
+        known = seen.items.get(b"")
+        items = [known if known and known.matches(status) else found_file(b"", status)]
+        skipped, kind = [], Kind.BLOB
+    else:
+        raise UsageError(f"{path_text(root)} is neither a directory nor a file")
+    unchanged = len(items) == len(seen.items) and all(seen.items.get(item.path) is item for item in items)
+    complete = unchanged and not any(item.is_unknown for item in items)
+    return Scan(root, kind, items, skipped, seen.root if complete else None, seen.boot, started_ns)
+
+
+def rescan_changes(before: Scan) -> list[bytes]:
+    """Paths that were added, removed or changed since `before`: none means that it shows one moment of the root."""
+    known = {item.path: item for item in before.items}
+    if before.kind is Kind.BLOB:
+        try:
+            return [] if before.items[0].matches(os.stat(before.root)) else [b""]
+        except OSError:
+            return [b""]
+    now = {item.path: item for item in _walk(before.root, known).items}
+    return sorted(path for path in known.keys() | now.keys() if known.get(path) is not now.get(path))
+
+
+def _walk(root: bytes, known: Mapping[bytes, Found]) -> "_Walk":
+    walk = _Walk(root, known)
+    try:
+        descriptor = os.open(root, _DIRECTORY)
+    except OSError as error:
+        raise disk_error("read", root, error) from error
+    try:
+        walk.directory(descriptor, b"", None, 1)
+    finally:
+        os.close(descriptor)
+    return walk
+
+
+class _Walk:
+    """Collects items and what is skipped, in order. Holds one descriptor a level of depth."""
+
+    __slots__ = ("_known", "_root", "items", "skipped")
+
+    def __init__(self, root: bytes, known: Mapping[bytes, Found]) -> None:
+        self._root = root
+        self._known = known
+        self.items: list[Found] = []
+        self.skipped: list[Skipped] = []
+
+    def directory(self, descriptor: int, prefix: bytes, rules: "Rules | None", depth: int) -> None:
+        """Visits what is in one directory; `prefix` is its path with a final slash, or nothing for the root."""
+        if depth > MAX_DEPTH:
+            raise UsageError(f"{self._shown(prefix)} is nested deeper than {MAX_DEPTH} directories")
+        with os.scandir(descriptor) as listing:
+            found = {entry.name.encode(_ENCODING, _ERRORS): entry for entry in listing}
+        if IGNORE_FILE in found:
+            rules = self._read_rules(descriptor, prefix, rules)
+        for name in sorted(found):
+            path = prefix + name
+            try:
+                status = found[name].stat(follow_symlinks=False)
+            except OSError as error:
+                raise self._failure("look at", path, error) from error
+            form = stat.S_IFMT(status.st_mode)
+            if rules is not None and rules.ignores(path, form == stat.S_IFDIR):
+                continue
+            known = self._known.get(path)
+            if known is None and not self._is_shared(name, path):
+                continue
+            if form == stat.S_IFREG:
+                self.items.append(known if known and known.matches(status) else found_file(path, status))
+            elif form == stat.S_IFDIR:
+                self.items.append(known if known and known.st_mode == status.st_mode else Found(path, status.st_mode))
+                self._subdirectory(descriptor, name, path, rules, depth)
+            elif form == stat.S_IFLNK:
+                self.items.append(self._symlink(descriptor, name, path, known))
+            else:
+                self.skipped.append(Skipped(path, "it is a socket, a pipe or a device"))
+
+    def _subdirectory(self, parent: int, name: bytes, path: bytes, rules: "Rules | None", depth: int) -> None:
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            raise self._failure("read", path, error) from error
+        try:
+            self.directory(descriptor, path + b"/", rules, depth + 1)
+        finally:
+            os.close(descriptor)
+
+    def _symlink(self, parent: int, name: bytes, path: bytes, known: Found | None) -> Found:
+        try:
+            target = os.readlink(name, dir_fd=parent)
+        except OSError as error:
+            raise self._failure("read", path, error) from error
+        if known and known.st_mode == SYMLINK_MODE and known.payload == target:
+            return known
+        return Found(path, SYMLINK_MODE, payload=target)
+
+    def _is_shared(self, name: bytes, path: bytes) -> bool:
+        """Whether a name may be in a snapshot; what no snapshot may have and nobody misses is skipped."""
+        if is_leftover(name):
+            self.skipped.append(Skipped(path, "an interrupted `forge get` left it"))
+            return False
+        try:
+            check_name(name, path)
+        except HostileSnapshot as error:
+            if not is_git(name):
+                raise UsageError(
+                    f"cannot share {self._shown(path)}: {error.message}",
+                    hint=f"rename it, or leave it out with a line in {IGNORE_FILE.decode()}",
+                ) from error
+            self.skipped.append(Skipped(path, "git's own data is never shared: whoever gets it would run its hooks"))
+            return False
+        return True
+
+    def _read_rules(self, parent: int, prefix: bytes, outer: "Rules | None") -> "Rules | None":
+        from forge_p2p.workspace.ignore import MAX_IGNORE_SIZE, Rules
+
+        path = prefix + IGNORE_FILE
+        try:
+            descriptor = os.open(IGNORE_FILE, _IGNORE_FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return outer  # a symlink is no rule file, as in git
+            raise self._failure("read", path, error) from error
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return outer
+            text = file.read(MAX_IGNORE_SIZE + 1)
+        if len(text) > MAX_IGNORE_SIZE:
+            raise UsageError(f"{self._shown(path)} is larger than {MAX_IGNORE_SIZE} bytes")
+        return Rules(prefix, text, outer)
+
+    def _failure(self, action: str, path: bytes, error: OSError) -> DiskError | SourceChanged:
+        full = os.path.join(self._root, path)
+        if error.errno in _GONE:
+            return SourceChanged(f"{path_text(full)} went away while it was looked at", hint="run the command again")
+        failure = disk_error(action, full, error)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            failure.hint += f", or leave it out with a line in {IGNORE_FILE.decode()}"
+        return failure
+
+    def _shown(self, path: bytes) -> str:
+        return path_text(os.path.join(self._root, path))

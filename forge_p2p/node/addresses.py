@@ -41,7 +41,9 @@ def parse_listen(text: str) -> Address:
         number = int(port)
         address = ipaddress.ip_address(host)
     except ValueError as error:
-        raise UsageError(f"cannot listen on {text!r}: {error}", hint="write ADDR:PORT, for example 0.0.0.0:7000") from error
+        raise UsageError(
+            f"cannot listen on {text!r}: {error}", hint="write ADDR:PORT, for example 0.0.0.0:7000"
+        ) from error
     if not 0 <= number <= 65535:
         raise UsageError(f"cannot listen on {text!r}: port {number} is not between 0 and 65535")
     return Address(str(address), number)

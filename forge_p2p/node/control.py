@@ -10,9 +10,8 @@ The client is plain blocking sockets: `forge status` must not pay for importing 
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 

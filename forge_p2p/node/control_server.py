@@ -64,7 +64,7 @@ class ControlServer:
             self._stop.set()
             await stream.send_all(pack(Kind.RESULT, msgspec.json.encode({"pid": os.getpid()})))
             return
-        found = operation(call.operation)
+        found = operation(call.operation, running=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
             answer = await _Running(self._network, stream, nursery).answer(found, call.arguments)
@@ -87,17 +87,23 @@ class _Running:
     async def answer(self, found: Operation, arguments: dict[str, Any]) -> bytes:
         """The RESULT or ERROR frame."""
         try:
-            if found.network:
-                extra: dict[str, Any] = {"on_bytes": self._emit} if found.emits else {}
-                result = await found.load()(self._network, report=self._report_here, **extra, **arguments)
-            else:
-                function = partial(found.load(), self._network.node, report=self._report_from_thread, **arguments)
-                result = await trio.to_thread.run_sync(function)
+            result = await self._run(found, arguments)
         except ForgeError as error:
             return failure(error)
         except TypeError as error:
             return failure(UsageError(f"wrong arguments: {error}", hint="is the node of another version? restart it"))
         return pack(Kind.RESULT, msgspec.json.encode(result))
+
+    async def _run(self, found: Operation, arguments: dict[str, Any]) -> object:
+        node = self._network.node
+        if not found.network or found.first:
+            function = found.load_first() if found.network else found.load()
+            call = partial(function, node, report=self._report_from_thread, **arguments)
+            result = await trio.to_thread.run_sync(call)
+            if result is not None:
+                return result
+        extra: dict[str, Any] = {"emit": self._emit} if found.emits else {}
+        return await found.load()(self._network, report=self._report_here, **extra, **arguments)
 
     def _report_here(self, progress: Progress) -> None:
         self._latest = progress

@@ -68,7 +68,8 @@ class Home:
             raise DiskError(f"cannot read the node's key {self.key_file}: {error.strerror}") from error
         if mode & 0o077:
             raise StoreError(
-                f"the node's key {self.key_file} is readable by others (mode {mode:o})", hint=f"chmod 600 {self.key_file}"
+                f"the node's key {self.key_file} is readable by others (mode {mode:o})",
+                hint=f"chmod 600 {self.key_file}",
             )
         if len(secret) != KEY_SIZE:
             raise StoreError(

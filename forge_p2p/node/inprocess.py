@@ -22,21 +22,25 @@ def run(
 ) -> Result:
     """Runs operation `name` to its end. Raises what it raises; a network operation gets an endpoint for its own time."""
     found = operation(name)
-    report = on_progress or ignore_progress
-    extra: dict[str, Any] = {"on_bytes": on_bytes or ignore_bytes} if found.emits else {}
+    arguments = {"report": on_progress or ignore_progress, **arguments}
     with LocalNode(home, config) as node:
+        result: Result | None = None
         if not found.network:
-            result: Result = found.load()(node, report=report, **arguments)
-            return result
-        return _run_async(node, found, {"report": report, **extra, **arguments})
+            result = found.load()(node, **arguments)
+        elif found.first:
+            result = found.load_first()(node, **arguments)
+        return result if result is not None else _run_async(node, found, arguments, on_bytes)
 
 
-def ignore_bytes(content: bytes) -> None:
-    """For content that nobody takes."""
-
-
-def _run_async(node: LocalNode, found: Operation, arguments: dict[str, Any]) -> Result:
+def _run_async(node: LocalNode, found: Operation, arguments: dict[str, Any], on_bytes: OnBytes | None) -> Result:
     import trio
+
+    async def emit(content: bytes) -> None:
+        if on_bytes is not None:
+            await trio.to_thread.run_sync(on_bytes, content)
+
+    if found.emits:
+        arguments = {"emit": emit, **arguments}
 
     from forge_p2p.node.network import open_network
 

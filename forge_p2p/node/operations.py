@@ -15,16 +15,28 @@ from forge_p2p.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Where an operation is, and whether it needs the network. `emits`: it also takes `on_bytes` for content."""
+    """Where an operation is, and whether it needs the network.
+
+    `first`: a local function to try before a network one; it returns `None` when the network is needed after all.
+    `emits`: the operation also takes an async `emit` for content.
+    """
 
     module: str
     function: str
     network: bool = False
     emits: bool = False
+    first: str = ""
 
     def load(self) -> Callable[..., Any]:
         """The function itself."""
-        return getattr(import_module(f"forge_p2p.node.{self.module}"), self.function)  # type: ignore[no-any-return]
+        return self._load(self.function)
+
+    def load_first(self) -> Callable[..., Any]:
+        """The local function to try first."""
+        return self._load(self.first)
+
+    def _load(self, name: str) -> Callable[..., Any]:
+        return getattr(import_module(f"forge_p2p.node.{self.module}"), name)  # type: ignore[no-any-return]
 
 
 OPERATIONS = {
@@ -32,8 +44,8 @@ OPERATIONS = {
     "share": Operation("sharing", "share", network=True),
     "shares": Operation("sharing", "shares"),
     "unshare": Operation("sharing", "unshare"),
-    "get": Operation("getting", "get", network=True),
-    "ls": Operation("looking", "ls", network=True),
+    "get": Operation("getting", "get", network=True, first="already_there"),
+    "ls": Operation("looking", "ls", network=True, first="ls_here"),
     "cat": Operation("looking", "cat", network=True, emits=True),
     "status": Operation("upkeep", "status"),
     "store_stat": Operation("upkeep", "store_stat"),
@@ -42,10 +54,13 @@ OPERATIONS = {
     "store_rebuild": Operation("upkeep", "store_rebuild"),
 }
 
+RUNNING = {"status": Operation("upkeep", "running_status", network=True)}
+"""What a running node does in another way."""
 
-def operation(name: str) -> Operation:
-    """Raises `UsageError` for a name that is not in the table (a command of another version)."""
+
+def operation(name: str, *, running: bool = False) -> Operation:
+    """The operation called `name`, as a running node does it or without one. Raises `UsageError` for a name that is not in the table (a command of another version)."""
     try:
-        return OPERATIONS[name]
+        return RUNNING[name] if running and name in RUNNING else OPERATIONS[name]
     except KeyError:
         raise UsageError(f"unknown operation {name!r}", hint="is the node of another version? restart it") from None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.snapshot import Entry
+from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Ingest, Store
 
@@ -70,15 +71,18 @@ class Slot:
 
 
 Arrival = tuple[EncodedChunk, list[Slot]]
+Stored = tuple[Hash, int, Slot]
+"""A chunk that the store has, its raw size, and where it is wanted."""
 
 
 class Placer:
-    """Takes arrivals in, and puts what was there already in place. Safe from several threads."""
+    """Takes arrivals in, and puts what was there already in place. Safe from several threads. `destination` is set
+    before the first file is wanted."""
 
-    def __init__(self, store: Store, ingest: Ingest, destination: Destination | None) -> None:
+    def __init__(self, store: Store, ingest: Ingest) -> None:
+        self.destination: Destination | None = None
         self._store = store
         self._ingest = ingest
-        self._destination = destination
 
     def take_in(self, arrivals: Sequence[Arrival]) -> None:
         """Stores and places chunks from a peer. Raises `CorruptChunk`, `DiskError`."""
@@ -92,21 +96,37 @@ class Placer:
                 placed.extend((slot, content) for slot in slots)
         self._place(placed)
 
-    def place_stored(self, chunks: Sequence[tuple[Hash, int, Slot]]) -> None:
-        """Places `(hash, size, slot)` that the store has already; large files are filled by the kernel where it can."""
+    def place_stored(self, chunks: Sequence[Stored]) -> list[Stored]:
+        """Places chunks that the store has already; large files are filled by the kernel where it can. Returns those
+        that turned out to be damaged or gone, unplaced."""
+        lost: list[Stored] = []
         read: list[tuple[Slot, Raw]] = []
-        copies: dict[int, tuple[LargeTarget, list[tuple[Hash, int]], int]] = {}
-        for chunk, size, slot in chunks:
-            if isinstance(slot.target, LargeTarget):
-                target, parts, total = copies.get(id(slot.target), (slot.target, [], 0))
-                parts.append((chunk, slot.offset))
-                copies[id(slot.target)] = (target, parts, total + size)
-            else:
-                read.append((slot, self._store.read(chunk)))
+        by_file: dict[int, list[Stored]] = defaultdict(list)
+        for chunk in chunks:
+            if isinstance(chunk[2].target, LargeTarget):
+                by_file[id(chunk[2].target)].append(chunk)
+                continue
+            try:
+                read.append((chunk[2], self._store.read(chunk[0])))
+            except (CorruptChunk, NotFound):
+                lost.append(chunk)
         self._place(read)
-        for target, parts, total in copies.values():
-            self._store.copy_into(self._open(target).fileno(), parts)
-            self._count(target, total)
+        for parts in by_file.values():
+            if not self._copy(parts):
+                lost += [part for part in parts if not self._copy([part])]
+        return lost
+
+    def _copy(self, parts: Sequence[Stored]) -> bool:
+        """Fills parts of one large file from the store; whether all of them were good."""
+        target = parts[0][2].target
+        if not isinstance(target, LargeTarget):
+            raise TypeError(target)
+        try:
+            self._store.copy_into(self._open(target).fileno(), [(chunk, slot.offset) for chunk, _, slot in parts])
+        except (CorruptChunk, NotFound):
+            return False
+        self._count(target, sum(size for _, size, _ in parts))
+        return True
 
     def _place(self, placed: Sequence[tuple[Slot, Raw]]) -> None:
         small: list[tuple[Entry, Raw]] = []
@@ -118,8 +138,8 @@ class Placer:
                 runs[id(slot.target)].append((slot, content))
             else:
                 slot.target.content = content
-        if small and self._destination is not None:
-            self._destination.write_batch(small)
+        if small and self.destination is not None:
+            self.destination.write_batch(small)
         for parts in runs.values():
             self._write_large(parts)
 
@@ -130,7 +150,8 @@ class Placer:
         if not isinstance(target, LargeTarget):
             return
         file = self._open(target)
-        start, buffers, end = parts[0][0].offset, [], parts[0][0].offset
+        buffers: list[Raw] = []
+        start = end = parts[0][0].offset
         for slot, content in parts:
             if slot.offset != end:
                 file.write_at(start, buffers)
@@ -143,9 +164,9 @@ class Placer:
     def _open(self, target: LargeTarget) -> LargeFile:
         with target.lock:
             if target.file is None:
-                if self._destination is None:
+                if self.destination is None:
                     raise ValueError("a large file needs a destination")
-                target.file = self._destination.open_large(target.entry)
+                target.file = self.destination.open_large(target.entry)
             return target.file
 
     def _count(self, target: LargeTarget, size: int) -> None:

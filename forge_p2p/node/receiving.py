@@ -15,8 +15,9 @@ import trio
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError, Refused
 from forge_p2p.ids import Hash
+from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.placing import Arrival, NodeTarget, Placer, Raw, Slot
+from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.proto.fetch import Fetch, Item, Request
 from forge_p2p.store.base import Ingest
 
@@ -69,16 +70,17 @@ class Receiver:
     async def run(self, connect: Connect, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
         """Connects when something has to be fetched, and again when a connection is lost. Raises `NotFound`,
         `PeerError`, `Refused`, `DiskError`."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_connected, connect)
-            nursery.start_soon(self._pump)
-            for _ in range(WRITERS):
-                nursery.start_soon(self._write)
-            await produce(self)
-            async with self._changed:
-                while self._waiting or self._inbox or self._busy or not self._fetch.idle:
-                    await self._changed.wait()
-            nursery.cancel_scope.cancel()
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_connected, connect)
+                nursery.start_soon(self._pump)
+                for _ in range(WRITERS):
+                    nursery.start_soon(self._write)
+                await produce(self)
+                async with self._changed:
+                    while self._waiting or self._inbox or self._busy or not self._fetch.idle:
+                        await self._changed.wait()
+                nursery.cancel_scope.cancel()
 
     async def want(self, wanted: Sequence[Wanted], urgent: bool = False) -> None:
         """Puts in place what is stored already and fetches the rest, returning as soon as it is queued. One caller at a
@@ -100,6 +102,10 @@ class Receiver:
         await self._place_stored(present)
         await self._offer(items, urgent)
 
+    def restore_to(self, destination: Destination) -> None:
+        """Where files go from now on."""
+        self._placer.destination = destination
+
     async def taken(self, target: NodeTarget) -> Raw:
         """The content of a chunk wanted into `target`, once it is there."""
         async with self._changed:
@@ -109,10 +115,20 @@ class Receiver:
         return content
 
     async def _place_stored(self, present: Sequence[Wanted]) -> None:
+        """Places what the store has. What it turns out not to have, or not whole, is fetched after all."""
         if not present:
             return
-        await trio.to_thread.run_sync(self._placer.place_stored, present)
-        self._placed(sum(size for _, size, slot in present if not isinstance(slot.target, NodeTarget)))
+        lost = await trio.to_thread.run_sync(self._placer.place_stored, present)
+        again = []
+        for chunk, size, slot in lost:
+            if chunk in self._waiting:
+                self._waiting[chunk].slots.append(slot)
+            else:
+                again.append(Item(chunk, size))
+                self._waiting[chunk] = _Waiting(again[-1], True, [slot])
+        await self._offer(again, urgent=True)
+        placed = sum(size for _, size, slot in present if not isinstance(slot.target, NodeTarget))
+        self._placed(placed - sum(size for _, size, _ in lost))
         await self._notify()
 
     async def _offer(self, items: list[Item], urgent: bool) -> None:
@@ -173,6 +189,8 @@ class Receiver:
             await session.request(request.number, [item.hash for item in request.items], request.urgent, self)
         except PeerError:
             self._fetch.ended(request.number)
+            if session.ended.is_set():
+                self._fetch.remove_peer(session)
 
     async def _write(self) -> None:
         while True:

@@ -1,0 +1,211 @@
+"""Operation: add. A directory or file becomes chunks in the store, and a link.
+
+    scan -> (unchanged? done) -> read, cut, hash -> store -> list nodes, listing -> commit -> look again -> pin
+
+Small files go through in batches of 4 MiB, large ones in the chunker's; while one batch is being compressed and written
+by another thread the next is read, cut and hashed by this one.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from forge_p2p.content.chunking import Chunker
+from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
+from forge_p2p.content.linktext import format_link
+from forge_p2p.content.pathtext import path_bytes, path_text
+from forge_p2p.content.snapshot import encode_pages
+from forge_p2p.content.tree import TreeBuilder
+from forge_p2p.errors import SourceChanged
+from forge_p2p.ids import Hash
+from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.results import AddResult, Progress
+from forge_p2p.store.base import Ingest, Keep
+from forge_p2p.workspace.found import Found
+from forge_p2p.workspace.scan import Scan, rescan_changes, scan
+from forge_p2p.workspace.source import SourceReader
+from forge_p2p.workspace.statcache import StatCache
+
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_CHUNKS = 512
+
+INTERIM = 3600.0
+"""Seconds for which new content is kept without its lasting pin, which the caller sets in a moment."""
+
+
+def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> AddResult:
+    """Stores what is at `path` (text form, absolute) and pins it until `forge store` is told otherwise; `keep=False`
+    leaves the pin to the caller. Raises `UsageError`, `SourceChanged`, `DiskError`, `DiskFull`."""
+    started = time.monotonic()
+    cache = StatCache(Path(node.home.cache) / "scan")
+    report(Progress("scan"))
+    found = scan(path_bytes(path), cache)
+    adder = Adder(node, found, cache, report)
+    root = adder.run()
+    if keep:
+        node.store.pin(f"add/{format_link(root)}", root, Keep.KEPT)
+    return AddResult(
+        link=format_link(root),
+        kind=root.kind.value,
+        files=sum(item.is_file for item in found.items),
+        bytes=sum(item.size for item in found.items),
+        new_bytes=adder.new_bytes,
+        stored_bytes=adder.stored_bytes,
+        seconds=time.monotonic() - started,
+        notes=[str(skipped) for skipped in found.skipped],
+    )
+
+
+class Adder:
+    """One add under way. `new_bytes` and `stored_bytes` count what the store did not have, raw and as it keeps it."""
+
+    def __init__(self, node: LocalNode, found: Scan, cache: StatCache, report: Report) -> None:
+        self.new_bytes = 0
+        self.stored_bytes = 0
+        self._node = node
+        self._scan = found
+        self._cache = cache
+        self._report = report
+        self._read_bytes = 0
+
+    def run(self) -> Root:
+        """The root of what was scanned, with everything it reaches in the store and durable."""
+        known = self._scan.known_root
+        if known is not None and self._is_whole(known):
+            return known
+        with self._node.store.ingest() as ingest, SourceReader(self._scan) as source:
+            writer = _Writer(ingest)
+            with writer:
+                links = self._read_files(source, writer, self._to_read(ingest))
+                root = self._finish(writer, links)
+            self._check_unchanged()
+            ingest.commit()
+            self._node.store.pin(f"interim/{format_link(root)}", root, Keep.CACHED, time.time() + INTERIM)
+            tallied = ingest.statistics()
+        self.new_bytes, self.stored_bytes = tallied.raw_bytes, tallied.stored_bytes
+        self._scan.remember(self._cache, links, root)
+        return root
+
+    def _is_whole(self, root: Root) -> bool:
+        """Whether a root that was added before is still here: what is pinned is."""
+        return any(pin.root == root for pin in self._node.store.pins())
+
+    def _to_read(self, ingest: Ingest) -> list[Found]:
+        """Files whose content is not known, and those whose content was collected since."""
+        known = [Hash(item.payload) for item in self._scan.items if item.is_file and not item.is_unknown]
+        gone = set(ingest.missing(known))
+        return [item for item in self._scan.items if item.is_unknown or (item.is_file and Hash(item.payload) in gone)]
+
+    def _read_files(self, source: SourceReader, writer: "_Writer", files: Sequence[Found]) -> dict[bytes, Link]:
+        total = sum(item.size for item in files)
+        links: dict[bytes, Link] = {}
+        chunker = Chunker()
+        for number, item in enumerate(files):
+            if item.size <= CHUNK_MAX:
+                content = source.read(item)
+                name = hash_bytes(content)
+                links[item.path] = Link(name, len(content), 0)
+                writer.put_small(name, content)
+            else:
+                links[item.path] = self._read_large(source, writer, chunker, item, number)
+            self._read_bytes += item.size
+            if number % 256 == 0 or item.size > BATCH_BYTES:
+                self._report(Progress("ingest", self._read_bytes, total, number, len(files)))
+        self._report(Progress("ingest", total, total, len(files), len(files)))
+        return links
+
+    def _read_large(self, source: SourceReader, writer: "_Writer", chunker: Chunker, item: Found, group: int) -> Link:
+        descriptor = source.open_verified(item)
+        try:
+            builder = TreeBuilder()
+            done = 0
+            for chunks in chunker.cut_file(descriptor, item.size, path_text(item.path)):
+                writer.put_now([(chunk.hash, chunk.data) for chunk in chunks], group)
+                builder.add_all([(chunk.hash, chunk.length) for chunk in chunks])
+                writer.put_nodes(builder.take_nodes())
+                done += sum(chunk.length for chunk in chunks)
+                self._report(Progress("ingest", self._read_bytes + done, None))
+            source.check_unchanged(descriptor, item)
+        finally:
+            os.close(descriptor)
+        link = builder.finish()
+        writer.put_nodes(builder.take_nodes())
+        return link
+
+    def _finish(self, writer: "_Writer", links: dict[bytes, Link]) -> Root:
+        if self._scan.kind is Kind.BLOB:
+            (item,) = self._scan.resolved(links)
+            return Root(Kind.BLOB, links.get(item.path, Link(Hash(item.payload), item.size, item.level)))
+        return Root(Kind.TREE, store_pages(writer, encode_pages(self._scan.entries(links))))
+
+    def _check_unchanged(self) -> None:
+        changed = rescan_changes(self._scan)
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            where = path_text(os.path.join(self._scan.root, changed[0]).rstrip(b"/"))
+            raise SourceChanged(
+                f"{where}{more} changed while the directory was read; nothing was shared",
+                hint="run the command again when nothing writes there: what was read already goes fast",
+            )
+
+
+def store_pages(writer: "_Writer", pages: Iterable[bytes]) -> Link:
+    """Stores a listing and returns its link."""
+    builder = TreeBuilder()
+    for chunks in Chunker().cut_pieces(pages):
+        writer.put_now([(chunk.hash, chunk.data) for chunk in chunks], None)
+        builder.add_all([(chunk.hash, chunk.length) for chunk in chunks])
+    link = builder.finish()
+    writer.put_nodes(builder.take_nodes())
+    return link
+
+
+class _Writer:
+    """Puts batches into an ingest from a second thread, at most one batch behind. A context manager: leaving it waits
+    for the last batch and raises what went wrong with any."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="forge-put")
+        self._under_way: Future[None] | None = None
+        self._small: list[tuple[Hash, bytes]] = []
+        self._small_bytes = 0
+
+    def put_small(self, name: Hash, content: bytes) -> None:
+        self._small.append((name, content))
+        self._small_bytes += len(content)
+        if self._small_bytes >= BATCH_BYTES or len(self._small) >= BATCH_CHUNKS:
+            self._flush_small()
+
+    def put_nodes(self, nodes: Iterable[tuple[Hash, bytes]]) -> None:
+        for name, content in nodes:
+            self.put_small(name, content)
+
+    def put_now(self, chunks: Sequence[tuple[Hash, memoryview]], group: int | None) -> None:
+        """Puts chunks whose buffer will be used again: returns when they are stored."""
+        self._wait()
+        self._ingest.put(chunks, group)
+
+    def _flush_small(self) -> None:
+        batch, self._small, self._small_bytes = self._small, [], 0
+        if batch:
+            self._wait()
+            self._under_way = self._pool.submit(self._ingest.put, batch)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._flush_small()
+                self._wait()
+        finally:
+            self._pool.shutdown()

@@ -1,0 +1,163 @@
+"""Operation: get. A link's content, wherever it is, becomes files at the destination.
+
+    listing -> plan (what is right already?) -> wants, small files first -> store and files -> commit -> in place
+
+The store commits before the destination is put in place, so that whoever sees the result can share it on.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forge_p2p.content import walk
+from forge_p2p.content.link import Kind, Root
+from forge_p2p.content.linktext import format_link
+from forge_p2p.content.pathtext import path_bytes
+from forge_p2p.content.snapshot import Entry, EntryKind
+from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, UsageError
+from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.results import GetResult, Progress
+from forge_p2p.node.target import parse_target
+from forge_p2p.store.base import Keep
+from forge_p2p.workspace.ledger import Outcome
+from forge_p2p.workspace.plan import Check, RestorePlan, plan_restore
+from forge_p2p.workspace.restore import RestoreWriter
+from forge_p2p.workspace.statcache import StatCache
+
+if TYPE_CHECKING:
+    from forge_p2p.node.network import Network
+    from forge_p2p.node.receiving import Counts
+
+PROBLEMS_SHOWN = 100
+
+
+def already_there(
+    node: LocalNode, *, what: str, destination: str, peers: Sequence[str] = (), check: bool = False, report: Report
+) -> GetResult | None:
+    """The result when the destination holds the content already and nothing has to be fetched; else `None`."""
+    started = time.monotonic()
+    target = parse_target(what, peers)
+    report(Progress("scan"))
+    try:
+        entries = listing_here(node, target.root, destination)
+    except (NotFound, CorruptChunk):
+        return None
+    plan = plan_destination(node, target.root, entries, destination, check)
+    if plan.write:
+        plan.close()
+        return None
+    with RestoreWriter(plan, stat_cache(node)) as writer:
+        outcome = writer.finish()
+    return _result(target.root, destination, entries, outcome, started)
+
+
+async def get(
+    network: "Network",
+    *,
+    what: str,
+    destination: str,
+    peers: Sequence[str] = (),
+    check: bool = False,
+    report: Report,
+) -> GetResult:
+    """Fetches what is missing and restores everything. Raises `UsageError`, `HostileSnapshot`, `NotFound`, `PeerError`,
+    `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the store for the next run."""
+    import trio
+
+    from forge_p2p.node.fetching import fetching
+    from forge_p2p.node.restoring import Restoring
+
+    started = time.monotonic()
+    target = parse_target(what, peers)
+    report(Progress("connect"))
+    async with fetching(network, target) as fetch:
+        restoring = Restoring(fetch, target.root, destination, check, report)
+        try:
+            counts = await fetch.run(restoring.produce, restoring.progress)
+            report(Progress("restore"))
+            await fetch.commit()
+            await trio.to_thread.run_sync(keep_cached, network.node, target.root)
+            outcome = await trio.to_thread.run_sync(restoring.finish)
+        finally:
+            restoring.close()
+        peer = fetch.sessions[0].where if fetch.sessions else ""
+        return _result(target.root, destination, restoring.entries, outcome, started, counts, fetch.wire(), peer)
+
+
+def listing_here(node: LocalNode, root: Root, destination: str) -> list[Entry]:
+    """What `root` holds, from the store. Raises `NotFound` unless the whole listing is here."""
+    if root.kind is Kind.BLOB:
+        return [blob_entry(root, path_bytes(destination))]
+    return [entry for page in walk.entries(root.link, node.store.read) for entry in page]
+
+
+def blob_entry(root: Root, destination: bytes) -> Entry:
+    """A single file as the only entry of its directory. A blob has no name, mode or time of its own: it takes the
+    destination's, and those of the file that is there already."""
+    if os.path.isdir(destination):
+        raise UsageError(
+            "this link is one file, and the destination is a directory", hint="name the file to write: DIRECTORY/NAME"
+        )
+    try:
+        status = os.stat(destination)
+        mode, mtime_ns = status.st_mode & 0o777, status.st_mtime_ns
+    except OSError:
+        mode, mtime_ns = 0o666 & ~_umask(), time.time_ns()
+    link = root.link
+    return Entry(os.path.basename(destination), EntryKind.FILE, mode, mtime_ns, link.size, link.level, link.hash)
+
+
+def plan_destination(
+    node: LocalNode, root: Root, entries: Sequence[Entry], destination: str, check: bool
+) -> RestorePlan:
+    """What has to be written at `destination`. Raises as `plan_restore`, and `DiskFull` if it cannot fit."""
+    path = path_bytes(destination)
+    folder = os.path.dirname(path) if root.kind is Kind.BLOB else path
+    how = Check.CONTENT if check else Check.CACHE
+    return plan_restore(folder, root, entries, stat_cache(node), check=how)
+
+
+def stat_cache(node: LocalNode) -> StatCache:
+    """What this node remembers of directories."""
+    return StatCache(Path(node.home.cache) / "scan")
+
+
+def keep_cached(node: LocalNode, root: Root) -> None:
+    """Keeps what was fetched for others and for the next time, until the room is needed."""
+    node.store.pin(f"get/{format_link(root)}", root, Keep.CACHED)
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _result(
+    root: Root,
+    destination: str,
+    entries: Sequence[Entry],
+    outcome: Outcome,
+    started: float,
+    counts: "Counts | None" = None,
+    wire: tuple[int, int] = (0, 0),
+    peer: str = "",
+) -> GetResult:
+    files = [entry for entry in entries if entry.kind == EntryKind.FILE]
+    if not counts and outcome.failures and not outcome.written and not outcome.unchanged:
+        raise ForgeError(f"nothing could be restored: {outcome.failures[0]}")
+    return GetResult(
+        link=format_link(root),
+        destination=destination,
+        files=len(files),
+        unchanged=outcome.unchanged,
+        bytes=sum(entry.size for entry in files),
+        fetched_bytes=counts.fetched if counts else 0,
+        wire_sent=wire[0],
+        wire_received=wire[1],
+        seconds=time.monotonic() - started,
+        problems=[str(failure) for failure in outcome.failures[:PROBLEMS_SHOWN]],
+        peer=peer,
+    )

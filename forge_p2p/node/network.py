@@ -1,0 +1,178 @@
+"""The node on the network: its endpoint, opened when first needed, and the sessions over it."""
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from forge_p2p import __version__
+from forge_p2p.errors import ForgeError, PeerError
+from forge_p2p.ids import NodeId
+from forge_p2p.net.base import Address, Connection, Endpoint
+from forge_p2p.node.addresses import parse_listen, reachable
+from forge_p2p.node.groups import unwrapped
+from forge_p2p.node.local import LocalNode
+from forge_p2p.node.results import PeerStatus, UpResult
+from forge_p2p.proto.hello import ClientRole, ServerRole, SessionConfig
+
+if TYPE_CHECKING:
+    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.serving import Server
+
+DIAL_STAGGER = 0.25
+"""Seconds until the next address is tried beside those under way (RFC 8305's connection attempt delay)."""
+
+
+class Network:
+    """A node's sessions. Use `open_network`."""
+
+    def __init__(self, node: LocalNode, nursery: trio.Nursery) -> None:
+        self.node = node
+        self.sessions: set[PeerSession] = set()
+        self._nursery = nursery
+        self._opening = trio.Lock()
+        self._endpoint: Endpoint | None = None
+        self._server: Server | None = None
+        self._started = time.time()
+
+    async def endpoint(self) -> Endpoint:
+        """The node's endpoint; opens it, and accepts peers on it, when it is first asked for."""
+        async with self._opening:
+            if self._endpoint is None:
+                from forge_p2p.node.serving import Server
+
+                self._endpoint = await self._nursery.start(self._hold_endpoint)
+                self._server = Server(self.node, self._nursery)
+            return self._endpoint
+
+    async def _hold_endpoint(self, task_status: trio.TaskStatus[Endpoint]) -> None:
+        """Owns the endpoint: a task of its own, because whoever asks first may be gone before it is closed."""
+        from forge_p2p.net.quic import open_endpoint
+
+        listen = parse_listen(self.node.config.listen)
+        async with open_endpoint(listen, self.node.key, self.node.config.net) as endpoint:
+            task_status.started(endpoint)
+            await trio.sleep_forever()
+
+    async def listen(self) -> None:
+        """Opens the endpoint and begins to serve peers."""
+        await self.endpoint()
+        self._nursery.start_soon(self._accept)
+
+    def reachable_addresses(self) -> list[Address]:
+        """Where peers reach this node. The endpoint must be open."""
+        if self._endpoint is None:
+            raise PeerError("this node does not listen")
+        return reachable(self._endpoint.address)
+
+    def up_result(self) -> UpResult:
+        """The node as `forge up` reports it."""
+        return UpResult(
+            node_id=self.node.node_id.hex(),
+            home=str(self.node.home.path),
+            pid=os.getpid(),
+            addresses=[f"{address.host} port {address.port}" for address in self.reachable_addresses()],
+        )
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the node started."""
+        return time.time() - self._started
+
+    def peers(self) -> list[PeerStatus]:
+        """Those connected now."""
+        found = []
+        for session in self.sessions:
+            counts = session.connection.statistics()
+            found.append(
+                PeerStatus(
+                    node_id=(session.peer_id or b"").hex(),
+                    address=session.where,
+                    connected=trio.current_time() - session.since,
+                    sent=counts.bytes_sent,
+                    received=counts.bytes_received,
+                    round_trip=counts.round_trip,
+                )
+            )
+        return found
+
+    async def dial(self, addresses: Sequence[Address], server_id: NodeId, credentials: bytes) -> "PeerSession":
+        """A session with `server_id`, by whichever address answers first; its first requests may be made at once.
+        Raises `PeerError` naming what was tried."""
+        if not addresses:
+            raise PeerError("the ticket has no address to try", hint="give one with --peer ADDR:PORT")
+        connection = await self._first_to_answer(addresses, server_id)
+        role = ClientRole(self.node.node_id, server_id, self.node.key.sign, credentials)
+        return self._start(connection, role)
+
+    async def _first_to_answer(self, addresses: Sequence[Address], server_id: NodeId) -> Connection:
+        endpoint = await self.endpoint()
+        winners: list[Connection] = []
+        failures: list[str] = []
+        async with trio.open_nursery() as nursery:
+
+            async def attempt(address: Address, failed: trio.Event) -> None:
+                try:
+                    connection = await endpoint.dial(address, server_id)
+                except ForgeError as error:
+                    failures.append(error.message)
+                    failed.set()
+                else:
+                    winners.append(connection)
+                    nursery.cancel_scope.cancel()
+
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(DIAL_STAGGER):
+                    await failed.wait()
+        for late in winners[1:]:
+            await late.aclose()
+        if not winners:
+            raise PeerError(
+                "; ".join(dict.fromkeys(failures)),
+                hint="is the other side up, and does a firewall drop UDP on the way?",
+            )
+        return winners[0]
+
+    async def _accept(self) -> None:
+        endpoint = await self.endpoint()
+        if self._server is None:
+            return
+        while True:
+            connection = await endpoint.accept()
+            self._start(connection, ServerRole(self.node.node_id, secrets.token_bytes(32), self._server.rights))
+
+    def _start(self, connection: Connection, role: ClientRole | ServerRole) -> "PeerSession":
+        from forge_p2p.node.peer import PeerSession
+        from forge_p2p.proto.session import Session
+
+        if self._server is None:
+            raise PeerError("this node does not listen")
+        machine = Session(role, SessionConfig(agent=f"forge {__version__}"))
+        session = PeerSession(connection, machine, self._server)
+        self.sessions.add(session)
+        self._nursery.start_soon(self._run, session)
+        return session
+
+    async def _run(self, session: "PeerSession") -> None:
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+
+
+@asynccontextmanager
+async def open_network(node: LocalNode, *, serve: bool) -> AsyncIterator[Network]:
+    """The network of `node`, listening at once if it is to `serve`; sessions end with the context."""
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            network = Network(node, nursery)
+            if serve:
+                await network.listen()
+            yield network
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,197 @@
+"""A session driven over a connection: bytes in, outputs out, events to whoever waits for them.
+
+One task receives; sending happens in the task that caused it, so that back-pressure holds up the one who has much to
+say and nobody else. The outbox is emptied before anything is awaited, so what a task takes out is what it put in.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.errors import ForgeError, PeerError, Refused
+from forge_p2p.ids import Hash, NodeId
+from forge_p2p.net.base import Connection, StreamData
+from forge_p2p.proto import outputs
+from forge_p2p.proto.session import Session
+from forge_p2p.wire.codes import Code
+
+REQUEST_DEADLINE = 300.0
+"""Seconds. A request is at most 4 MiB: slower than 14 KB/s is asked of somebody else, or again."""
+
+URGENT, NORMAL = 64, 128
+MAX_RAW = 4 * 1024 * 1024
+
+
+class RequestHandler(Protocol):
+    """Whom a request reports to; called from the receive loop, must not block. `number` is the caller's own."""
+
+    def chunks(self, session: "PeerSession", number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None: ...
+
+    def missing(self, number: int, indexes: Sequence[int]) -> None: ...
+
+    def ended(self, number: int) -> None: ...
+
+
+class SessionHandler(Protocol):
+    """Whom a session's own events go to: the serving side."""
+
+    def requested(self, session: "PeerSession", request: outputs.RequestReceived) -> None: ...
+
+    def cancelled(self, session: "PeerSession", request_id: int) -> None: ...
+
+    def queried(self, session: "PeerSession", query: outputs.HaveQueryReceived) -> None: ...
+
+    def authorization_needed(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None: ...
+
+
+class PeerSession:
+    """One peer. `ended` is set when the session is over, `reason` then says why (`None`: an orderly end)."""
+
+    def __init__(self, connection: Connection, session: Session, handler: SessionHandler) -> None:
+        self.connection = connection
+        self.session = session
+        self.where = f"{connection.address.host} port {connection.address.port}"
+        self.peer_id: NodeId | None = None
+        self.since = trio.current_time()
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        self.reason: ForgeError | None = None
+        self._handler = handler
+        self._requests: dict[int, tuple[int, RequestHandler]] = {}
+        self._scope = trio.CancelScope()
+        self._closing = False
+        if connection.is_client:
+            connection.open_stream()  # the control stream has to be the first
+        session.start(self.since)
+
+    async def run(self) -> None:
+        """Drives the session to its end; never raises for what the peer or the network does."""
+        try:
+            await self.flush()
+            while not self._closing:
+                await self._step()
+        except PeerError as error:
+            self._lost(error)
+        finally:
+            self.ready.set()
+            self.ended.set()
+            with trio.move_on_after(1.0, shield=True):
+                await self.connection.aclose()
+
+    async def request(self, number: int, hashes: Sequence[Hash], urgent: bool, handler: RequestHandler) -> None:
+        """Asks the peer for chunks. Raises `PeerError` when the session is over or has no stream to spare."""
+        if self.ended.is_set():
+            raise self.reason or PeerError(f"the session with {self.where} is over")
+        stream_id = self.connection.open_stream()
+        self._requests[stream_id] = (number, handler)
+        now = trio.current_time()
+        self.session.want(
+            stream_id,
+            hashes,
+            max_bytes=MAX_RAW,
+            deadline=now + REQUEST_DEADLINE,
+            now=now,
+            priority=URGENT if urgent else NORMAL,
+        )
+        await self.flush()
+
+    def blame(self, error: PeerError) -> None:
+        """The peer sent what nobody may send: the session ends with `error` as its reason."""
+        self.reason = error
+        self.session.close(Code.CORRUPT, error.message, trio.current_time())
+        self._scope.deadline = trio.current_time()
+
+    async def leave(self) -> None:
+        """Says goodbye, if there is anybody to say it to, and waits a moment until it is said."""
+        if self.ended.is_set():
+            return
+        self.session.close(Code.OK, "done", trio.current_time())
+        try:
+            await self.flush()
+        except PeerError:
+            return
+
+    async def flush(self) -> None:
+        """Carries out what the session wants done. Raises `PeerError` when the connection is gone."""
+        sends = []
+        for output in self.session.take():
+            if isinstance(output, outputs.SendData):
+                sends.append(output)
+            elif isinstance(output, outputs.AbortStream):
+                self.connection.abort_stream(output.stream_id, int(output.code))
+            elif isinstance(output, outputs.CloseConnection):
+                self._closing = True
+            else:
+                self._dispatch(output)
+        self._reschedule()
+        for send in sends:
+            await self.connection.send(send.stream_id, send.buffers, send.fin)
+        if self._closing:
+            self._scope.deadline = trio.current_time()
+
+    async def _step(self) -> None:
+        with trio.CancelScope() as self._scope:
+            self._reschedule()
+            for event in await self.connection.receive():
+                now = trio.current_time()
+                if isinstance(event, StreamData):
+                    self.session.receive_stream(event.stream_id, event.data, event.fin, now)
+                else:
+                    self.session.stream_aborted(event.stream_id, now)
+        if self._scope.cancelled_caught:
+            self.session.handle_timeout(trio.current_time())
+        await self.flush()
+
+    def _reschedule(self) -> None:
+        deadline = self.session.next_deadline()
+        self._scope.deadline = float("inf") if deadline is None else deadline
+
+    def _lost(self, error: PeerError) -> None:
+        if self.reason is None:
+            self.reason = error
+        self.session.connection_lost(error.message, trio.current_time())
+        for output in self.session.take():
+            if not isinstance(output, outputs.SendData | outputs.AbortStream | outputs.CloseConnection):
+                self._dispatch(output)
+
+    def _dispatch(self, event: outputs.Event) -> None:
+        match event:
+            case outputs.ChunksReceived():
+                number, handler = self._requests[event.request_id]
+                handler.chunks(self, number, list(zip(event.indexes, event.chunks, strict=True)))
+            case outputs.RequestMissing():
+                number, handler = self._requests[event.request_id]
+                handler.missing(number, event.indexes)
+            case outputs.RequestDone() | outputs.RequestFailed():
+                number, handler = self._requests.pop(event.request_id)
+                handler.ended(number)
+            case outputs.Ready():
+                self.peer_id = event.peer_id
+                self.ready.set()
+            case outputs.Refused():
+                self.reason = Refused(f"{self.where} refused: {event.reason}")
+            case outputs.PeerGone():
+                self._gone(event)
+            case _:
+                self._serve(event)
+
+    def _serve(self, event: outputs.Event) -> None:
+        match event:
+            case outputs.RequestReceived():
+                self._handler.requested(self, event)
+            case outputs.RequestCancelled():
+                self._handler.cancelled(self, event.request_id)
+            case outputs.HaveQueryReceived():
+                self._handler.queried(self, event)
+            case outputs.AuthorizationNeeded():
+                self._handler.authorization_needed(self, event.client_id, event.credentials)
+
+    def _gone(self, event: outputs.PeerGone) -> None:
+        if self.reason is None and event.code is not Code.OK:
+            self.reason = PeerError(f"the session with {self.where} ended: {event.reason or event.code.name.lower()}")
+        for number, handler in list(self._requests.values()):
+            handler.ended(number)
+        self._requests.clear()
+        self.ended.set()

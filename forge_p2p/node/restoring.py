@@ -1,0 +1,95 @@
+"""The producing side of `get`: reads the listing, plans, and wants what the plan has to write."""
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from forge_p2p.content.chunking import ZERO_CHUNK
+from forge_p2p.content.link import CHUNK_MAX, Kind, Root
+from forge_p2p.content.pathtext import path_bytes
+from forge_p2p.content.snapshot import Entry, ListingDecoder
+from forge_p2p.node.expanding import NODES_AHEAD, Leaf, content, fetch_ahead, leaves_below
+from forge_p2p.node.fetching import Fetching
+from forge_p2p.node.getting import blob_entry, plan_destination, stat_cache
+from forge_p2p.node.local import Report
+from forge_p2p.node.placing import LargeTarget, Slot, SmallTarget
+from forge_p2p.node.receiving import Counts, Receiver, Wanted
+from forge_p2p.node.results import Progress
+from forge_p2p.workspace.ledger import Outcome
+from forge_p2p.workspace.restore import RestoreWriter
+
+WANTS = 512
+"""Small files wanted at once."""
+
+
+class Restoring:
+    """One restore under way. `entries`: everything the snapshot holds, once `produce` has read the listing."""
+
+    def __init__(self, fetch: Fetching, root: Root, destination: str, check: bool, report: Report) -> None:
+        self.entries: list[Entry] = []
+        self._fetch = fetch
+        self._root = root
+        self._destination = destination
+        self._check = check
+        self._report = report
+        self._writer: RestoreWriter | None = None
+        self._total: int | None = None
+        self._has_zeros = False
+
+    async def produce(self, receiver: Receiver) -> None:
+        """Wants everything that is not at the destination yet."""
+        await self._read_listing(receiver)
+        node = self._fetch.node
+        plan = await trio.to_thread.run_sync(
+            plan_destination, node, self._root, self.entries, self._destination, self._check
+        )
+        self._writer = await trio.to_thread.run_sync(RestoreWriter, plan, stat_cache(node))
+        plan.require_space()
+        receiver.restore_to(self._writer)
+        self._total = plan.bytes_needed
+        small = [entry for entry in plan.write if entry.level == 0]
+        for start in range(0, len(small), WANTS):
+            await receiver.want(
+                [(entry.link.hash, entry.size, Slot(SmallTarget(entry))) for entry in small[start : start + WANTS]]
+            )
+        await self._want_large(receiver, [entry for entry in plan.write if entry.level > 0])
+
+    def progress(self, counts: Counts) -> None:
+        """Reports how much is in place."""
+        self._report(Progress("fetch", counts.placed, self._total))
+
+    def finish(self) -> Outcome:
+        """Puts everything in place. All that was wanted must have arrived."""
+        if self._writer is None:
+            raise ValueError("nothing was produced")
+        return self._writer.finish()
+
+    def close(self) -> None:
+        """Lets the destination go; what was written out of sight stays for the next run."""
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _read_listing(self, receiver: Receiver) -> None:
+        if self._root.kind is Kind.BLOB:
+            self.entries = [blob_entry(self._root, path_bytes(self._destination))]
+            return
+        decoder = ListingDecoder()
+        async for piece in content(receiver, self._root.link):
+            self.entries += decoder.feed(piece)
+        decoder.finish()
+
+    async def _want_large(self, receiver: Receiver, entries: Sequence[Entry]) -> None:
+        number = 0
+        async for link, node in fetch_ahead(receiver, (entry.link for entry in entries), NODES_AHEAD):
+            target = LargeTarget(entries[number], number, link.size)
+            number += 1
+            async for batch in leaves_below(receiver, link, node):
+                await receiver.want(await self._wanted(target, batch))
+
+    async def _wanted(self, target: LargeTarget, batch: Iterable[Leaf]) -> list[Wanted]:
+        wanted = [(chunk, size, Slot(target, offset)) for chunk, size, offset in batch]
+        if not self._has_zeros and any(chunk == ZERO_CHUNK for chunk, _, _ in wanted):
+            # Everybody knows this one: holes cross no network.
+            await trio.to_thread.run_sync(self._fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
+            self._has_zeros = True
+        return wanted

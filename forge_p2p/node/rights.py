@@ -1,0 +1,63 @@
+"""Who may have what: a ticket's capability opens its root, nothing opens anything else."""
+
+import threading
+import time
+from collections import OrderedDict
+
+from forge_p2p.content.link import Root
+from forge_p2p.content.ticket import Capability, decode_capability, verify
+from forge_p2p.errors import ForgeError, Malformed, Refused
+from forge_p2p.ids import NodeId
+from forge_p2p.node.local import LocalNode
+from forge_p2p.node.scope import Closure
+from forge_p2p.node.shares import Share, Shares
+from forge_p2p.proto.auth import Refusal, Scope
+from forge_p2p.wire.codes import Code
+
+CLOSURES_KEPT = 64
+
+
+class Rights:
+    """The node's authorizer. Closures are kept for the shares asked for lately."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self._node = node
+        self._shares = Shares(node.home)
+        self._closures: OrderedDict[Root, Closure] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def authorize(self, client_id: NodeId, credentials: bytes, now: float) -> Scope | Refusal | None:
+        """`None`: it takes a look at the disk, so `decide` says it from a thread. The interface of `proto.auth`."""
+        return None if credentials else Refusal(Code.DENIED, "this node answers holders of a ticket only")
+
+    def decide(self, client_id: NodeId, credentials: bytes) -> Scope | Refusal:  # any bearer may
+        """The verdict about a client's credentials. Blocks. Raises `ForgeError` when the store fails."""
+        try:
+            capability = decode_capability(credentials)
+            verify(capability, self._node.node_id, time.time())
+        except Malformed:
+            return Refusal(Code.DENIED, "the ticket is not one that this node understands")
+        except Refused as error:
+            expired = 0 < capability.expires <= time.time()
+            return Refusal(Code.EXPIRED if expired else Code.DENIED, error.message)
+        share = self._shares.find(capability.id)
+        if share is None:
+            return Refusal(Code.REVOKED, "this ticket was revoked: its share has been removed")
+        return self._opened(capability, share)
+
+    def _opened(self, capability: Capability, share: Share) -> Scope | Refusal:
+        root = capability.root
+        with self._lock:
+            closure = self._closures.get(root)
+            if closure is not None:
+                self._closures.move_to_end(root)
+                return closure
+        try:
+            closure = Closure(root, self._node.store.read)
+        except ForgeError as error:
+            return Refusal(Code.STORE, f"the share of {share.path} is damaged at its source: {error.message}")
+        with self._lock:
+            self._closures[root] = closure
+            while len(self._closures) > CLOSURES_KEPT:
+                self._closures.popitem(last=False)
+        return closure

@@ -1,0 +1,109 @@
+"""What this node shares: one small file a share, and one pin in the store that keeps its content.
+
+A capability is good while its file is there: removing the file revokes the ticket, for a running node too, at once.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from forge_p2p.content.link import Root
+from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.errors import DiskError, DiskFull, ForgeError
+from forge_p2p.node.home import Home
+from forge_p2p.node.results import ShareEntry
+from forge_p2p.store.base import Keep, Store
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A share as its file has it. `path` is in its text form; times are Unix seconds, 0 = never."""
+
+    id: str
+    path: str
+    link: str
+    created: float
+    expires: float
+
+    @property
+    def root(self) -> Root:
+        return parse_link(self.link)
+
+
+class Shares:
+    """The shares of one node's folder; any process may ask."""
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.path / "shares"
+
+    def add(self, store: Store, identity: bytes, path: str, root: Root, expires: float) -> Share:
+        """Records a share and pins its content. Raises `DiskError`."""
+        share = Share(identity.hex(), path, format_link(root), time.time(), expires)
+        store.pin(_pin_name(share), root, Keep.KEPT, expires)
+        try:
+            self._write(share)
+        except OSError as error:
+            store.unpin(_pin_name(share))
+            kind = DiskFull if error.errno in (28, 122) else DiskError
+            raise kind(f"cannot record the share in {self._folder}: {error.strerror}") from error
+        return share
+
+    def find(self, identity: bytes) -> Share | None:
+        """The share that a capability of this id belongs to; `None` when it was removed or never was."""
+        return self._read(self._folder / identity.hex())
+
+    def all(self) -> list[Share]:
+        """Every share that has not expired, oldest first."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
+        found = [self._read(self._folder / name) for name in names if not name.startswith(".")]
+        now = time.time()
+        return sorted(
+            (share for share in found if share and not 0 < share.expires <= now), key=lambda share: share.created
+        )
+
+    def remove(self, store: Store, share: Share) -> None:
+        """Ends a share; its ticket is refused from now on."""
+        (self._folder / share.id).unlink(missing_ok=True)
+        store.unpin(_pin_name(share))
+
+    def _write(self, share: Share) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        temporary = self._folder / f".{share.id}"
+        with open(temporary, "wb") as file:
+            file.write(msgspec.json.encode(share))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._folder / share.id)
+
+    def _read(self, path: Path) -> Share | None:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Share)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ForgeError(
+                f"cannot read the share {path}: {error}", hint="remove the file to end that share"
+            ) from error
+
+
+def share_entry(each: Share) -> ShareEntry:
+    """A share as results show it."""
+    root = each.root
+    return ShareEntry(
+        id=each.id,
+        path=each.path,
+        link=each.link,
+        kind=root.kind.value,
+        bytes=root.link.size,
+        created=each.created,
+        expires=each.expires,
+        served_bytes=0,
+    )
+
+
+def _pin_name(share: Share) -> str:
+    return f"share/{share.id}"

@@ -1,0 +1,41 @@
+"""What a person names on the command line: a link, or a ticket, and who has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forge_p2p.content.link import Root
+from forge_p2p.content.linktext import parse_link
+from forge_p2p.content.ticket import Ticket, is_ticket, parse_ticket, verify
+from forge_p2p.errors import NotFound
+from forge_p2p.net.base import Address
+from forge_p2p.node.addresses import parse_listen
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A root, and with a ticket who has it and where."""
+
+    root: Root
+    ticket: Ticket | None
+    addresses: tuple[Address, ...]
+
+
+def parse_target(what: str, peers: Sequence[str] = ()) -> Target:
+    """Reads a link or a ticket; `peers` are addresses to try before the ticket's own. Raises `UsageError`."""
+    given = tuple(parse_listen(peer) for peer in peers)
+    if not is_ticket(what):
+        return Target(parse_link(what), None, given)
+    ticket = parse_ticket(what)
+    return Target(ticket.root, ticket, given + tuple(Address(host, port) for host, port in ticket.addresses))
+
+
+def require_ticket(target: Target, now: float) -> Ticket:
+    """The ticket, good as far as can be told from here. Raises `Refused` for an expired or tampered one, `NotFound`
+    for a bare link, which does not say who has the content."""
+    if target.ticket is None:
+        raise NotFound(
+            "this content is not in the store, and a link does not say who has it",
+            hint="ask for a ticket (forge share makes one)",
+        )
+    verify(target.ticket.capability, target.ticket.server, now)
+    return target.ticket

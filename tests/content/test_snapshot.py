@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_p2p.content.chunking import Chunker, cut_bytes
@@ -296,7 +296,6 @@ def test_a_listing_that_stops_early_is_malformed() -> None:
             decoder.finish()
 
 
-@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_mutated_listings_are_entries_or_refused(seed: int) -> None:
     source = random.Random(seed)
@@ -308,7 +307,6 @@ def test_mutated_listings_are_entries_or_refused(seed: int) -> None:
         assert list(in_order(entries)) == entries
 
 
-@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_entries_or_refused(data: bytes) -> None:
     with suppress(Malformed, HostileSnapshot):

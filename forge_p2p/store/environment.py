@@ -60,7 +60,7 @@ class Environment:
         self._env = self._open_largest()
         try:
             self._extend_to_last_page()
-            self.tables: dict[str, Any] = {name: self._open_table(name.encode()) for name in self._names}
+            self.tables: dict[str, Any] = self._open_tables()
         except lmdb.Error as error:
             self._env.close()
             raise database_error(error, self.path) from error
@@ -87,11 +87,12 @@ class Environment:
             if self.path.stat().st_size < least:
                 os.truncate(self.path, least)
 
-    def _open_table(self, name: bytes) -> Any:
+    def _open_tables(self) -> dict[str, Any]:
         try:
-            return self._env.open_db(name, create=False)
+            return {name: self._env.open_db(name.encode(), create=False) for name in self._names}
         except lmdb.NotFoundError:
-            return self._env.open_db(name)
+            with self._env.begin(write=True) as transaction:
+                return {name: self._env.open_db(name.encode(), txn=transaction) for name in self._names}
 
     def read(self) -> "Reading":
         """A read transaction: `with environment.read() as transaction`. Sees one moment; keep it short."""

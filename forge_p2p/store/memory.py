@@ -70,7 +70,7 @@ class MemoryIngest:
         """Keeps copies: what the caller handed over may be views of its buffers."""
         with self._store.lock:
             self._require_open()
-            self._store.make_room(sum(map(_cost, chunks)))
+            self._store.take(sum(map(_cost, chunks)))
             for chunk in chunks:
                 data = chunk.data if isinstance(chunk.data, bytes) else bytes(chunk.data)
                 owned = EncodedChunk(chunk.hash, chunk.codec, chunk.size, data)
@@ -90,6 +90,7 @@ class MemoryStore:
         self.chunks: dict[Hash, EncodedChunk] = {}
         self._added: dict[Hash, float] = {}
         self._limit = limit
+        self._size = 0
         self._grace = grace
         self._pins: dict[str, Pin] = {}
         self._sessions: list[MemoryIngest] = []
@@ -134,8 +135,7 @@ class MemoryStore:
             with self.lock:
                 session.closed = True
                 self._sessions.remove(session)
-                if key and session.own:
-                    self._interrupted.setdefault(key, {}).update(session.own)
+                self._leave(key, session.own)
 
     def pin(self, name: str, root: Root, keep: Keep = Keep.KEPT, expires: float = 0.0) -> None:
         with self.lock:
@@ -160,7 +160,7 @@ class MemoryStore:
     def statistics(self) -> Statistics:
         with self.lock:
             chunks = list(self.chunks.values())
-            size = self._size()
+            size = self._size
             return Statistics(
                 total=_tally(chunks),
                 codecs={codec.name.lower(): _tally([c for c in chunks if c.codec is codec]) for codec in Codec},
@@ -210,24 +210,28 @@ class MemoryStore:
         """What a session commits. The caller holds the lock."""
         now = time.time()
         for chunk, encoded in chunks.items():
-            self.chunks.setdefault(chunk, encoded)
+            if self.chunks.setdefault(chunk, encoded) is not encoded:
+                self._size -= _cost(encoded)
             self._added.setdefault(chunk, now)
 
-    def make_room(self, size: int) -> None:
-        """Before `size` bytes come in; raises `DiskFull` if there is no room. The caller holds the lock."""
-        if self._size() + size <= self._limit:
-            return
+    def take(self, size: int) -> None:
+        """Counts `size` bytes that come in; raises `DiskFull` if there is no room. The caller holds the lock."""
+        if self._size + size > self._limit:
+            self._make_room(size)
+        self._size += size
+
+    def _make_room(self, size: int) -> None:
         self.collect(grace=0.0)
         cached = sorted((pin for pin in self._pins.values() if pin.keep is Keep.CACHED), key=lambda pin: pin.used)
         for pin in cached:
-            if self._size() + size <= self._limit:
+            if self._size + size <= self._limit:
                 return
             self.unpin(pin.name)
             self.collect(grace=0.0)
-        if self._size() + size > self._limit:
+        if self._size + size > self._limit:
             pinned = ", ".join(sorted(self._pins)[:3]) or "nothing"
             raise DiskFull(
-                f"the store in memory is full: {self._size()} of {self._limit} bytes, {size} more are needed; "
+                f"the store in memory is full: {self._size} of {self._limit} bytes, {size} more are needed; "
                 f"pinned: {pinned}",
                 hint="remove pins or allow it more memory",
             )
@@ -241,11 +245,17 @@ class MemoryStore:
 
     def _drop(self, chunk: Hash) -> EncodedChunk:
         del self._added[chunk]
-        return self.chunks.pop(chunk)
+        dropped = self.chunks.pop(chunk)
+        self._size -= _cost(dropped)
+        return dropped
 
-    def _size(self) -> int:
-        arriving = (session.own for session in self._sessions)
-        return sum(_cost(c) for own in (self.chunks, *arriving, *self._interrupted.values()) for c in own.values())
+    def _leave(self, key: Hash | None, own: dict[Hash, EncodedChunk]) -> None:
+        """What a session has not committed is kept for the next one of its key, or goes."""
+        kept = self._interrupted.setdefault(key, {}) if key and own else {}
+        for chunk, encoded in own.items():
+            if not key or chunk in kept:
+                self._size -= _cost(encoded)
+            kept.setdefault(chunk, encoded)
 
 
 def _tally(chunks: list[EncodedChunk]) -> Tallied:

@@ -11,14 +11,21 @@ from forge_p2p.node.results import GetResult
 @click.command("get", cls=ForgeCommand)
 @click.argument("what", metavar="TICKET|LINK")
 @click.argument("destination", metavar="DEST")
-@click.option("--peer", "peers", multiple=True, metavar="NODE@ADDR:PORT", help="Ask this node too; may be repeated.")
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="ADDR:PORT",
+    help="Try the ticket's node here first, behind a forwarded port for example; may be repeated.",
+)
+@click.option("--check", is_flag=True, help="Read and compare every file that is there already, whatever its times say.")
 @pass_settings
-def command(settings: Settings, what: str, destination: str, peers: tuple[str, ...]) -> None:
+def command(settings: Settings, what: str, destination: str, peers: tuple[str, ...], check: bool) -> None:
     """Fetch what a ticket or link names into DEST.
 
     Everything is verified as it arrives, and a file has its final name only when it is whole. An interrupted get goes
     on where it stopped; an existing DEST is completed and repaired, and what is already right is not fetched again.
     """
-    arguments = {"what": what, "destination": path_argument(destination), "peers": list(peers)}
+    arguments = {"what": what, "destination": path_argument(destination), "peers": list(peers), "check": check}
     result = run_operation(settings, GetResult, "get", arguments)
     emit(settings, result, [] if settings.quiet else about_get(result))

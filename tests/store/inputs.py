@@ -1,7 +1,7 @@
 """What the tests of the store put into it: chunks of many shapes, roots of every depth, a small tree."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from forge_p2p.config import StoreConfig
@@ -78,7 +78,7 @@ def put_blob(ingest: Ingest, chunks: Sequence[Item], group: int | None = None) -
     return Root(Kind.BLOB, link)
 
 
-def put_tree(ingest: Ingest, files: dict[bytes, Sequence[Item]]) -> Root:
+def put_tree(ingest: Ingest, files: Mapping[bytes, Sequence[Item]]) -> Root:
     """Puts a tree of files by name, each given as its chunks."""
     entries = []
     for path, chunks in sorted(files.items()):

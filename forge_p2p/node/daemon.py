@@ -12,6 +12,7 @@ import trio
 from forge_p2p.config import NodeConfig
 from forge_p2p.errors import DiskError, StoreError
 from forge_p2p.node.control_server import ControlServer, listening
+from forge_p2p.node.healing import Healer
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, Report, ignore_progress
 from forge_p2p.node.network import Network, open_network
@@ -47,6 +48,9 @@ async def _main(node: LocalNode, on_ready: OnReady, first: FirstCall | None, on_
             nursery.start_soon(trio.serve_listeners, server.handle, [listener])
             on_ready(network.up_result())
             nursery.start_soon(_upkeep, node)
+            healer = Healer(network)
+            node.heal_with(healer.report)
+            nursery.start_soon(healer.run)
             if first is not None:
                 nursery.start_soon(_run_first, network, first, on_first)
             await stop.wait()

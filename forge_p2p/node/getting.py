@@ -19,6 +19,7 @@ from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, UsageError
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import GetResult, Progress
+from forge_p2p.node.sources import Sources
 from forge_p2p.node.target import parse_target
 from forge_p2p.store.base import Keep
 from forge_p2p.workspace.ledger import Outcome
@@ -79,6 +80,8 @@ async def get(
             report(Progress("restore"))
             await fetch.commit()
             await trio.to_thread.run_sync(keep_cached, network.node, target.root)
+            if target.ticket is not None:
+                await trio.to_thread.run_sync(Sources(network.node.home).remember, target.root, what)
             outcome = await trio.to_thread.run_sync(restoring.finish)
         finally:
             restoring.close()

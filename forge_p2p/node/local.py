@@ -1,20 +1,20 @@
 """What operations need of this machine: folder, settings, identity and store, each opened on first use."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from forge_p2p.config import NodeConfig
-from forge_p2p.ids import NodeId
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from forge_p2p.store.base import Store
+    from forge_p2p.store.base import Heal, Store
 
 Report = Callable[[Progress], None]
 """Called with each step of progress, from any thread, often; cheap unless somebody watches."""
@@ -32,6 +32,15 @@ class LocalNode:
         self.config = config
         self._lock = threading.Lock()
         self._store: Store | None = None
+        self._healer: Heal | None = None
+
+    def heal_with(self, healer: "Heal") -> None:
+        """Who is told of chunks that were found damaged from now on."""
+        self._healer = healer
+
+    def _damaged(self, chunks: Sequence[Hash]) -> None:
+        if self._healer is not None:
+            self._healer(chunks)
 
     @property
     def store(self) -> "Store":
@@ -40,7 +49,7 @@ class LocalNode:
                 from forge_p2p.store.factory import open_store
 
                 self.home.create()
-                self._store = open_store(self.home.store, self.config.store)
+                self._store = open_store(self.home.store, self.config.store, self._damaged)
             return self._store
 
     @cached_property

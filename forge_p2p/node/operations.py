@@ -49,7 +49,7 @@ OPERATIONS = {
     "cat": Operation("looking", "cat", network=True, emits=True),
     "status": Operation("upkeep", "status"),
     "store_stat": Operation("upkeep", "store_stat"),
-    "store_verify": Operation("upkeep", "store_verify"),
+    "store_verify": Operation("upkeep", "store_verify", network=True),
     "store_gc": Operation("upkeep", "store_gc"),
     "store_rebuild": Operation("upkeep", "store_rebuild"),
 }

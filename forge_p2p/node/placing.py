@@ -53,7 +53,7 @@ class SmallTarget:
 
 @dataclass(slots=True)
 class LargeTarget:
-    """A file of many chunks; `remaining` bytes are still to be placed. `group` keeps its chunks together in the store."""
+    """A file of many chunks, `remaining` bytes of it still to be placed. `group` keeps them together in the store."""
 
     entry: Entry
     group: int

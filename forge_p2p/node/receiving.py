@@ -2,8 +2,8 @@
 
     produce --want()--> Fetch --requests--> sessions --chunks--> inbox --batches--> writer threads --credit--> Fetch
 
-The window of `Fetch` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is never
-more than it, whatever peers do, because sessions drop what was not asked for.
+The window of `Fetch` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is
+never more than it, whatever peers do, because sessions drop what was not asked for.
 """
 
 from collections import deque

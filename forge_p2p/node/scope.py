@@ -38,7 +38,7 @@ class Closure:
 
 def _sorted_prefixes(hashes: Iterator[Hash]) -> "array[int]":
     """In blocks of distinct values, because a closure names shared list nodes and zero chunks over and over."""
-    gathered: "array[int]" = array("Q")
+    gathered: array[int] = array("Q")
     while block := {int.from_bytes(chunk[:8], "big") for chunk in islice(hashes, BLOCK)}:
         gathered.extend(block)
     return array("Q", sorted(gathered))

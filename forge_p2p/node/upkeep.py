@@ -86,15 +86,24 @@ def store_stat(node: LocalNode, *, report: Report) -> StoreStat:  # noqa: ARG001
     )
 
 
-def store_verify(node: LocalNode, *, report: Report) -> StoreVerify:
-    """Reads and checks every chunk."""
+async def store_verify(network: "Network", *, report: Report) -> StoreVerify:
+    """Reads and checks every chunk, and fetches again what is damaged."""
+    import trio
+
+    from forge_p2p.node.healing import heal
+
     started = time.monotonic()
-    found = node.store.verify(lambda done, total: report(Progress("verify", items=done, items_total=total)))
+    token = trio.lowlevel.current_trio_token()
+
+    def progress(done: int, total: int) -> None:
+        token.run_sync_soon(report, Progress("verify", items=done, items_total=total))
+
+    found = await trio.to_thread.run_sync(network.node.store.verify, progress)
     return StoreVerify(
         chunks=found.chunks,
         bytes=found.bytes,
         corrupt=[chunk.hex() for chunk in found.corrupt],
-        healed=0,
+        healed=await heal(network, found.corrupt) if found.corrupt else 0,
         seconds=time.monotonic() - started,
     )
 

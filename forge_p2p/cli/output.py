@@ -12,6 +12,8 @@ from forge_p2p.cli.settings import Settings
 from forge_p2p.cli.units import format_count, format_duration, format_size
 from forge_p2p.node.results import AddResult, GetResult, Result
 
+MB = 10**6
+
 
 def emit(settings: Settings, result: Result, lines: Iterable[str]) -> None:
     """Writes `result`: as JSON if that was asked for, otherwise its `lines`. Flushed, since a reader may be waiting."""
@@ -53,7 +55,7 @@ def about_add(result: AddResult) -> list[str]:
 
 def about_get(result: GetResult) -> list[str]:
     """What a fetch did, and how fast."""
-    rate = f" ({format_size(result.bytes / result.seconds)}/s)" if result.fetched_bytes and result.seconds else ""
+    rate = f" ({format_size(result.bytes / result.seconds)}/s)" if result.fetched_bytes > MB and result.seconds else ""
     changed = result.files - result.unchanged
     files = f"{format_count(result.files, 'file')}, {format_size(result.bytes)}"
     kept = f", {result.unchanged:,} of them already there" if result.unchanged and changed else ""

@@ -3,13 +3,19 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+Words = Sequence[str | os.PathLike[str]]
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class Failed(Exception):
@@ -26,52 +32,52 @@ class Finished:
     output: str
 
 
-def measure(
-    command: Sequence[str | os.PathLike[str]],
-    *,
-    environment: Mapping[str, str] | None = None,
-    folder: Path | None = None,
-) -> Finished:
+def measure(command: Words, *, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Finished:
     """Runs `command` from start to exit. Raises `Failed` unless it exits with 0."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            words(command), env=_environment(environment), cwd=folder, stdout=output, stderr=errors
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise Failed(f"{' '.join(words(command))}\nended with {process.returncode}: {_text(errors)}")
-        return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, _text(output))
+    with Service(command, environment, folder) as service:
+        return service.finished()
 
 
 class Service:
-    """A program that runs beside the measured ones, until the context is left. `peak` is then its peak memory."""
+    """A program that runs beside others until the context is left. `peak` is then its peak memory in bytes."""
 
-    def __init__(self, command: Sequence[str | os.PathLike[str]], environment: Mapping[str, str] | None = None) -> None:
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the context is left)
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(
+        self, command: Words, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self.peak = 0
-        self._process = subprocess.Popen(
-            words(command),
-            env=_environment(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=self.errors,
-        )
+        self._name = " ".join(words(command))
+        with ExitStack() as opened:
+            self._output = opened.enter_context(tempfile.TemporaryFile())
+            self._errors = opened.enter_context(tempfile.TemporaryFile())
+            self._report = opened.enter_context(tempfile.NamedTemporaryFile())
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", os.fspath(LAUNCHER), self._report.name, *words(command)],
+                env={**os.environ, **(environment or {})},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._errors,
+            )
+            self._opened = opened.pop_all()
 
     def last_line(self, patience: float = 120.0) -> str:
         """The last line of its standard output, as soon as there is one. Raises `Failed` when it ends before that."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            lines = _text(self.output).splitlines(keepends=True)
+            lines = _text(self._output).splitlines(keepends=True)
             if lines and lines[-1].endswith("\n"):
                 return lines[-1].strip()
             if self._process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise Failed(f"{self._process.args!r} said nothing: {_text(self.errors)}")
+        raise Failed(f"{self._name}\nsaid nothing: {_text(self._errors)}")
+
+    def finished(self) -> Finished:
+        """Waits for its end. Raises `Failed` unless that is 0."""
+        if self._process.wait() != 0:
+            raise Failed(f"{self._name}\nended with {self._process.returncode}: {_text(self._errors)}")
+        seconds, cpu, peak = _text(self._report).split()
+        return Finished(float(seconds), float(cpu), int(peak), _text(self._output))
 
     def __enter__(self) -> Self:
         return self
@@ -79,23 +85,17 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            _, status, usage = os.wait4(self._process.pid, 0)
-            self._process.returncode = os.waitstatus_to_exitcode(status)
-            self.peak = usage.ru_maxrss * 1024
-        self.output.close()
-        self.errors.close()
+        with self._opened:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+            self.peak = int((_text(self._report) or "0").split()[-1])
 
 
-def words(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+def words(command: Words) -> list[str]:
     """The command as the system takes it."""
     return [os.fspath(word) for word in command]
 
 
-def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    return {**os.environ, **(more or {})}
-
-
-def _text(file: IO[bytes]) -> str:
+def _text(file: "IO[bytes] | tempfile._TemporaryFileWrapper[bytes]") -> str:
     return os.pread(file.fileno(), 1 << 24, 0).decode("utf-8", "replace")

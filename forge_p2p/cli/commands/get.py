@@ -18,7 +18,7 @@ from forge_p2p.node.results import GetResult
     metavar="ADDR:PORT",
     help="Try the ticket's node here first, behind a forwarded port for example; may be repeated.",
 )
-@click.option("--check", is_flag=True, help="Read and compare every file that is there already, whatever its times say.")
+@click.option("--check", is_flag=True, help="Read and compare every file that is there, whatever its times say.")
 @pass_settings
 def command(settings: Settings, what: str, destination: str, peers: tuple[str, ...], check: bool) -> None:
     """Fetch what a ticket or link names into DEST.

@@ -21,8 +21,8 @@ TYPES = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "symlink": stat.S_IFLN
 def command(settings: Settings, what: str, path: str, long: bool) -> None:
     """List what is inside a link.
 
-    With PATH, only what is below that folder of it. One path a line, folders with a slash at the end. Bytes of a name that are not printable show as \\xNN, a form that
-    `forge cat` understands.
+    With PATH, only what is below that folder of it. One path a line, folders with a slash at the end. Bytes of a name
+    that are not printable show as \\xNN, a form that forge cat understands.
     """
     result = run_operation(settings, LsResult, "ls", {"what": what, "path": path})
     emit(settings, result, table([_row(entry) for entry in result.entries]) if long else map(_name, result.entries))

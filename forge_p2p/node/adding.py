@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from forge_p2p.content.chunking import Chunker
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
@@ -199,7 +200,7 @@ class _Writer:
             under_way, self._under_way = self._under_way, None
             under_way.result()
 
-    def __enter__(self) -> "_Writer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:

@@ -24,7 +24,7 @@ from forge_p2p.node.results import Progress, Result, result_type
 
 HEADER = struct.Struct(">BI")
 MAX_FRAME = 64 * 1024 * 1024
-"""Bytes. A listing of a million entries fits; a peer of this socket is the same user, so this guards only against bugs."""
+"""Bytes. A listing of half a million entries fits. Whoever is at the other end is the same user: a guard against bugs."""
 
 SUN_PATH_MAX = 107
 

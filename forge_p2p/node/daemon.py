@@ -32,8 +32,8 @@ def run(
     on_first: OnFirst | None = None,
 ) -> None:
     """Runs a node until SIGINT, SIGTERM or `forge down`. `first` is an operation (name, arguments, report) to run as
-    soon as it is up, its result going to `on_first`; an error of it takes the node down and is raised. Raises `StoreError`
-    when a node is already up on this folder."""
+    soon as it is up, its result going to `on_first`; an error of it takes the node down and is raised. Raises
+    `StoreError` when a node is already up on this folder."""
     home.create()
     with _locked(home), LocalNode(home, config) as node:
         trio.run(_main, node, on_ready, first, on_first)

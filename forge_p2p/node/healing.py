@@ -52,7 +52,7 @@ class Healer:
         self._send, self._receive = trio.open_memory_channel[Hash](10_000)
 
     def report(self, damaged: Sequence[Hash]) -> None:
-        """Takes hashes that were just quarantined. Past ten thousand waiting, the rest is left to `forge store verify`."""
+        """Takes hashes that were just quarantined. Past ten thousand waiting, the rest is left to a verify."""
         self._token.run_sync_soon(self._queue, list(damaged))
 
     async def run(self) -> None:

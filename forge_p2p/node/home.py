@@ -1,4 +1,4 @@
-"""The node's folder: where its key, store, caches and control socket are. Made on first use, readable by its owner only."""
+"""The node's folder: its key, store, caches and control socket. Made on first use, readable by its owner only."""
 
 import os
 import stat

@@ -20,7 +20,7 @@ def run(
     on_progress: Report | None = None,
     on_bytes: OnBytes | None = None,
 ) -> Result:
-    """Runs operation `name` to its end. Raises what it raises; a network operation gets an endpoint for its own time."""
+    """Runs operation `name` to its end. Raises what it raises; a network operation has an endpoint while it runs."""
     found = operation(name)
     arguments = {"report": on_progress or ignore_progress, **arguments}
     with LocalNode(home, config) as node:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from forge_p2p.config import NodeConfig
 from forge_p2p.ids import Hash, NodeId
@@ -66,7 +66,7 @@ class LocalNode:
         if store is not None:
             store.close()
 
-    def __enter__(self) -> "LocalNode":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -45,8 +45,7 @@ async def ls(network: "Network", *, what: str, path: str = "", report: Report) -
     report(Progress("fetch"))
 
     async def produce(receiver: "Receiver") -> None:
-        async for piece in content(receiver, target.root.link):
-            pages.append(decoder.feed(piece))
+        pages.extend([decoder.feed(piece) async for piece in content(receiver, target.root.link)])
         decoder.finish()
 
     await _fetch(network, target, produce)

@@ -59,7 +59,8 @@ RUNNING = {"status": Operation("upkeep", "running_status", network=True)}
 
 
 def operation(name: str, *, running: bool = False) -> Operation:
-    """The operation called `name`, as a running node does it or without one. Raises `UsageError` for a name that is not in the table (a command of another version)."""
+    """The operation called `name`, as a running node does it or without one. Raises `UsageError` for a name that is
+    not in the table: a command of another version."""
     try:
         return RUNNING[name] if running and name in RUNNING else OPERATIONS[name]
     except KeyError:

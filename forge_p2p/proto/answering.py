@@ -154,6 +154,8 @@ class Answering:
         """See `Session.finish`."""
         entry = self._answers.get(stream_id)
         if entry is not None and entry.state in {AnswerState.SERVING, AnswerState.LOOKING}:
+            if code is Code.OK:
+                raise ValueError(f"a request with {len(entry.waiting)} indexes unanswered cannot end well")
             self._end(entry, [], code, reason, now)
 
     def clear(self) -> None:

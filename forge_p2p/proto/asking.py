@@ -33,7 +33,7 @@ from forge_p2p.wire.messages import Done, FrameType, Have, HaveQuery, Message, M
 _PROGRESS_BYTES = 16 * 1024
 """Fewer bytes than this, without a whole frame, are no progress: a peer cannot hold a request open by drops."""
 
-_TAIL_TIMEOUT = 10.0
+TAIL_TIMEOUT = 10.0
 _FRAMES_ROOM = 64 * 1024
 """What a request's small frames and heads may take beside its chunks."""
 
@@ -221,7 +221,7 @@ class Asking:
         if after is AskState.ENDED:
             self._settle(ask)
             ask.state = after
-            self._timers.set((Timer.TAIL, ask.stream_id), now + _TAIL_TIMEOUT)
+            self._timers.set((Timer.TAIL, ask.stream_id), now + TAIL_TIMEOUT)
         if self._held:
             self._release(now)
 
@@ -291,7 +291,7 @@ class Asking:
             self._settle(ask)
         ask.state = AskState.LATE
         ask.reader = FrameReader({})
-        self._timers.set((Timer.TAIL, ask.stream_id), now + _TAIL_TIMEOUT)
+        self._timers.set((Timer.TAIL, ask.stream_id), now + TAIL_TIMEOUT)
 
     def _settle(self, ask: _Ask) -> None:
         """Takes an active request out of the sums."""

@@ -1,0 +1,236 @@
+"""Who is served next."""
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from forge_p2p.ids import Hash
+from forge_p2p.proto.turns import BATCH_BYTES, BATCH_CHUNKS, Turn, Turns
+
+HASH = Hash(bytes(32))
+
+
+def add(
+    turns: Turns[str], peer: str, request_id: int, count: int = 1000, priority: int = 128, deadline: float = 1e9
+) -> None:
+    turns.add(peer, request_id, range(count), [HASH] * count, priority=priority, deadline=deadline)
+
+
+def serve(turns: Turns[str], chunk_size: int | dict[str, int], rounds: int) -> list[Turn[str]]:
+    """Takes turns one at a time, whose chunks have this size each."""
+    taken = []
+    for _ in range(rounds):
+        turn = turns.next(0.0)
+        if turn is None:
+            break
+        taken.append(turn)
+        size = chunk_size if isinstance(chunk_size, int) else chunk_size[turn.peer]
+        turns.served(turn, size * len(turn.indexes))
+    return taken
+
+
+def test_every_index_once_and_in_order() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("a", 1, [5, 3, 9], [HASH] * 3, priority=0, deadline=9)
+    add(turns, "a", 2, count=500)
+    taken = serve(turns, 1000, 100)
+    assert [index for turn in taken if turn.request_id == 1 for index in turn.indexes] == [5, 3, 9]
+    assert [index for turn in taken if turn.request_id == 2 for index in turn.indexes] == list(range(500))
+    assert all(len(turn.indexes) == len(turn.hashes) for turn in taken)
+    assert len(turns) == 0
+    assert turns.next(0.0) is None
+
+
+def test_bytes_are_shared_evenly_whatever_peers_ask_for() -> None:
+    """One peer has a hundred requests, one has large chunks, one small ones: each gets a third."""
+    turns: Turns[str] = Turns()
+    for number in range(100):
+        add(turns, "many", number)
+    add(turns, "large", 1, count=100_000)
+    add(turns, "small", 1, count=100_000)
+    sizes = {"many": 64_000, "large": 262_144, "small": 5_000}
+    got: Counter[str] = Counter()
+    for turn in serve(turns, sizes, 3000):
+        got[turn.peer] += len(turn.indexes) * sizes[turn.peer]
+    total = got.total()
+    assert all(abs(got[peer] / total - 1 / 3) < 0.04 for peer in sizes), got
+
+
+def test_missing_chunks_are_not_free() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "asks for nothing there", 1, count=100_000)
+    add(turns, "honest", 1, count=10_000)
+    got: Counter[str] = Counter()
+    for turn in serve(turns, {"asks for nothing there": 0, "honest": 64_000}, 1000):
+        got[turn.peer] += 1
+    assert got["honest"] > 100
+
+
+def test_newcomers_are_served_within_a_round() -> None:
+    turns: Turns[str] = Turns()
+    for number in range(10):
+        add(turns, f"old {number}", 1, count=10_000)
+    serve(turns, 64_000, 200)
+    add(turns, "new", 1)
+    assert "new" in {turn.peer for turn in serve(turns, 64_000, 25)}
+
+
+def test_idle_time_saves_up_no_credit() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "busy", 1, count=1_000_000)
+    for number in range(100):
+        add(turns, "now and then", number, count=1)
+        serve(turns, 100, 10)
+    add(turns, "now and then", 1000, count=100_000)
+    peers = [turn.peer for turn in serve(turns, 64_000, 40)]
+    assert 12 < peers.count("busy") < 28
+
+
+def test_urgent_requests_of_a_peer_overtake_its_others() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "a", 1, count=50, priority=200)
+    first = serve(turns, 64_000, 2)
+    add(turns, "a", 2, count=10, priority=0)
+    add(turns, "a", 3, count=10, priority=0)
+    rest = serve(turns, 64_000, 100)
+    order = [turn.request_id for turn in first + rest]
+    assert [turn.request_id for turn in first] == [1, 1]
+    urgent = [turn.request_id for turn in rest[: order.count(2) + order.count(3)]]
+    assert urgent == sorted(urgent), "those two first, in their order"
+    assert set(urgent) == {2, 3}
+
+
+def test_batches_follow_the_size_of_what_was_found() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "a", 1, count=100_000)
+    assert len(serve(turns, 262_144, 1)[0].indexes) == 8, "unknown chunks are taken for average ones"
+    assert [len(turn.indexes) for turn in serve(turns, 262_144, 10)][-1] == 2
+    assert [len(turn.indexes) for turn in serve(turns, 1000, 20)][-1] == BATCH_CHUNKS
+    sizes = [len(turn.indexes) * 50_000 for turn in serve(turns, 50_000, 20)]
+    assert sizes[-1] <= BATCH_BYTES
+
+
+def test_a_slow_peer_holds_up_nobody_else() -> None:
+    turns: Turns[str] = Turns(depth=2)
+    add(turns, "slow", 1)
+    add(turns, "fast", 1)
+    out = [turns.next(0.0) for _ in range(4)]
+    assert Counter(turn.peer for turn in out if turn) == {"slow": 2, "fast": 2}
+    assert turns.next(0.0) is None, "two turns a peer are out at most"
+    for turn in out:
+        if turn and turn.peer == "fast":
+            turns.served(turn, 1000)
+    later = turns.next(0.0)
+    assert later is not None
+    assert later.peer == "fast"
+
+
+def test_expired_and_cancelled_requests_get_no_turn() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "a", 1, deadline=5.0)
+    add(turns, "a", 2, deadline=50.0)
+    add(turns, "a", 3)
+    turns.cancel("a", 3)
+    turns.cancel("a", 4)
+    turns.cancel("b", 1)
+    turn = turns.next(5.0)
+    assert turn is not None
+    assert turn.request_id == 2
+    turns.cancel("a", 2)
+    assert turns.next(5.0) is None
+    turns.served(turn, 0)
+    assert len(turns) == 0
+
+
+def test_cancelled_requests_do_not_pile_up() -> None:
+    turns: Turns[str] = Turns()
+    for number in range(10_000):
+        add(turns, "a", number, count=1)
+        turns.cancel("a", number)
+    assert len(turns._lines["a"].order) < 200
+
+
+def test_a_peer_that_went_is_forgotten() -> None:
+    turns: Turns[str] = Turns()
+    add(turns, "a", 1)
+    turn = turns.next(0.0)
+    assert turn is not None
+    turns.remove_peer("a")
+    turns.remove_peer("a")
+    assert turns.next(0.0) is None
+    add(turns, "a", 2)
+    turns.served(turn, 10**9)
+    assert {turn.request_id for turn in serve(turns, 64_000, 3)} == {2}, "its old debts are gone with it"
+
+
+@given(st.integers(0, 2**32))
+def test_same_calls_same_turns(seed: int) -> None:
+    def trace() -> list[tuple[str, int, int]]:
+        rng, turns = random.Random(seed), Turns[str]()
+        for number in range(30):
+            add(turns, rng.choice("abc"), number, rng.randrange(1, 300), rng.randrange(3))
+        return [
+            (turn.peer, turn.request_id, len(turn.indexes)) for turn in serve(turns, rng.randrange(1, 262_144), 10**6)
+        ]
+
+    assert trace() == trace()
+
+
+class TurnsMachine(RuleBasedStateMachine):
+    """Against a model that remembers every index that is still to be handed out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: Turns[str] = Turns()
+        self.left: dict[tuple[str, int], list[int]] = {}
+        self.out: list[Turn[str]] = []
+        self.number = 0
+
+    @rule(peer=st.sampled_from("abc"), count=st.integers(1, 400), priority=st.integers(0, 2))
+    def add(self, peer: str, count: int, priority: int) -> None:
+        self.number += 1
+        add(self.turns, peer, self.number, count, priority)
+        self.left[peer, self.number] = list(range(count))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.left)
+    def cancel(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.left)))
+        del self.left[key]
+        self.turns.cancel(*key)
+
+    @rule()
+    def next(self) -> None:
+        turn = self.turns.next(0.0)
+        away = Counter(turn.peer for turn in self.out)
+        if turn is None:
+            assert all(away[peer] == 2 for peer, _ in self.left), "nobody who may have a turn goes without"
+            return
+        self.out.append(turn)
+        left = self.left[turn.peer, turn.request_id]
+        assert list(turn.indexes) == left[: len(turn.indexes)]
+        del left[: len(turn.indexes)]
+        if not left:
+            del self.left[turn.peer, turn.request_id]
+
+    @rule(data=st.data(), size=st.integers(0, 262_144))
+    @precondition(lambda self: self.out)
+    def served(self, data: st.DataObject, size: int) -> None:
+        turn = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        self.turns.served(turn, size * len(turn.indexes))
+
+    @rule(peer=st.sampled_from("abc"))
+    def remove_peer(self, peer: str) -> None:
+        self.turns.remove_peer(peer)
+        self.left = {key: left for key, left in self.left.items() if key[0] != peer}
+        self.out = [turn for turn in self.out if turn.peer != peer]
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert len(self.turns) == len(self.left)
+
+
+TestTurnsMachine = TurnsMachine.TestCase

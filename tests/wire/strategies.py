@@ -1,0 +1,51 @@
+"""Hypothesis strategies for whole messages."""
+
+from hypothesis import strategies as st
+
+from forge_p2p.content.codec import Codec, EncodedChunk
+from forge_p2p.ids import Hash
+from forge_p2p.wire import messages
+from forge_p2p.wire.messages import Body
+
+u8 = st.integers(0, 0xFF)
+u16 = st.integers(0, 0xFFFF)
+u32 = st.integers(0, 0xFFFF_FFFF)
+text = st.text(max_size=64)
+hashes = st.integers(1, 40).flatmap(lambda count: st.binary(min_size=32 * count, max_size=32 * count))
+versions = st.tuples(u16, u16).map(sorted)
+
+bodies: st.SearchStrategy[Body] = st.one_of(
+    st.builds(
+        lambda versions, *rest: messages.Hello(*versions, *rest),
+        versions,
+        st.lists(st.text(min_size=1, max_size=32), max_size=64).map(tuple),
+        st.binary(min_size=32, max_size=32),
+        text,
+        st.integers(1, 1024),
+        st.binary(max_size=32),
+    ),
+    st.builds(messages.Proof, st.binary(min_size=64, max_size=64)),
+    st.builds(messages.Credentials, st.binary(max_size=4096)),
+    st.just(messages.Welcome()),
+    st.builds(messages.Refused, u16, text),
+    st.builds(messages.Ping, u32),
+    st.builds(messages.Pong, u32),
+    st.builds(messages.Goodbye, u16, text),
+    st.builds(messages.Want, hashes, u8, st.integers(1, 600_000), st.integers(0, 4 << 20)),
+    st.builds(messages.Missing, st.lists(st.integers(0, 1023), min_size=1, max_size=1024).map(tuple)),
+    st.builds(messages.Done, u16, text),
+    st.builds(messages.HaveQuery, hashes),
+    st.builds(messages.Have, st.binary(min_size=1, max_size=128)),
+)
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> EncodedChunk:
+    """Not real ones: nothing on the wire looks inside."""
+    codec = draw(st.sampled_from(Codec))
+    data = draw(st.binary(max_size=3000))
+    size = len(data) if codec is Codec.RAW else draw(st.integers(len(data), 262_144))
+    return EncodedChunk(Hash(bytes(32)), codec, size, data)
+
+
+batches = st.lists(chunks(), min_size=1, max_size=20)

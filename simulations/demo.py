@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from forge_p2p.cli.units import format_count, format_duration, format_size
+from forge_p2p.cli.units import format_duration, format_size
 from simulations.versus.inputs import check_same
 
 WHEEL = "django"
@@ -95,23 +95,22 @@ def command(home: Path, *words: str | os.PathLike[str]) -> Sequence[str]:
     return [os.fspath(word) for word in (FORGE, "--home", home, *words)]
 
 
-def summary(first: dict[str, Any], again: dict[str, Any]) -> None:
+def summary(*results: dict[str, Any]) -> None:
     """What moved, and how fast."""
-    table = Table(title="\nBoth directories are the same, byte for byte.", title_justify="left")
-    for heading in ("", "files", "size", "fetched", "on the wire", "command took", "rate"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, result in (("first get", first), ("again, unchanged", again)):
-        wire = result["wire_sent"] + result["wire_received"]
-        rate = f"{format_size(result['bytes'] / result['command'])}/s" if result["fetched_bytes"] else ""
-        table.add_row(
-            name,
-            format_count(result["files"], "file"),
-            format_size(result["bytes"]),
-            format_size(result["fetched_bytes"]),
-            format_size(wire),
-            format_duration(result["command"]),
-            rate,
-        )
+    table = Table("", "first get", "again, unchanged")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
+        "files": lambda result: f"{result['files']:,}",
+        "size": lambda result: format_size(result["bytes"]),
+        "fetched": lambda result: format_size(result["fetched_bytes"]),
+        "on the wire, both ways": lambda result: format_size(result["wire_sent"] + result["wire_received"]),
+        "whole command": lambda result: format_duration(result["command"]),
+        "rate": lambda result: f"{format_size(result['bytes'] / result['command'])}/s",
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *map(cell, results))
+    console.print("\nBoth directories are the same, byte for byte.", style="bold")
     console.print(table)
 
 

@@ -29,17 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings()
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments), settings)
-    except BrokenPipeError:
-        # What is still buffered can reach nobody; without this the interpreter would try again, and complain, at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except click.exceptions.NoArgsIsHelpError as help_text:
         sys.stderr.write(f"{help_text.format_message()}\n")
         return UsageError.exit_code
     except BaseException as error:  # noqa: BLE001 (what is not ours to handle is raised again by _translated)
         if settings.debug:
             _print_traceback()
-        return _fail(_translated(error), settings)
+        cause = _first_of(error)
+        return _reader_gone() if isinstance(cause, BrokenPipeError) else _fail(_translated(cause), settings)
 
 
 def _run(arguments: list[str], settings: Settings) -> int:
@@ -61,8 +58,6 @@ def _translated(error: BaseException) -> ForgeError:
     """What went wrong, as an error of ours. Lets through what is meant to end the interpreter."""
     if isinstance(error, ForgeError):
         return error
-    if isinstance(error, BaseExceptionGroup):
-        return _translated(_first_of(error))
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "forge"
         return UsageError(_sentence(error.format_message()), hint=f"{path} --help")
@@ -79,13 +74,17 @@ def _translated(error: BaseException) -> ForgeError:
     raise error
 
 
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that tells most, of several tasks' errors: an interrupt or one of ours, if there is one."""
-    ours = group.subgroup((KeyboardInterrupt, ForgeError))
-    first: BaseException = ours or group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+def _first_of(error: BaseException) -> BaseException:
+    """The error itself; of several tasks' errors the one that tells most: an interrupt or one of ours, if any."""
+    while isinstance(error, BaseExceptionGroup):
+        error = (error.subgroup((KeyboardInterrupt, ForgeError)) or error).exceptions[0]
+    return error
+
+
+def _reader_gone() -> int:
+    """What is still buffered can reach nobody; without this the interpreter would try again, and complain, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def _disk_error(error: OSError) -> ForgeError:

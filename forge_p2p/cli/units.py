@@ -71,6 +71,6 @@ def format_duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def format_count(count: int, noun: str) -> str:
+def format_count(count: int, noun: str, plural: str = "") -> str:
     """ "1 file", "32,362 files"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -56,7 +56,7 @@ def test_slow_on_a_terminal() -> None:
     drawn, rich = drive(0.25)
     assert rich
     assert "Fetching" in drawn
-    assert "12/12 files" in drawn
+    assert "12 of 12 files" in drawn
     assert "from [2001:db8::1]:4433" in drawn, "text in brackets is not markup"
 
 

@@ -5,6 +5,8 @@ import click
 from forge_p2p.cli.output import about_get, emit
 from forge_p2p.cli.run import path_argument, run_operation
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.cli.units import format_count
+from forge_p2p.errors import ForgeError
 from forge_p2p.node.results import GetResult
 
 
@@ -29,3 +31,8 @@ def command(settings: Settings, what: str, destination: str, peers: tuple[str, .
     arguments = {"what": what, "destination": path_argument(destination), "peers": list(peers), "check": check}
     result = run_operation(settings, GetResult, "get", arguments)
     emit(settings, result, [] if settings.quiet else about_get(result))
+    if result.problems:
+        raise ForgeError(
+            f"{format_count(len(result.problems), 'entry', 'entries')} of {result.destination} could not be restored",
+            hint="what is in their way is named above; the same command completes the rest",
+        )

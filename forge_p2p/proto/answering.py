@@ -5,6 +5,7 @@ verdict about a client its requests are held unread in meaning, a few KiB in all
 goes to the outbox at once, and the caller's back-pressure decides when it makes the next.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,13 +28,16 @@ from forge_p2p.wire.data import split_batches
 from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
 from forge_p2p.wire.messages import Done, Have, HaveQuery, Message, Missing, Want, split_hashes
 
-_OPENED_TIMEOUT = 30.0
-_LOOKUP_RATE = 100_000.0
-_LOOKUP_BURST = 65_536.0
+OPENED_TIMEOUT = 30.0
+LOOKUP_RATE = 100_000.0
+LOOKUP_BURST = 65_536.0
 """Hashes of HAVE_QUERYs a second: a store looks up about a million. Faster ones wait, they are no breach."""
-_CANCEL_RATE = 128.0
-_CANCEL_BURST = 2048.0
+CANCEL_RATE = 128.0
+CANCEL_BURST = 2048.0
 """Requests opened and aborted at once cost us and not the peer (the rapid reset of HTTP/2, CVE-2023-44487)."""
+_ABORTED_KEPT = 1024
+"""Ids of streams aborted before their request was complete, or came: an abort may overtake bytes sent before it."""
+
 Buffers = list[bytes | memoryview]
 
 
@@ -62,12 +66,13 @@ class Answering:
         self._timers = timers
         self._scope: Scope | None = None
         self._answers: dict[int, _Answer] = {}
+        self._aborted: OrderedDict[int, None] = OrderedDict()
         self._max_requests = limits.EARLY_STREAMS_MAX if stranger else max_requests * limits.TOLERANCE
         self._max_admitted = max_requests * limits.TOLERANCE
         self._early_room = limits.EARLY_BYTES_MAX if stranger else None
         self._outstanding = 0
-        self._lookups = TokenBucket.full(_LOOKUP_RATE, _LOOKUP_BURST)
-        self._cancels = TokenBucket.full(_CANCEL_RATE, _CANCEL_BURST)
+        self._lookups = TokenBucket.full(LOOKUP_RATE, LOOKUP_BURST)
+        self._cancels = TokenBucket.full(CANCEL_RATE, CANCEL_BURST)
 
     def admit(self, scope: Scope, now: float) -> None:
         """The verdict: from now on the peer is answered, beginning with what it asked early."""
@@ -80,6 +85,8 @@ class Answering:
                 self._begin(entry, message, now)
 
     def receive(self, stream_id: int, data: bytes, fin: bool, now: float) -> None:
+        if stream_id in self._aborted:
+            return
         entry = self._answers.get(stream_id) or self._open(stream_id, now)
         if self._early_room is not None:
             self._early_room -= len(data)
@@ -96,20 +103,23 @@ class Answering:
 
     def aborted(self, stream_id: int, now: float) -> None:
         entry = self._answers.get(stream_id)
-        if entry is None:
-            return
-        if entry.state is not AnswerState.ANSWERED:
-            self._out.append(AbortStream(stream_id, Code.CANCELLED))
-            if entry.reported:
-                self._out.append(RequestCancelled(stream_id))
-        self._forget(entry)
+        if entry is None or not entry.finished:
+            self._aborted[stream_id] = None
+            if len(self._aborted) > _ABORTED_KEPT:
+                self._aborted.popitem(last=False)
+        if entry is not None:
+            if entry.state is not AnswerState.ANSWERED:
+                self._out.append(AbortStream(stream_id, Code.CANCELLED))
+                if entry.reported:
+                    self._out.append(RequestCancelled(stream_id))
+            self._forget(entry)
         if self._cancels.take(1, now):
             raise Breach(Code.LIMIT, "requests are opened and aborted too fast")
 
     def expired(self, timer: Timer, stream_id: int, now: float) -> None:
         entry = self._answers[stream_id]
         if timer is Timer.OPENED:
-            raise Breach(Code.TIMEOUT, f"a stream was left open without a request for {_OPENED_TIMEOUT:g} s")
+            raise Breach(Code.TIMEOUT, f"a stream was left open without a request for {OPENED_TIMEOUT:g} s")
         if timer is Timer.LOOKUP:
             self._look(entry, now)
             return
@@ -168,7 +178,7 @@ class Answering:
         if len(self._answers) >= self._max_requests:
             raise Breach(Code.LIMIT, f"more than {self._max_requests} requests at once")
         entry = self._answers[stream_id] = _Answer(stream_id)
-        self._timers.set((Timer.OPENED, stream_id), now + _OPENED_TIMEOUT)
+        self._timers.set((Timer.OPENED, stream_id), now + OPENED_TIMEOUT)
         return entry
 
     def _handle(self, entry: _Answer, message: Message, now: float) -> None:
@@ -238,7 +248,7 @@ class Answering:
             self._forget(entry)
         else:
             self._timers.cancel((Timer.ANSWER, entry.stream_id))
-            self._timers.set((Timer.OPENED, entry.stream_id), now + _OPENED_TIMEOUT)
+            self._timers.set((Timer.OPENED, entry.stream_id), now + OPENED_TIMEOUT)
 
     def _settle(self, entry: _Answer) -> None:
         self._outstanding -= entry.budget

@@ -40,8 +40,8 @@ from forge_p2p.wire.limits import CONTROL_STREAM
 LINGER = 1.0
 """Seconds between our last words and closing, unless the peer closes first: so that it reads them."""
 
-_CONTROL_RATE = 16.0
-_CONTROL_BURST = 128.0
+CONTROL_RATE = 16.0
+CONTROL_BURST = 128.0
 """Frames on the control stream a second, pings and unknown ones alike."""
 
 _OVER = frozenset({SessionState.LEAVING, SessionState.CLOSED})
@@ -59,7 +59,7 @@ class Session:
         self._own_bit = 0 if isinstance(role, ClientRole) else 1
         self._control = FrameReader(CONTROL_FRAMES, skipped_max=1 << 62)
         self._control_bytes = 0
-        self._control_rate = TokenBucket.full(_CONTROL_RATE, _CONTROL_BURST)
+        self._control_rate = TokenBucket.full(CONTROL_RATE, CONTROL_BURST)
         self._asking = Asking(self._out, self._timers, self._config.stall_timeout)
         stranger = isinstance(role, ServerRole)
         self._answering = Answering(self._out, self._timers, self._config.max_requests, stranger=stranger)
@@ -246,7 +246,7 @@ class Session:
             if self._state in _OVER:
                 return
         if self._control_rate.take(self._control.frames - before, now):
-            raise Breach(Code.LIMIT, f"more than {_CONTROL_RATE:g} control frames a second")
+            raise Breach(Code.LIMIT, f"more than {CONTROL_RATE:g} control frames a second")
         if fin:
             raise Breach(Code.OUT_OF_STATE, "the control stream ended without a goodbye")
 

@@ -249,6 +249,21 @@ def test_cancel(seed: int | None) -> None:
     assert pair.client.events[-1] == RequestDone(again)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_abort_that_overtakes_its_request(cut: int) -> None:
+    server = connected().server.session
+    want = encode_frame(messages.Want(make_chunk(1).hash, 0, 1000, 10))
+    if cut:
+        server.receive_stream(4, want[:cut], False, 0.0)
+    server.stream_aborted(4, 0.0)
+    server.receive_stream(4, want[cut:], True, 0.0)
+    assert [output for output in server.take() if not isinstance(output, AbortStream)] == []
+    assert server.next_deadline() is None
+    server.receive_stream(8, want, True, 0.0)
+    (event,) = server.take()
+    assert isinstance(event, RequestReceived)
+
+
 def test_late_bytes_of_a_cancelled_request_are_dropped() -> None:
     """As over a transport that still delivers after an abort."""
     pair = connected()

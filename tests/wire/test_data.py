@@ -19,10 +19,10 @@ HASH = Hash(bytes(32))
 
 def test_bytes_are_these() -> None:
     chunks = [EncodedChunk(HASH, Codec.RAW, 3, b"abc"), EncodedChunk(HASH, Codec.ZSTD, 70_000, b"zz")]
-    form = "11 1d 0002 0003 00 00000003 00000003 0400 02 00011170 00000002 616263 7a7a"
-    assert b"".join(encode_data_frame([3, 1024], chunks)).hex() == form.replace(" ", "")
+    form = "11 1d 0002 0003 00 00000003 00000003 012c 02 00011170 00000002 616263 7a7a"
+    assert b"".join(encode_data_frame([3, 300], chunks)).hex() == form.replace(" ", "")
     (message,) = FrameReader().feed(bytes.fromhex(form))
-    assert message == Data([(3, 0, 3, memoryview(b"abc")), (1024, 2, 70_000, memoryview(b"zz"))])
+    assert message == Data([(3, 0, 3, memoryview(b"abc")), (300, 2, 70_000, memoryview(b"zz"))])
 
 
 @given(batches)

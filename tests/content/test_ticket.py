@@ -33,7 +33,7 @@ ROOT = Root(Kind.TREE, Link(Hash(bytes(range(32))), 123_456_789, 2))
 NOW = 1_800_000_000
 DAY = 86_400
 ADDRESSES = [("192.168.1.7", 4433), ("2001:db8::7", 50_000)]
-TICKET = issue(KEY, ROOT, ADDRESSES, expires=NOW + DAY)
+TICKET = issue(KEY, ROOT, ADDRESSES, expires=NOW + DAY, identity=bytes(range(16)))
 TEXT = format_ticket(TICKET)
 
 HOSTS = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)

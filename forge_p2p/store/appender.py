@@ -27,10 +27,7 @@ from forge_p2p.store.records import (
     pack_journal_head,
     pack_journal_row,
 )
-from forge_p2p.store.writeback import start_writeback
-
-_WRITEBACK_STEP: Final = 16 << 20
-"""Bytes after which the kernel is asked to begin writing."""
+from forge_p2p.store.writeback import WriteBehind
 
 _IOV_MAX: Final = 1024
 
@@ -45,7 +42,6 @@ class Appender:
         self.size = 0
         self.entries: list[tuple[Hash, Slice]] = []
         self._journal_size = JOURNAL_ROW
-        self._written_back = 0
         self.broken = False
         self._moved = False
         self._path = folder / data_name(file_id)
@@ -55,12 +51,14 @@ class Appender:
             head = JournalHead(file_id, int(time.time()), shared)
             os.pwrite(self._journal.fd, pack_journal_head(head), 0)
             self.file = DataFile(os.open(self._path, flags, 0o600))
+        self.behind = WriteBehind(self.file.fd)
 
     @classmethod
     def reopen(cls, folder: Path, head: JournalHead, size: int, entries: list[tuple[Hash, Slice]]) -> "Appender":
         """Goes on with what an earlier session wrote: `entries`, verified, of a data file cut to `size`."""
         appender = cls(folder, head.file_id, shared=head.shared)
-        appender.size = appender._written_back = size
+        appender.size = size
+        appender.behind = WriteBehind(appender.file.fd, size)
         appender.entries = entries
         appender._journal_size = JOURNAL_ROW * (1 + len(entries))
         return appender
@@ -85,8 +83,7 @@ class Appender:
         self.size = offset
         self._journal_size += JOURNAL_ROW * len(rows)
         self.entries += entries
-        if self.size - self._written_back >= _WRITEBACK_STEP:
-            self.start_writeback()
+        self.behind.wrote(offset)
         return entries
 
     def sync(self) -> None:
@@ -98,6 +95,7 @@ class Appender:
         except OSError as error:
             self.broken = True
             raise disk_error(error, self._path, self.size) from error
+        self.behind.synced(self.size)
 
     def move(self, data_path: Path, journal_path: Path) -> None:
         """Renames both files to their final places; a second time does what the first has left."""
@@ -126,11 +124,6 @@ class Appender:
             os.ftruncate(self._journal.fd, self._journal_size)
         except OSError:
             self.broken = True
-
-    def start_writeback(self) -> None:
-        """Asks the kernel to begin writing what was appended since the last time."""
-        start_writeback(self.file.fd, self._written_back, self.size - self._written_back)
-        self._written_back = self.size
 
 
 def _write_all(fd: int, buffers: list[Buffer], offset: int) -> None:

@@ -94,8 +94,21 @@ class Verified:
     corrupt: list[Hash]
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What an index was rebuilt from: data files, and the chunks and raw bytes that are right, in them and elsewhere.
+    `lost` names data files that nothing true is known about and that were set aside; `pins` those that were salvaged
+    from a broken database and may be older than what was in it."""
+
+    files: int
+    chunks: int
+    bytes: int
+    lost: list[str]
+    pins: list[str]
+
+
 Progress = Callable[[int, int], None]
-"""Called now and then with `(done, total)` in chunks."""
+"""Called now and then with `(done, total)`: chunks in `verify`, bytes in `rebuild`."""
 
 
 class Ingest(Protocol):
@@ -168,5 +181,8 @@ class Store(Protocol):
 
     def verify(self, progress: Progress | None = None) -> Verified:
         """Reads and verifies everything; quarantines what is rotten."""
+
+    def rebuild(self, progress: Progress | None = None) -> Rebuilt:
+        """Makes what is derived anew from what is not, believing only what verifies."""
 
     def close(self) -> None: ...

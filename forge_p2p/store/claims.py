@@ -4,7 +4,6 @@ Writers that touch both databases begin the transaction here first and that of t
 this one alone decides what is live.
 """
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -53,12 +52,12 @@ class Claims:
             raise StoreError(f"{self.environment.path} has format {number}, this version of Forge reads {FORMAT}")
         return identity
 
-    def found(self) -> bytes:
-        """Makes this a store, once, and returns its identity."""
+    def found(self, identity: bytes) -> bytes:
+        """Makes this a store, once, and returns its identity, which may be another process's choice."""
 
         def work(transaction: Transaction) -> bytes:
             transaction.put(_FORMAT_KEY, _NUMBER.pack(FORMAT), db=self.meta)
-            transaction.put(_IDENTITY_KEY, os.urandom(16), db=self.meta, overwrite=False)
+            transaction.put(_IDENTITY_KEY, identity, db=self.meta, overwrite=False)
             transaction.put(_EPOCH_KEY, _NUMBER.pack(1), db=self.meta, overwrite=False)
             return transaction.get(_IDENTITY_KEY, b"", self.meta)
 

@@ -3,23 +3,24 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
 from forge_p2p.ids import Hash
 from forge_p2p.store import reading
-from forge_p2p.store.base import Collected, Keep, Pin, Progress, Statistics, Verified
+from forge_p2p.store.base import Collected, Keep, Pin, Progress, Rebuilt, Statistics, Verified
 from forge_p2p.store.context import Context
-from forge_p2p.store.gc import collect
-from forge_p2p.store.ingest import DiskIngest
 from forge_p2p.store.locks import Lock
 from forge_p2p.store.pins import list_pins, remove_pins, set_pin, touch_pin
-from forge_p2p.store.statistics import statistics
-from forge_p2p.store.verify import verify
+
+if TYPE_CHECKING:
+    from forge_p2p.store.ingest import DiskIngest
 
 
 class DiskStore:
-    """One open store. Made by `opening.open_disk_store`; implements `Store`."""
+    """One open store. Made by `opening.open_disk_store`; implements `Store`. Imports late what few commands need, so
+    that `forge status` starts fast."""
 
     def __init__(self, context: Context, lock: Lock) -> None:
         self.context = context
@@ -44,7 +45,9 @@ class DiskStore:
         reading.copy_into(self.context, fd, chunks)
 
     @contextmanager
-    def ingest(self, key: Hash | None = None) -> Iterator[DiskIngest]:
+    def ingest(self, key: Hash | None = None) -> "Iterator[DiskIngest]":
+        from forge_p2p.store.ingest import DiskIngest
+
         session = DiskIngest(self.context, key)
         try:
             yield session
@@ -64,13 +67,24 @@ class DiskStore:
         return list_pins(self.context.claims)
 
     def statistics(self) -> Statistics:
+        from forge_p2p.store.statistics import statistics
+
         return statistics(self.context)
 
     def collect(self, grace: float | None = None) -> Collected:
+        from forge_p2p.store.gc import collect
+
         return collect(self.context, grace)
 
     def verify(self, progress: Progress | None = None) -> Verified:
+        from forge_p2p.store.verify import verify
+
         return verify(self.context, progress)
+
+    def rebuild(self, progress: Progress | None = None) -> Rebuilt:
+        from forge_p2p.store.rebuild import rebuild
+
+        return rebuild(self.context, progress)
 
     def close(self) -> None:
         self.context.encoders.close()

@@ -243,6 +243,13 @@ def open_environment(path: Path, tables: Sequence[str]) -> Environment:
         return shared
 
 
+def remove_database(path: Path) -> None:
+    """Removes the file and its lock file. Nobody may have it open."""
+    with disk_errors(path):
+        path.unlink(missing_ok=True)
+        Path(f"{path}-lock").unlink(missing_ok=True)
+
+
 def _start_anew_in_child() -> None:
     _registry.clear()
     _registry_lock.release()

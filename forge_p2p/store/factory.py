@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from forge_p2p.config import StoreConfig
 
 if TYPE_CHECKING:
-    from forge_p2p.store.base import Heal, Store
+    from forge_p2p.store.base import Heal, Progress, Rebuilt, Store
 
 
 def open_store(path: str | os.PathLike[str], config: StoreConfig, heal: "Heal | None" = None) -> "Store":
@@ -25,3 +25,10 @@ def open_store(path: str | os.PathLike[str], config: StoreConfig, heal: "Heal | 
     from forge_p2p.store.hot import HotStore
 
     return HotStore(store, config.hot_bytes)
+
+
+def repair_store(path: str | os.PathLike[str], config: StoreConfig, progress: "Progress | None" = None) -> "Rebuilt":
+    """Makes a store sound again that cannot be opened any more. Raises `StoreError` if a process has it open."""
+    from forge_p2p.store.salvage import repair
+
+    return repair(Path(path), config, progress)

@@ -14,7 +14,7 @@ from typing import Final
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
 from forge_p2p.ids import Hash
-from forge_p2p.store.base import Collected, Ingest, Keep, Pin, Progress, Statistics, Store, Verified
+from forge_p2p.store.base import Collected, Ingest, Keep, Pin, Progress, Rebuilt, Statistics, Store, Verified
 
 _OVERHEAD: Final = 256
 """Bytes an entry costs beside its content: key, objects, two links of the order."""
@@ -106,6 +106,10 @@ class HotStore:
     def verify(self, progress: Progress | None = None) -> Verified:
         self.forget()
         return self.below.verify(progress)
+
+    def rebuild(self, progress: Progress | None = None) -> Rebuilt:
+        self.forget()
+        return self.below.rebuild(progress)
 
     def close(self) -> None:
         self.forget()

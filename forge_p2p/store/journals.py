@@ -11,6 +11,7 @@ from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import CorruptChunk
 from forge_p2p.ids import Hash
 from forge_p2p.store.datafiles import runs
+from forge_p2p.store.durable import write_durably
 from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.records import (
     CODECS,
@@ -91,12 +92,5 @@ def _is_true(row: JournalRow, stored: memoryview) -> bool:
 
 def rewrite(journal_path: Path, recovered: Recovered) -> None:
     """Replaces a journal by one that has the recovered rows alone, durably."""
-    temporary = journal_path.with_suffix(".new")
     rows = [pack_journal_row(chunk, where, recovered.head.created) for chunk, where in recovered.entries]
-    content = b"".join((pack_journal_head(recovered.head), *rows))
-    with disk_errors(journal_path, len(content)):
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(journal_path)
+    write_durably(journal_path, b"".join((pack_journal_head(recovered.head), *rows)))

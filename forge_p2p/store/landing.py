@@ -4,11 +4,11 @@ The journal is renamed first: a data file in `files/` therefore always has its j
 moved is told apart by the data file's place alone.
 """
 
-import os
 from collections.abc import Sequence
 
 from forge_p2p.errors import DiskError
 from forge_p2p.store.appender import Appender
+from forge_p2p.store.durable import sync_folder
 from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.layout import Layout
 
@@ -16,7 +16,7 @@ from forge_p2p.store.layout import Layout
 def land(layout: Layout, appenders: Sequence[Appender]) -> list[Appender]:
     """Syncs, renames, syncs the folders. Safe to repeat after a failure. Raises `DiskFull` or `DiskError`."""
     for appender in appenders:
-        appender.start_writeback()
+        appender.behind.start(appender.size)
     for appender in appenders:
         appender.sync()
     folders = {layout.data_folder(appender.file_id) for appender in appenders}
@@ -35,13 +35,3 @@ def land(layout: Layout, appenders: Sequence[Appender]) -> list[Appender]:
             appender.broken = True
         raise
     return list(appenders)
-
-
-def sync_folder(path: str | os.PathLike[str]) -> None:
-    """Makes the names in a folder durable."""
-    with disk_errors(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -2,6 +2,8 @@
 
     lock                    shared by every process that has the store open, exclusive while an index is replaced
     gc.lock                 held by the one process that collects
+    rebuild.lock            held while an index is built
+    identity                the store's identity, to know a database that has lost its content
     store.lmdb              claims: inline chunks, pins, condemned and quarantined hashes, format and identity
     index.lmdb              derived: which slice of which data file a chunk is; can be deleted
     files/ab/<id>.data      slices of chunks in stored form, one after the other; immutable
@@ -20,6 +22,8 @@ from typing import Final
 FORMAT: Final = 1
 """Of everything on disk; another number is refused."""
 
+IDENTITY_SIZE: Final = 16
+
 DATA_SUFFIX: Final = ".data"
 JOURNAL_SUFFIX: Final = ".slices"
 
@@ -33,6 +37,14 @@ class Layout:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def identity(self) -> Path:
+        return self.root / "identity"
+
+    @property
+    def rebuild_lock(self) -> Path:
+        return self.root / "rebuild.lock"
 
     @property
     def gc_lock(self) -> Path:

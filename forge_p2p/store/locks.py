@@ -20,6 +20,19 @@ class Lock:
     def fd(self) -> int:
         return self._fd
 
+    def alone(self) -> bool:
+        """Turns a shared lock into an exclusive one, if nobody else shares it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)  # the attempt has given up what was held
+            return False
+        return True
+
+    def share(self) -> None:
+        """Turns an exclusive lock into a shared one."""
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+
     def release(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:

@@ -1,19 +1,22 @@
 """Opening a store: its folder is made if there is none, its index rebuilt if that is missing or not whole."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from forge_p2p.config import StoreConfig
-from forge_p2p.errors import StoreError
+from forge_p2p.errors import DiskError, StoreError
 from forge_p2p.store.base import Heal
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.context import Context
 from forge_p2p.store.datafiles import DataFiles
 from forge_p2p.store.disk import DiskStore
-from forge_p2p.store.environment import Transaction
+from forge_p2p.store.durable import write_durably
+from forge_p2p.store.environment import remove_database
 from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.index import Index
-from forge_p2p.store.layout import Layout
-from forge_p2p.store.locks import lock_file
+from forge_p2p.store.layout import IDENTITY_SIZE, Layout
+from forge_p2p.store.locks import Lock, lock_file
 
 
 def open_disk_store(path: Path, config: StoreConfig, heal: Heal | None = None) -> DiskStore:
@@ -25,14 +28,59 @@ def open_disk_store(path: Path, config: StoreConfig, heal: Heal | None = None) -
     lock = lock_file(layout.lock, shared=True, wait=True)
     if lock is None:
         raise StoreError(f"{path} was removed while it was being opened")
+    try:
+        return DiskStore(_open_databases(layout, lock, config, heal), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_databases(layout: Layout, lock: Lock, config: StoreConfig, heal: Heal | None) -> Context:
     claims = Claims(layout.claims)
-    identity = claims.identity() or claims.found()
-    index = Index(layout.index)
-    context = Context(layout, config, claims, index, DataFiles(layout), heal)
-    if not index.whole_for(identity):
+    try:
+        identity = _identify(layout, claims)
+        index = _open_index(layout, lock)
+        context = Context(layout, config, claims, index, DataFiles(layout), heal)
+        try:
+            if not index.whole_for(identity):
+                from forge_p2p.store.rebuild import build_if_needed
 
-        def work(transaction: Transaction) -> None:
-            index.set_whole(transaction, identity)
+                build_if_needed(context, identity)
+        except BaseException:
+            index.close()
+            raise
+    except BaseException:
+        claims.close()
+        raise
+    return context
 
-        index.environment.write(work)
-    return DiskStore(context, lock)
+
+def read_identity(layout: Layout) -> bytes | None:
+    """What the file beside the databases says; `None` for a store that is not completely made yet."""
+    with disk_errors(layout.identity), suppress(FileNotFoundError):
+        return layout.identity.read_bytes()
+    return None
+
+
+def _identify(layout: Layout, claims: Claims) -> bytes:
+    expected, identity = read_identity(layout), claims.identity()
+    if expected is None:
+        identity = identity or claims.found(os.urandom(IDENTITY_SIZE))
+        write_durably(layout.identity, identity)
+    elif identity != expected:
+        raise StoreError(f"{layout.claims} has lost its content", hint="run `forge store rebuild`")
+    return expected or identity
+
+
+def _open_index(layout: Layout, lock: Lock) -> Index:
+    """The index; what is no database any more is removed, if nobody else has the store open, and built anew."""
+    try:
+        return Index(layout.index)
+    except DiskError:
+        raise
+    except StoreError:
+        if not lock.alone():
+            raise
+        remove_database(layout.index)
+        lock.share()
+        return Index(layout.index)

@@ -5,7 +5,6 @@ longest unused on, until the low watermark is reached. What is pinned for good i
 and the message says what holds the room.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -15,17 +14,14 @@ from forge_p2p.errors import CorruptChunk, DiskFull, HostileSnapshot, Malformed,
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Keep, Pin
 from forge_p2p.store.context import Context
-from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.gc import collect
 from forge_p2p.store.pins import list_pins, remove_pins
 from forge_p2p.store.reading import read
-from forge_p2p.store.records import INLINE_HEADER, JOURNAL_ROW, Inline
+from forge_p2p.store.records import JOURNAL_ROW, Inline
+from forge_p2p.store.usage import INDEX_ROW, free_bytes, used_bytes
 
 _STEP: Final = 16 << 20
 """Bytes between two looks at the file system."""
-
-_INDEX_ROW: Final = 128
-"""Bytes a chunk costs in the databases, about."""
 
 _NAMED: Final = 3
 """Pins that an error names."""
@@ -60,23 +56,6 @@ class _Shortage:
     over: int
     aim: int
     reason: str
-
-
-def used_bytes(context: Context) -> int:
-    """Bytes that committed content takes; free pages inside the databases do not count, they are used again."""
-    with context.index.environment.read() as transaction:
-        files = context.index.file_bytes(transaction)
-        sliced = context.index.tally(transaction).chunks
-    with context.claims.environment.read() as transaction:
-        inline = context.claims.tally(transaction)
-    return files + sliced * (JOURNAL_ROW + _INDEX_ROW) + inline.stored + inline.chunks * (INLINE_HEADER + _INDEX_ROW)
-
-
-def free_bytes(context: Context) -> int:
-    """Of the file system, for this user."""
-    with disk_errors(context.layout.root):
-        state = os.statvfs(context.layout.root)
-    return state.f_bavail * state.f_frsize
 
 
 def _make_room(context: Context, size: int, arriving: int) -> None:
@@ -149,7 +128,7 @@ def _stored_bytes(context: Context, chunks: list[Hash]) -> int:
     for where in context.locate(chunks):
         if where is not None:
             total += len(where.data) if isinstance(where, Inline) else getattr(where, "stored", 0)
-            total += JOURNAL_ROW + _INDEX_ROW
+            total += JOURNAL_ROW + INDEX_ROW
     return total
 
 

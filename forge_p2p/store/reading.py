@@ -7,7 +7,6 @@ What fails its check is quarantined and is as good as absent.
 from collections.abc import Sequence
 from typing import Final
 
-from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import Hash
@@ -41,6 +40,8 @@ def read(context: Context, chunk: Hash) -> bytes:
 
 def copy_into(context: Context, fd: int, chunks: Sequence[tuple[Hash, int]]) -> None:
     """As `Store.copy_into`. Chunks of zeros are left out: the file was made of holes, at its full size."""
+    from forge_p2p.content.chunking import ZERO_CHUNK
+
     chunks = [item for item in chunks if item[0] != ZERO_CHUNK]
     for first in range(0, len(chunks), _BATCH):
         batch = chunks[first : first + _BATCH]
@@ -85,11 +86,16 @@ def read_checked(context: Context, hashes: Sequence[Hash]) -> tuple[list[Encoded
     result: list[EncodedChunk | None] = [None] * len(hashes)
     rotten: list[Rotten] = []
     wanted = list(range(len(hashes)))
+    located: dict[int, Found | None] = {}
     for _ in range(_TRIES):
-        located = context.locate([hashes[at] for at in wanted])
-        wanted = _fill(context, hashes, dict(zip(wanted, located, strict=True)), result, rotten)
+        located = dict(zip(wanted, context.locate([hashes[at] for at in wanted]), strict=True))
+        wanted = _fill(context, hashes, located, result, rotten)
         if not wanted:
-            break
+            return result, rotten
+    for at in wanted:
+        where = located[at]
+        if isinstance(where, Slice):  # a file that the index knows is not there
+            rotten.append((hashes[at], where, memoryview(b"")))
     return result, rotten
 
 

@@ -5,6 +5,7 @@ around them too: bytes of another chunk, a wrong codec or a wrong length never p
 """
 
 from collections.abc import Iterator
+from mmap import mmap
 from struct import Struct, error
 from typing import Final, NamedTuple
 
@@ -20,10 +21,11 @@ CODECS: Final = tuple(Codec)
 
 _HASH_HEAD = Struct("<Q")
 
-_INLINE = Struct("<4sBxxxIIIQ")
+_INLINE = Struct("<4sBxxxIIIQ32s")
 INLINE_MAGIC: Final = b"FgC1"
 INLINE_HEADER: Final = _INLINE.size
-"""28 bytes: magic, codec, raw size, stored size, Unix seconds when added, checksum. The stored form follows."""
+"""60 bytes: magic, codec, raw size, stored size, Unix seconds when added, checksum, hash. The stored form follows. The
+hash is the key once more, so that a chunk can be told without its database."""
 
 _SLICE = Struct("<QQIIBQ")
 
@@ -97,19 +99,33 @@ def check_of(chunk: EncodedChunk) -> int:
 
 def pack_inline(chunk: EncodedChunk, added: int) -> bytes:
     data = chunk.data
-    head = _INLINE.pack(INLINE_MAGIC, chunk.codec, chunk.size, len(data), added, check_of(chunk))
+    head = _INLINE.pack(INLINE_MAGIC, chunk.codec, chunk.size, len(data), added, check_of(chunk), chunk.hash)
     return b"".join((head, data))
 
 
 def unpack_inline(value: bytes) -> Inline | None:
     """`None` for what is not a whole record; whether the stored form is right is for the checksum to say."""
     try:
-        magic, codec, size, stored, added, check = _INLINE.unpack_from(value)
+        magic, codec, size, stored, added, check, _ = _INLINE.unpack_from(value)
     except error:
         return None
     if magic != INLINE_MAGIC or codec >= len(CODECS) or size > CHUNK_MAX or len(value) != INLINE_HEADER + stored:
         return None
     return Inline(codec, size, added, check, memoryview(value)[INLINE_HEADER:])
+
+
+def inline_at(data: Buffer | mmap, at: int) -> tuple[Hash, Inline] | None:
+    """The record that begins at an offset of a broken database, if it is one and its bytes are right."""
+    try:
+        _, codec, size, stored, added, check, chunk = _INLINE.unpack_from(data, at)
+    except error:
+        return None
+    form = data[at + INLINE_HEADER : at + INLINE_HEADER + stored]
+    if codec >= len(CODECS) or size > CHUNK_MAX or len(form) != stored:
+        return None
+    if checksum(chunk, codec, size, form) != check:
+        return None
+    return Hash(chunk), Inline(codec, size, added, check, memoryview(form))
 
 
 def pack_slice(where: Slice) -> bytes:

@@ -7,7 +7,7 @@ from forge_p2p.content.codec import Codec
 from forge_p2p.store.base import Statistics
 from forge_p2p.store.context import Context
 from forge_p2p.store.faults import disk_errors
-from forge_p2p.store.quota import free_bytes
+from forge_p2p.store.usage import free_bytes
 
 
 def statistics(context: Context) -> Statistics:

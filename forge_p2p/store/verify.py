@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from forge_p2p.content.codec import decode
-from forge_p2p.errors import CorruptChunk
+from forge_p2p.errors import CorruptChunk, StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Progress, Verified
 from forge_p2p.store.context import Context
+from forge_p2p.store.damage import damage
 from forge_p2p.store.quarantine import quarantine
 from forge_p2p.store.reading import placed, read_checked
 
@@ -16,7 +17,8 @@ _BATCH: Final = 64
 
 
 def verify(context: Context, progress: Progress | None = None) -> Verified:
-    """As `Store.verify`."""
+    """As `Store.verify`. Raises `StoreError` when a database itself is broken."""
+    require_sound(context)
     hashes = _all_hashes(context)
     corrupt: list[Hash] = []
     size = 0
@@ -28,6 +30,15 @@ def verify(context: Context, progress: Progress | None = None) -> Verified:
         if progress is not None:
             progress(first + len(batch), len(hashes))
     return Verified(len(hashes) - len(corrupt), size, corrupt)
+
+
+def require_sound(context: Context) -> None:
+    """Raises `StoreError` naming what is wrong with the structure of a database."""
+    for environment in (context.claims.environment, context.index.environment):
+        with environment.read():  # while a reader is there, the pages that are looked at are not used again
+            found = damage(environment.path)
+        if found:
+            raise StoreError(f"{found[0]} ({len(found)} findings)", hint="run `forge store rebuild`")
 
 
 def _verify_batch(context: Context, batch: Sequence[Hash]) -> tuple[int, list[Hash]]:

@@ -1,0 +1,28 @@
+"""Names and small files that survive a power cut."""
+
+import os
+from pathlib import Path
+
+from forge_p2p.store.faults import disk_errors
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a small file whole or not at all."""
+    temporary = path.with_suffix(".new")
+    with disk_errors(path, len(content)):
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Makes the names in a folder durable."""
+    with disk_errors(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

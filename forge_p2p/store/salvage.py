@@ -1,0 +1,100 @@
+"""Repairing a store that cannot be opened: what its database file still holds is found without the database.
+
+Every inline chunk and every pin begins with a magic number and carries a checksum, so the bytes of a broken
+`store.lmdb` are searched for them. Of a pin's several versions the one used last is taken, and one that was removed may
+come back: too much is kept rather than too little. The broken file itself goes to quarantine.
+"""
+
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from forge_p2p.config import StoreConfig
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.errors import StoreError
+from forge_p2p.store.base import Pin, Progress, Rebuilt
+from forge_p2p.store.claims import Claims
+from forge_p2p.store.damage import damage
+from forge_p2p.store.environment import remove_database
+from forge_p2p.store.faults import disk_errors
+from forge_p2p.store.layout import IDENTITY_SIZE, Layout
+from forge_p2p.store.locks import lock_file
+from forge_p2p.store.opening import open_disk_store, read_identity
+from forge_p2p.store.pins import PIN_MAGIC, pin_at, set_pin
+from forge_p2p.store.records import CODECS, INLINE_MAGIC, inline_at
+
+_BATCH: Final = 256
+"""Chunks a transaction takes in; at most 16 MiB."""
+
+
+def repair(path: Path, config: StoreConfig, progress: Progress | None = None) -> Rebuilt:
+    """Makes the store at `path` sound again, as far as its bytes allow. No process may have it open."""
+    layout = Layout(path)
+    lock = lock_file(layout.lock)
+    if lock is None:
+        raise StoreError(f"{path} is in use", hint="stop the node first: forge down")
+    try:
+        pins = _salvage(layout) if damage(layout.claims) else []
+        remove_database(layout.index)
+    finally:
+        lock.release()
+    store = open_disk_store(path, config)
+    try:
+        rebuilt = store.rebuild(progress)
+    finally:
+        store.close()
+    return Rebuilt(rebuilt.files, rebuilt.chunks, rebuilt.bytes, rebuilt.lost, pins)
+
+
+def _salvage(layout: Layout) -> list[str]:
+    """Moves what can be found in the broken database to a new one; returns the names of the pins."""
+    broken = layout.quarantine / f"store.lmdb-{time.time_ns()}"
+    with disk_errors(layout.claims):
+        if layout.claims.exists():
+            layout.claims.rename(broken)
+    remove_database(layout.claims)
+    claims = Claims(layout.claims)
+    try:
+        claims.found(read_identity(layout) or os.urandom(IDENTITY_SIZE))
+        return _take_over(claims, broken) if broken.exists() else []
+    finally:
+        claims.close()
+
+
+def _take_over(claims: Claims, broken: Path) -> list[str]:
+    pins: dict[str, Pin] = {}
+    with disk_errors(broken), broken.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            batch: list[EncodedChunk] = []
+            for at in _positions(content, INLINE_MAGIC):
+                found = inline_at(content, at)
+                if found is not None:
+                    chunk, inline = found
+                    batch.append(EncodedChunk(chunk, CODECS[inline.codec], inline.size, inline.data))
+                if len(batch) == _BATCH:
+                    _put(claims, batch)
+            _put(claims, batch)
+            for at in _positions(content, PIN_MAGIC):
+                pin = pin_at(content, at)
+                if pin is not None and (pin.name not in pins or pins[pin.name].used < pin.used):
+                    pins[pin.name] = pin
+    for pin in pins.values():
+        set_pin(claims, pin)
+    return sorted(pins)
+
+
+def _put(claims: Claims, batch: list[EncodedChunk]) -> None:
+    claims.environment.write(lambda transaction: claims.put_inline(transaction, batch))
+    batch.clear()
+
+
+def _positions(content: mmap.mmap, magic: bytes) -> Iterator[int]:
+    at = content.find(magic)
+    while at >= 0:
+        yield at
+        at = content.find(magic, at + 1)

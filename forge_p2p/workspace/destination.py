@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from forge_p2p.content.link import Root
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.errors import DiskFull, UsageError
 from forge_p2p.workspace.directories import READABLE
 from forge_p2p.workspace.faults import disk_error
+from forge_p2p.workspace.found import Found
 from forge_p2p.workspace.names import is_leftover, partial_name, partial_prefix
+from forge_p2p.workspace.statcache import StatCache, boot_id
 
 _PRIVATE = 0o700
 
@@ -48,6 +51,10 @@ class Place:
             os.rename(self.partial, self.name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
             self.partial = None
 
+    def remember(self, cache: StatCache, items: list[Found], root: Root | None) -> None:
+        """Saves what is there now; `root` if it is exactly that. Not forced to the disk: good until a restart."""
+        cache.save(self.path, items, root, boot_id())
+
     def close(self) -> None:
         for descriptor in (self.root, self.parent):
             if descriptor >= 0:
@@ -70,14 +77,7 @@ def open_place(destination: bytes, key: bytes) -> Place:
     there, `DiskError`.
     """
     path = os.path.realpath(destination)
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{path_text(os.path.dirname(path))} is not a directory") from error
-    except OSError as error:
-        raise disk_error("make the directory of", path, error) from error
-    place = Place(path, parent, -1, None)
+    place = Place(path, open_parent(path), -1, None)
     try:
         place.root = _open_root(place, key)
     except OSError as error:
@@ -89,18 +89,36 @@ def open_place(destination: bytes, key: bytes) -> Place:
     return place
 
 
+def open_parent(path: bytes) -> int:
+    """A descriptor of the directory that the absolute `path` lies in, which is made if it is missing. Raises
+    `UsageError`, `DiskError`."""
+    parent = os.path.dirname(path)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        return os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path_text(parent)} is not a directory", hint="choose another destination") from error
+    except OSError as error:
+        raise disk_error("make", parent, error) from error
+
+
 def _open_root(place: Place, key: bytes) -> int:
     try:
         root = os.open(place.name or b".", READABLE, dir_fd=place.parent)
     except FileNotFoundError:
-        place.partial = partial_name(place.name, key)
-        _remove_other_partials(place.parent, place.name, place.partial)
-        return open_partial(place.parent, place.partial, place.path)
+        return open_as_partial(place, key)
     except NotADirectoryError as error:
         raise UsageError(f"{path_text(place.path)} is not a directory", hint="choose another destination") from error
     _lock(root, place.path)
     remove_partial(place.parent, partial_name(place.name, key))
     return root
+
+
+def open_as_partial(place: Place, key: bytes) -> int:
+    """The root of a place that is built out of sight. Removes what killed restores of other snapshots left there."""
+    place.partial = partial_name(place.name, key)
+    _remove_other_partials(place.parent, place.name, place.partial)
+    return open_partial(place.parent, place.partial, place.path)
 
 
 def open_partial(parent: int, name: bytes, shown: bytes) -> int:

@@ -11,7 +11,7 @@ from forge_p2p.workspace.found import SYMLINK_MODE, Found, found_file
 from forge_p2p.workspace.ledger import Failure, Ledger, Outcome
 from forge_p2p.workspace.names import temporary_name
 from forge_p2p.workspace.plan import RestorePlan
-from forge_p2p.workspace.statcache import RACY_NS, StatCache, boot_id
+from forge_p2p.workspace.statcache import StatCache, settled_after_restore
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -161,13 +161,5 @@ def _remember(plan: RestorePlan, ledger: Ledger, cache: StatCache) -> None:
         if entry.kind == EntryKind.DIRECTORY:
             items.append(Found(entry.path, stat.S_IFDIR | entry.mode))
         elif entry.path in ledger.done:
-            items.append(_settled(ledger.done[entry.path]))
-    cache.save(plan.place.path, items, None if ledger.failed else plan.root, boot_id())
-
-
-def _settled(item: Found) -> Found:
-    """A file as it may be remembered. Whoever writes to it later gives it the time of that moment, which is another
-    than the one it was given, unless that is the time of the restore itself."""
-    if item.is_file and abs(item.mtime_ns - item.ctime_ns) < RACY_NS:
-        return item.without_link()
-    return item
+            items.append(settled_after_restore(ledger.done[entry.path]))
+    plan.place.remember(cache, items, None if ledger.failed else plan.root)

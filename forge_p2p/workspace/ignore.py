@@ -8,18 +8,18 @@ regular expressions: neighbours of the same sign are one alternation.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 MAX_IGNORE_SIZE = 1 << 20
 """Bytes. A larger one is no list of patterns."""
 
-_FLAGS = re.DOTALL
-
 _Match = Callable[[bytes], re.Match[bytes] | None]
+_NOTHING = rb"(?!)"
 _SENTINEL = b"SENTINEL"
 
 
@@ -36,13 +36,28 @@ def _regex_of(glob: bytes) -> bytes | None:
 _BEFORE, _AFTER = (_regex_of(_SENTINEL) or b"").split(_SENTINEL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """One file: bytes of path above its folder, and its patterns, those that decide first at the front, each with
-    whether it leaves out what it matches."""
+class _Pattern(NamedTuple):
+    """One line. `regex` fits a whole path if the pattern is `anchored`, else its last name; a directory's ends in a
+    slash. `leaves_out` is false for a line that begins with an exclamation mark."""
+
+    regex: bytes
+    anchored: bool
+    leaves_out: bool
+
+
+class _Group(NamedTuple):
+    """Neighbouring patterns that say the same of what they match."""
+
+    fits_name: _Match
+    fits_path: _Match
+    leaves_out: bool
+
+
+class _Layer(NamedTuple):
+    """One file: bytes of path above its folder, and its patterns, those that decide first at the front."""
 
     skip: int
-    groups: list[tuple[_Match, bool]]
+    groups: list[_Group]
 
 
 class Rules:
@@ -55,24 +70,35 @@ class Rules:
 
     def ignores(self, path: bytes, is_directory: bool) -> bool:
         """Whether the entry at `path`, whose folder is not ignored, is left out. Paths are relative to the root."""
-        whole = path + b"/" if is_directory else path
+        start = path.rfind(b"/") + 1
+        if is_directory:
+            path += b"/"
+        name = path[start:]
         for layer in self.layers:
-            candidate = whole[layer.skip :]
-            for matches, leaves_out in layer.groups:
-                if matches(candidate):
-                    return leaves_out
+            for group in layer.groups:
+                if group.fits_name(name) or group.fits_path(path[layer.skip :]):
+                    return group.leaves_out
         return False
 
 
-def _groups(text: bytes) -> Iterator[tuple[_Match, bool]]:
-    """The file's patterns for a `_Layer`."""
+def _groups(text: bytes) -> Iterator[_Group]:
     patterns = [pattern for line in reversed(text.split(b"\n")) if (pattern := _parse(line))]
-    for leaves_out, group in groupby(patterns, key=lambda pattern: pattern[1]):
-        yield re.compile(b"|".join(regex for regex, _ in group), _FLAGS).fullmatch, leaves_out
+    for leaves_out, neighbours in groupby(patterns, key=lambda pattern: pattern.leaves_out):
+        group = list(neighbours)
+        fits = [
+            _any_of(pattern.regex for pattern in group if pattern.anchored is anchored) for anchored in (False, True)
+        ]
+        yield _Group(fits[0], fits[1], leaves_out)
 
 
-def _parse(line: bytes) -> tuple[bytes, bool] | None:
-    """One line as `(regex, leaves out)`; the regex fits a whole path, which ends in a slash if it is a directory's."""
+def _any_of(regexes: Iterable[bytes]) -> _Match:
+    combined = _compile(b"|".join(regexes) or _NOTHING)
+    assert combined is not None, "each of them compiled"
+    return combined.fullmatch
+
+
+def _parse(line: bytes) -> _Pattern | None:
+    """What a line says; `None` for a comment, or for what git would ignore."""
     line = _without_trailing_spaces(line.removesuffix(b"\r"))
     if not line or line.startswith(b"#"):
         return None
@@ -84,8 +110,8 @@ def _parse(line: bytes) -> tuple[bytes, bool] | None:
     names = body.removeprefix(b"/").split(b"/")
     if names == [b""]:
         return None
-    regex = _join(names, anchored)
-    return (regex + (b"/" if only_directories else b"/?"), leaves_out) if regex is not None else None
+    regex = _join(names) if anchored else _translate(names[0])
+    return _Pattern(regex + (b"/" if only_directories else b"/?"), anchored, leaves_out) if regex is not None else None
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
@@ -94,12 +120,12 @@ def _without_trailing_spaces(line: bytes) -> bytes:
     return line[: len(stripped) + 1] if escapes % 2 and len(stripped) < len(line) else stripped
 
 
-def _join(names: list[bytes], anchored: bool) -> bytes | None:
+def _join(names: list[bytes]) -> bytes | None:
     """The globs between slashes as one regex; `**` stands for any number of names, at the end for at least one."""
-    regex = b"" if anchored else b"(?:.*/)?"
+    regex = b""
     last = len(names) - 1
     for index, name in enumerate(names):
-        if name == b"**" and anchored:
+        if name == b"**":
             regex += rb".+" if index == last else rb"(?:.*/)?"
             continue
         part = _translate(name)
@@ -110,14 +136,27 @@ def _join(names: list[bytes], anchored: bool) -> bytes | None:
 
 
 def _translate(glob: bytes) -> bytes | None:
-    """The regex for one name, by `pathspec`; guarded where a whole line would mean something else."""
+    """The regex for one name, by `pathspec`; guarded at both ends, which a whole line would have read differently."""
     if not glob:
         return b""
     if not glob.strip(b"*"):
-        return rb"[^/]*"
+        return rb"[^/]+"
     if glob[:1] in (b"#", b"!"):
         glob = b"\\" + glob
-    if glob[-1:].isspace() and not glob.endswith(b"\\ "):
-        glob = glob[:-1] + b"[" + glob[-1:] + b"]"
-    regex = _regex_of(glob)
-    return regex[len(_BEFORE) : len(regex) - len(_AFTER)] if regex is not None else None
+    guard = b"" if glob.endswith(b"\\") else b"x"
+    whole = _regex_of(glob + guard)
+    if whole is None:
+        return None
+    regex = whole[len(_BEFORE) : len(whole) - len(_AFTER) - len(guard)]
+    return regex if _compile(regex) else None
+
+
+def _compile(regex: bytes) -> re.Pattern[bytes] | None:
+    """`None` for what Python refuses: `pathspec` hands on what stands between brackets, backward ranges included. It
+    warns of brackets that may get another meaning one day; that day the tests will tell."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(regex, re.DOTALL)
+    except re.error:
+        return None

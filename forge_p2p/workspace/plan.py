@@ -16,7 +16,7 @@ from enum import Enum
 from forge_p2p.content.link import Root
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry, EntryKind
-from forge_p2p.errors import DiskError, HostileSnapshot, SourceChanged, UsageError
+from forge_p2p.errors import HostileSnapshot, UsageError
 from forge_p2p.workspace.destination import (
     Place,
     folds_names,
@@ -31,9 +31,7 @@ from forge_p2p.workspace.folding import refuse_collisions
 from forge_p2p.workspace.found import PERMISSIONS, SYMLINK_MODE, Found, found_file
 from forge_p2p.workspace.names import is_git, is_leftover, partial_key, partial_name
 from forge_p2p.workspace.statcache import Seen, StatCache
-from forge_p2p.workspace.verify import link_of
-
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from forge_p2p.workspace.verify import holds
 
 
 class Check(Enum):
@@ -52,7 +50,7 @@ class RestorePlan:
     place: Place
     root: Root
     entries: Sequence[Entry]
-    delete: bool
+    delete: bool = False
     write: list[Entry] = field(default_factory=list)
     """Files whose content is wanted: those neither there nor empty."""
     empty: list[Entry] = field(default_factory=list)
@@ -197,16 +195,7 @@ class _Comparison:
         known = self._seen.get(entry.path)
         if known is not None and known.payload and known.matches(status):
             return known.payload == entry.payload and known.level == entry.level
-        try:
-            descriptor = os.open(name, _FILE, dir_fd=frame.descriptor)
-        except OSError:
-            return False  # cannot be read; writing will say what is wrong with it
-        try:
-            return link_of(descriptor, entry.size) == entry.link
-        except (OSError, DiskError, SourceChanged):
-            return False
-        finally:
-            os.close(descriptor)
+        return holds(entry.link, name, frame.descriptor)
 
     def _directory(self, entry: Entry, frame: _Frame, name: bytes, there: "os.DirEntry[str] | None") -> None:
         plan = self._plan

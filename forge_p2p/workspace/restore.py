@@ -45,10 +45,14 @@ class RestoreWriter:
         self._ledger = Ledger(dict(plan.found))
         self._umask = umask()
         self._large: dict[bytes, LargeFile] = {}
-        with self._directories() as directories:
-            for entry in plan.directories:
-                self._make_directory(directories, entry)
-        self.write_batch([(entry, b"") for entry in plan.empty])
+        try:
+            with self._directories() as directories:
+                for entry in plan.directories:
+                    self._make_directory(directories, entry)
+            self.write_batch([(entry, b"") for entry in plan.empty])
+        except BaseException:
+            self.close()
+            raise
 
     def write_batch(self, files: Sequence[tuple[Entry, Raw]]) -> None:
         """Writes whole files, each with all of its verified content. Fastest in the plan's order, some hundred at a

@@ -19,7 +19,7 @@ from forge_p2p.workspace.scan import Scan
 
 # Non-blocking, for a pipe may have taken the file's place.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN)
 
 
 class SourceReader:

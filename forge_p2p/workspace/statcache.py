@@ -13,6 +13,7 @@ import os
 import time
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -28,8 +29,11 @@ _DIGEST = 8
 _KEPT = 256
 """Roots remembered; past it the ones not used for longest go."""
 
-RACY_NS = 2_000_000_000
-"""The coarsest clock of a file system in use (FAT's, 2 s)."""
+_COARSE_NS = 2_000_000_000
+"""FAT's clock, the coarsest in use."""
+
+_FINE_NS = 50_000_000
+"""Well above the kernel's tick, by which file systems that keep nanoseconds set times (at most 10 ms)."""
 
 
 class _Columns(msgspec.Struct, array_like=True):
@@ -115,13 +119,23 @@ class StatCache:
 
 def settled(items: Iterable[Found], seen_from_ns: int) -> list[Found]:
     """`items` as they may be remembered, if the first look at any of them was at `seen_from_ns` (Unix time): those so
-    young then that a later write could have left the same times behind lose their link."""
-    limit = seen_from_ns - RACY_NS
+    young then that a later write could have left the same ctime behind lose their link. A ctime cannot be set, so one
+    with more than milliseconds in it shows that the file system's clock is fine."""
+    fine, coarse = seen_from_ns - _FINE_NS, seen_from_ns - _COARSE_NS
     return [
-        item if max(item.mtime_ns, item.ctime_ns) < limit or not item.is_file else item.without_link() for item in items
+        item.without_link() if item.ctime_ns >= (fine if item.ctime_ns % 1_000_000 else coarse) else item
+        for item in items
     ]
 
 
+def settled_after_restore(item: Found) -> Found:
+    """A file as it may be remembered once a restore has given it its time. Whoever writes to it later leaves the time
+    of that moment, which is another, unless both are near and the file system keeps but whole seconds."""
+    is_near = abs(item.mtime_ns - item.ctime_ns) < _COARSE_NS and item.mtime_ns % 1_000_000_000 == 0
+    return item.without_link() if is_near and item.is_file else item
+
+
+@cache
 def boot_id() -> str:
     """Names this run of the machine."""
     try:

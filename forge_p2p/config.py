@@ -42,6 +42,9 @@ class NetConfig:
     """UDP payload bytes; 0 = discovered, between 1200 and 8952."""
     idle_timeout: float = 30.0
     dial_timeout: float = 10.0
+    """Seconds to reach a peer; as long again for each to say who it is."""
+    stall_timeout: float = 20.0
+    """Seconds after which a peer that sends nothing of what was asked is left."""
 
 
 @dataclass(frozen=True, slots=True)

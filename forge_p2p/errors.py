@@ -88,6 +88,12 @@ class Refused(PeerError):
     exit_code = 11
 
 
+class InternalError(ForgeError):
+    """A defect of Forge itself. 70 is EX_SOFTWARE of sysexits.h."""
+
+    exit_code = 70
+
+
 class Interrupted(ForgeError):
     """Stopped by a signal; everything received so far is kept and the same command resumes."""
 

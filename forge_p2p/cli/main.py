@@ -9,19 +9,10 @@ import click
 
 from forge_p2p.cli.app import forge
 from forge_p2p.cli.settings import Settings
-from forge_p2p.errors import DiskError, DiskFull, ForgeError, Interrupted, UsageError
+from forge_p2p.errors import DiskError, DiskFull, ForgeError, InternalError, Interrupted, UsageError
 
 BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for a program whose reader went away."""
-
-INTERNAL = 70
-"""EX_SOFTWARE of sysexits.h: Forge itself is wrong."""
-
-
-class InternalError(ForgeError):
-    """A defect of Forge."""
-
-    exit_code = INTERNAL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

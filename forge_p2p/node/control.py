@@ -23,8 +23,8 @@ from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress, Result, result_type
 
 HEADER = struct.Struct(">BI")
-MAX_FRAME = 64 * 1024 * 1024
-"""Bytes. A listing of half a million entries fits. Both ends are the same user: it guards against bugs."""
+MAX_FRAME = 256 * 1024 * 1024
+"""Bytes. A listing of a million entries fits. Both ends are the same user: it guards against bugs."""
 
 SUN_PATH_MAX = 107
 

@@ -1,7 +1,9 @@
 """The node's side of the control socket: one connection, one call."""
 
+import inspect
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from forge_p2p.errors import ForgeError, Malformed, UsageError
+from forge_p2p.errors import ForgeError, InternalError, Malformed, UsageError
 from forge_p2p.node.control import HEADER, Call, Kind, failure, pack, socket_address, unpack_header
+from forge_p2p.node.groups import contained
 from forge_p2p.node.home import Home
 from forge_p2p.node.operations import Operation, operation
 from forge_p2p.node.results import Progress
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
+
+LOG = logging.getLogger("forge")
 
 PIECE = 256 * 1024
 PROGRESS_INTERVAL = 0.05
@@ -48,15 +53,20 @@ class ControlServer:
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serves one connection; every error goes to the command, none to the node."""
-        async with stream:
+        with contained("a command"):
             try:
-                call = await _receive_call(stream)
-                if call is not None:
-                    await self._run(stream, call)
-            except ForgeError as error:
-                await _send_quietly(stream, failure(error))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
+                async with stream:
+                    await self._serve(stream)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the command has gone
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        try:
+            call = await _receive_call(stream)
+            if call is not None:
+                await self._run(stream, call)
+        except ForgeError as error:
+            await stream.send_all(failure(error))
 
     async def _run(self, stream: trio.SocketStream, call: Call) -> None:
         """Runs the call beside a watcher that cancels it when the command goes away."""
@@ -67,8 +77,8 @@ class ControlServer:
         found = operation(call.operation, running=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
-            answer = await _Running(self._network, stream, nursery).answer(found, call.arguments)
-            await stream.send_all(answer)
+            running = _Running(self._network, stream, nursery)
+            await running.send(await running.answer(found, call.arguments))
             nursery.cancel_scope.cancel()
 
 
@@ -90,20 +100,23 @@ class _Running:
             result = await self._run(found, arguments)
         except ForgeError as error:
             return failure(error)
-        except TypeError as error:
-            return failure(UsageError(f"wrong arguments: {error}", hint="is the node of another version? restart it"))
+        except Exception as error:
+            LOG.exception("a defect of Forge ended a command; please report it")
+            return failure(
+                InternalError(f"unexpected {type(error).__name__}: {error}", hint="node.log has the details")
+            )
         return pack(Kind.RESULT, msgspec.json.encode(result))
 
     async def _run(self, found: Operation, arguments: dict[str, Any]) -> object:
         node = self._network.node
         if not found.network or found.first:
             function = found.load_first() if found.network else found.load()
-            call = partial(function, node, report=self._report_from_thread, **arguments)
+            call = _bound(function, node, report=self._report_from_thread, **arguments)
             result = await trio.to_thread.run_sync(call)
             if result is not None:
                 return result
         extra: dict[str, Any] = {"emit": self._emit} if found.emits else {}
-        return await found.load()(self._network, report=self._report_here, **extra, **arguments)
+        return await _bound(found.load(), self._network, report=self._report_here, **extra, **arguments)()
 
     def _report_here(self, progress: Progress) -> None:
         self._latest = progress
@@ -113,19 +126,31 @@ class _Running:
         trio.from_thread.check_cancelled()
         self._token.run_sync_soon(self._report_here, progress, idempotent=False)
 
-    async def _emit(self, content: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
+        """Sends one whole frame, however many tasks do so."""
         async with self._sending:
-            for start in range(0, len(content), PIECE):
-                await self._stream.send_all(pack(Kind.BYTES, content[start : start + PIECE]))
+            await self._stream.send_all(frame)
+
+    async def _emit(self, content: bytes) -> None:
+        for start in range(0, len(content), PIECE):
+            await self.send(pack(Kind.BYTES, content[start : start + PIECE]))
 
     async def _send_progress(self) -> None:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
             if self._latest is not None:
-                async with self._sending:
-                    await self._stream.send_all(pack(Kind.PROGRESS, msgspec.json.encode(self._latest)))
+                await self.send(pack(Kind.PROGRESS, msgspec.json.encode(self._latest)))
             await trio.sleep(PROGRESS_INTERVAL)
+
+
+def _bound(function: Callable[..., Any], *arguments: object, **named: object) -> Callable[[], Any]:
+    """A call of `function` that is ready to be made. Raises `UsageError` for arguments that it does not take."""
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError as error:
+        raise UsageError(f"wrong arguments: {error}", hint="is the node of another version? restart it") from error
+    return partial(function, *arguments, **named)
 
 
 async def _receive_call(stream: trio.SocketStream) -> Call | None:
@@ -159,10 +184,3 @@ async def _cancel_when_gone(stream: trio.SocketStream, scope: trio.CancelScope) 
     with_more = await stream.receive_some(1)
     if not with_more:
         scope.cancel()
-
-
-async def _send_quietly(stream: trio.SocketStream, frame: bytes) -> None:
-    try:
-        await stream.send_all(frame)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        return

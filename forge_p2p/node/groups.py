@@ -1,5 +1,6 @@
 """Errors out of nurseries: the one that matters instead of a group around it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,16 @@ def unwrapped() -> Iterator[None]:
         if ours and all(isinstance(leaf, ForgeError | trio.Cancelled) for leaf in leaves):
             raise ours[0] from ours[0].__cause__
         raise
+
+
+@contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Keeps a defect that one peer or one command has hit from taking the whole node down: its traceback goes to the
+    log, and `what` ends."""
+    try:
+        yield
+    except Exception:
+        logging.getLogger("forge").exception("a defect of Forge ended %s; please report it", what)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

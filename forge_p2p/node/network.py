@@ -14,7 +14,7 @@ from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Connection, Endpoint
 from forge_p2p.node.addresses import parse_listen, reachable
-from forge_p2p.node.groups import unwrapped
+from forge_p2p.node.groups import contained, unwrapped
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.results import PeerStatus, UpResult
 from forge_p2p.proto.hello import ClientRole, ServerRole, SessionConfig
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 DIAL_STAGGER = 0.25
 """Seconds until the next address is tried beside those under way (RFC 8305's connection attempt delay)."""
+
+FAREWELL_TIMEOUT = 1.0
+"""Seconds. A peer that does not read is not waited for."""
 
 
 class Network:
@@ -153,17 +156,33 @@ class Network:
 
         if self._server is None:
             raise PeerError("this node does not listen")
-        machine = Session(role, SessionConfig(agent=f"forge {__version__}"))
-        session = PeerSession(connection, machine, self._server)
+        net = self.node.config.net
+        patience = SessionConfig(
+            agent=f"forge {__version__}", hello_timeout=net.dial_timeout, stall_timeout=net.stall_timeout
+        )
+        session = PeerSession(connection, Session(role, patience), self._server)
         self.sessions.add(session)
         self._nursery.start_soon(self._run, session)
         return session
 
     async def _run(self, session: "PeerSession") -> None:
         try:
-            await session.run()
+            if session.connection.is_client:
+                await session.run()
+            else:
+                with contained("a peer's session"):
+                    await session.run()
         finally:
             self.sessions.discard(session)
+
+    async def leave(self) -> None:
+        """Tells all peers that this node goes away."""
+        from forge_p2p.wire.codes import Code
+
+        with trio.move_on_after(FAREWELL_TIMEOUT):
+            async with trio.open_nursery() as nursery:
+                for session in list(self.sessions):
+                    nursery.start_soon(session.leave, Code.LEAVING, "the node is shutting down")
 
 
 @asynccontextmanager
@@ -175,4 +194,5 @@ async def open_network(node: LocalNode, *, serve: bool) -> AsyncIterator[Network
             if serve:
                 await network.listen()
             yield network
+            await network.leave()
             nursery.cancel_scope.cancel()

@@ -5,6 +5,7 @@ say and nobody else. The outbox is emptied before anything is awaited, so what a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -15,6 +16,7 @@ from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Connection, StreamData
 from forge_p2p.proto import outputs
 from forge_p2p.proto.session import Session
+from forge_p2p.proto.states import SessionState
 from forge_p2p.wire.codes import Code
 
 REQUEST_DEADLINE = 300.0
@@ -22,6 +24,11 @@ REQUEST_DEADLINE = 300.0
 
 URGENT, NORMAL = 64, 128
 MAX_RAW = 4 * 1024 * 1024
+
+_OVER = (SessionState.LEAVING, SessionState.CLOSED)
+_NO_RIGHT = (Code.DENIED, Code.EXPIRED, Code.REVOKED)
+_SLOW = (Code.DEADLINE, Code.CANCELLED)
+"""Ends of a request that say nothing about the next one."""
 
 
 class RequestHandler(Protocol):
@@ -46,8 +53,18 @@ class SessionHandler(Protocol):
     def authorization_needed(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None: ...
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A request of ours under way. `answered`: some of it was, be it as missing."""
+
+    number: int
+    handler: RequestHandler
+    answered: bool = False
+
+
 class PeerSession:
-    """One peer. `ended` is set when the session is over, `reason` then says why (`None`: an orderly end)."""
+    """One peer. `ended` is set when the session is over; `reason` then says why (`None`: an orderly end), and
+    `retryable` whether another session with the same peer may do better."""
 
     def __init__(self, connection: Connection, session: Session, handler: SessionHandler) -> None:
         self.connection = connection
@@ -58,8 +75,9 @@ class PeerSession:
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.reason: ForgeError | None = None
+        self.retryable = True
         self._handler = handler
-        self._requests: dict[int, tuple[int, RequestHandler]] = {}
+        self._requests: dict[int, _Asked] = {}
         self._scope = trio.CancelScope()
         self._closing = False
         if connection.is_client:
@@ -85,7 +103,7 @@ class PeerSession:
         if self.ended.is_set():
             raise self.reason or PeerError(f"the session with {self.where} is over")
         stream_id = self.connection.open_stream()
-        self._requests[stream_id] = (number, handler)
+        self._requests[stream_id] = _Asked(number, handler)
         now = trio.current_time()
         self.session.want(
             stream_id,
@@ -97,17 +115,17 @@ class PeerSession:
         )
         await self.flush()
 
-    def blame(self, error: PeerError) -> None:
-        """The peer sent what nobody may send: the session ends with `error` as its reason."""
+    def blame(self, error: ForgeError, code: Code = Code.CORRUPT) -> None:
+        """Ends the session with `error` as its reason; by default for bytes that nobody may send."""
         self.reason = error
-        self.session.close(Code.CORRUPT, error.message, trio.current_time())
+        self.session.close(code, error.message, trio.current_time())
         self._scope.deadline = trio.current_time()
 
-    async def leave(self) -> None:
+    async def leave(self, code: Code = Code.OK, reason: str = "done") -> None:
         """Says goodbye, if there is anybody to say it to, and waits a moment until it is said."""
         if self.ended.is_set():
             return
-        self.session.close(Code.OK, "done", trio.current_time())
+        self.session.close(code, reason, trio.current_time())
         try:
             await self.flush()
         except PeerError:
@@ -116,15 +134,16 @@ class PeerSession:
     async def flush(self) -> None:
         """Carries out what the session wants done. Raises `PeerError` when the connection is gone."""
         sends = []
-        for output in self.session.take():
-            if isinstance(output, outputs.SendData):
-                sends.append(output)
-            elif isinstance(output, outputs.AbortStream):
-                self.connection.abort_stream(output.stream_id, int(output.code))
-            elif isinstance(output, outputs.CloseConnection):
-                self._closing = True
-            else:
-                self._dispatch(output)
+        while taken := self.session.take():  # an event's handler may end the session
+            for output in taken:
+                if isinstance(output, outputs.SendData):
+                    sends.append(output)
+                elif isinstance(output, outputs.AbortStream):
+                    self.connection.abort_stream(output.stream_id, int(output.code))
+                elif isinstance(output, outputs.CloseConnection):
+                    self._closing = True
+                else:
+                    self._dispatch(output)
         self._reschedule()
         for send in sends:
             await self.connection.send(send.stream_id, send.buffers, send.fin)
@@ -159,14 +178,18 @@ class PeerSession:
     def _dispatch(self, event: outputs.Event) -> None:
         match event:
             case outputs.ChunksReceived():
-                number, handler = self._requests[event.request_id]
-                handler.chunks(self, number, list(zip(event.indexes, event.chunks, strict=True)))
+                asked = self._requests[event.request_id]
+                asked.answered = True
+                asked.handler.chunks(self, asked.number, list(zip(event.indexes, event.chunks, strict=True)))
             case outputs.RequestMissing():
-                number, handler = self._requests[event.request_id]
-                handler.missing(number, event.indexes)
-            case outputs.RequestDone() | outputs.RequestFailed():
-                number, handler = self._requests.pop(event.request_id)
-                handler.ended(number)
+                asked = self._requests[event.request_id]
+                asked.answered = True
+                asked.handler.missing(asked.number, event.indexes)
+            case outputs.RequestDone():
+                asked = self._requests.pop(event.request_id)
+                asked.handler.ended(asked.number)
+            case outputs.RequestFailed():
+                self._failed(self._requests.pop(event.request_id), event)
             case outputs.Ready():
                 self.peer_id = event.peer_id
                 self.ready.set()
@@ -188,10 +211,21 @@ class PeerSession:
             case outputs.AuthorizationNeeded():
                 self._handler.authorization_needed(self, event.client_id, event.credentials)
 
+    def _failed(self, asked: _Asked, event: outputs.RequestFailed) -> None:
+        """A request that brought nothing would bring nothing again: whoever wants it tries in another session."""
+        asked.handler.ended(asked.number)
+        hopeless = event.code is Code.STALLED or not (asked.answered or event.code in _SLOW)
+        if hopeless and self.session.state not in _OVER:
+            code = Code.TIMEOUT if event.code is Code.STALLED else Code.OK
+            self.blame(PeerError(f"{self.where} does not answer: {event.reason}"), code)
+
     def _gone(self, event: outputs.PeerGone) -> None:
-        if self.reason is None and event.code is not Code.OK:
+        self.retryable = event.code.retryable or event.code is Code.OK
+        if self.reason is None and event.code in _NO_RIGHT:
+            self.reason = Refused(f"{self.where} refused: {event.reason}")
+        elif self.reason is None and event.code is not Code.OK:
             self.reason = PeerError(f"the session with {self.where} ended: {event.reason or event.code.name.lower()}")
-        for number, handler in list(self._requests.values()):
-            handler.ended(number)
+        for asked in list(self._requests.values()):
+            asked.handler.ended(asked.number)
         self._requests.clear()
         self.ended.set()

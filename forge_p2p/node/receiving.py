@@ -253,8 +253,10 @@ class Receiver:
             self._fetch.offer([waiting.item], waiting.urgent)
 
     async def _keep_connected(self, connect: Connect) -> None:
-        """Holds one session while there is something to fetch."""
+        """Holds one session while there is something to fetch. A peer that was there and goes away is waited for; one
+        that never was, that refuses or that breaks the protocol is not."""
         failures = 0
+        was_there = False
         while True:
             async with self._changed:
                 while not self._fetch.pending:
@@ -262,19 +264,22 @@ class Receiver:
             self._progressed = False
             try:
                 session = await connect()
-                self._fetch.add_peer(session)
-                self._pump_wanted.set()
-                await session.ended.wait()
-                self._fetch.remove_peer(session)
-                raise session.reason or PeerError(f"the peer at {session.where} closed the connection")
-            except Refused:
-                raise
             except PeerError as error:
-                failures = 0 if self._progressed else failures + 1
-                if not _worth_retrying(error, failures):
-                    raise
-                await trio.sleep(RETRY_DELAYS[min(failures, len(RETRY_DELAYS) - 1)])
+                reason: ForgeError = error
+                again = was_there
+            else:
+                reason = await self._hold(session)
+                was_there = was_there or session.peer_id is not None
+                again = was_there and session.retryable
+            failures = 0 if self._progressed else failures + 1
+            if not again or isinstance(reason, Refused) or failures >= len(RETRY_DELAYS):
+                raise reason
+            await trio.sleep(RETRY_DELAYS[failures])
 
-
-def _worth_retrying(error: ForgeError, failures: int) -> bool:
-    return failures < len(RETRY_DELAYS) and getattr(error, "retryable", True)
+    async def _hold(self, session: PeerSession) -> ForgeError:
+        """Fetches by `session` until it ends; why it did."""
+        self._fetch.add_peer(session)
+        self._pump_wanted.set()
+        await session.ended.wait()
+        self._fetch.remove_peer(session)
+        return session.reason or PeerError(f"the peer at {session.where} closed the connection")

@@ -3,18 +3,35 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from forge_p2p.content.link import Root
 from forge_p2p.content.ticket import Capability, decode_capability, verify
 from forge_p2p.errors import ForgeError, Malformed, Refused
-from forge_p2p.ids import NodeId
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.scope import Closure
-from forge_p2p.node.shares import Share, Shares
+from forge_p2p.node.shares import Shares
 from forge_p2p.proto.auth import Refusal, Scope
 from forge_p2p.wire.codes import Code
 
 CLOSURES_KEPT = 64
+
+_REVOKED = Refusal(Code.REVOKED, "this ticket was revoked: its share has been removed")
+_EXPIRED = Refusal(Code.EXPIRED, "this ticket has expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The scope of a session: what its capability opens, while that is good."""
+
+    capability: Capability
+    closure: Closure
+
+    def allows(self, chunk: Hash) -> bool:
+        """Whether the capability opens this chunk."""
+        return self.closure.allows(chunk)
 
 
 class Rights:
@@ -42,20 +59,26 @@ class Rights:
             return Refusal(Code.EXPIRED if expired else Code.DENIED, error.message)
         share = self._shares.find(capability.id)
         if share is None:
-            return Refusal(Code.REVOKED, "this ticket was revoked: its share has been removed")
-        return self._opened(capability, share)
+            return _REVOKED
+        try:
+            return Grant(capability, self._closure(capability.root))
+        except ForgeError as error:
+            return Refusal(Code.STORE, f"the share of {share.path} is damaged at its source: {error.message}")
 
-    def _opened(self, capability: Capability, share: Share) -> Scope | Refusal:
-        root = capability.root
+    def ended(self, grants: Iterable[Grant]) -> dict[bytes, Refusal]:
+        """The capabilities, by id, that are good no more. Blocks: one look at the disk each."""
+        until = {grant.capability.id: grant.capability.expires for grant in grants}
+        now = time.time()
+        refusals = {identity: _EXPIRED for identity, expires in until.items() if 0 < expires <= now}
+        return refusals | {identity: _REVOKED for identity in until if self._shares.find(identity) is None}
+
+    def _closure(self, root: Root) -> Closure:
         with self._lock:
             closure = self._closures.get(root)
             if closure is not None:
                 self._closures.move_to_end(root)
                 return closure
-        try:
-            closure = Closure(root, self._node.store.read)
-        except ForgeError as error:
-            return Refusal(Code.STORE, f"the share of {share.path} is damaged at its source: {error.message}")
+        closure = Closure(root, self._node.store.read)
         with self._lock:
             self._closures[root] = closure
             while len(self._closures) > CLOSURES_KEPT:

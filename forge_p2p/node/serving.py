@@ -6,19 +6,22 @@ that does not read holds one batch in memory and no place, and memory is bounded
 """
 
 import heapq
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
-from forge_p2p.errors import ForgeError, PeerError
+from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.rights import Rights
+from forge_p2p.node.rights import Grant, Rights
 from forge_p2p.proto import outputs
-from forge_p2p.proto.auth import Refusal
+from forge_p2p.proto.auth import Refusal, Scope
 from forge_p2p.wire.codes import Code
+
+LOG = logging.getLogger("forge")
 
 SLOTS = 4
 """Batches being read from the store at once; twice the cores of a small machine."""
@@ -26,6 +29,9 @@ SLOTS = 4
 BATCH_BYTES = 768 * 1024
 BATCH_CHUNKS_MAX = 128
 """A batch is sized by the chunks of the one before it: Python's cost is per batch, memory's per byte."""
+
+RIGHTS_INTERVAL = 1.0
+"""Seconds after which a ticket revoked or expired opens nothing any more to who is connected already."""
 
 
 @dataclass(order=True, slots=True)
@@ -80,6 +86,8 @@ class Server:
         self._rights = Rights(node)
         self._slots = trio.CapacityLimiter(SLOTS)
         self._queues: dict[PeerSession, _PeerQueue] = {}
+        self._grants: dict[PeerSession, Grant] = {}
+        nursery.start_soon(self._watch_rights)
 
     @property
     def rights(self) -> Rights:
@@ -90,7 +98,7 @@ class Server:
         queue = self._queues.get(session)
         if queue is None:
             queue = self._queues[session] = _PeerQueue()
-            self._nursery.start_soon(self._answer_all, session, queue)
+            self._nursery.start_soon(self._contain, session, self._answer_all, queue)
         queue.push(request)
 
     def cancelled(self, session: PeerSession, request_id: int) -> None:
@@ -99,17 +107,27 @@ class Server:
             queue.cancelled.add(request_id)
 
     def queried(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:
-        self._nursery.start_soon(self._answer_query, session, query)
+        self._nursery.start_soon(self._contain, session, self._answer_query, query)
 
     def authorization_needed(self, session: PeerSession, client_id: NodeId, credentials: bytes) -> None:
-        self._nursery.start_soon(self._decide, session, client_id, credentials)
+        self._nursery.start_soon(self._contain, session, self._decide, client_id, credentials)
+
+    async def _contain(self, session: PeerSession, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Runs a part of a session; a defect that it hits ends that session and nothing else."""
+        try:
+            await serve(session, *arguments)
+        except PeerError:
+            return  # the session's own task says what happened
+        except ForgeError as error:
+            session.blame(error, Code.INTERNAL)
+        except Exception:
+            LOG.exception("a defect of Forge ended the session with %s; please report it", session.where)
+            session.blame(PeerError("a defect of this node"), Code.INTERNAL)
 
     async def _answer_all(self, session: PeerSession, queue: _PeerQueue) -> None:
         try:
             while (work := queue.take(trio.current_time())) is not None and not session.ended.is_set():
                 await self._answer_batch(session, queue, *work)
-        except PeerError:
-            return  # the session's own task says what happened
         finally:
             del self._queues[session]
 
@@ -130,24 +148,37 @@ class Server:
         await session.flush()
 
     async def _answer_query(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:
-        try:
-            lacking = set(await trio.to_thread.run_sync(self._missing, query.hashes))
-            present = [chunk not in lacking for chunk in query.hashes]
-            session.session.answer_have(query.request_id, present, trio.current_time())
-            await session.flush()
-        except PeerError:
-            return
+        lacking = set(await trio.to_thread.run_sync(self._missing, query.hashes))
+        present = [chunk not in lacking for chunk in query.hashes]
+        session.session.answer_have(query.request_id, present, trio.current_time())
+        await session.flush()
 
     def _missing(self, hashes: Sequence[Hash]) -> list[Hash]:
         return self._node.store.missing(hashes)
 
     async def _decide(self, session: PeerSession, client_id: NodeId, credentials: bytes) -> None:
         try:
-            verdict = await trio.to_thread.run_sync(self._rights.decide, client_id, credentials)
+            verdict: Scope | Refusal = await trio.to_thread.run_sync(self._rights.decide, client_id, credentials)
         except ForgeError as error:
             verdict = Refusal(Code.INTERNAL, error.message)
+        if isinstance(verdict, Grant) and not session.ended.is_set():
+            self._grants[session] = verdict
         session.session.decide(verdict, trio.current_time())
-        try:
-            await session.flush()
-        except PeerError:
-            return
+        await session.flush()
+
+    async def _watch_rights(self) -> None:
+        """Ends sessions whose ticket is good no more."""
+        while True:
+            await trio.sleep(RIGHTS_INTERVAL)
+            self._grants = {session: grant for session, grant in self._grants.items() if not session.ended.is_set()}
+            if not self._grants:
+                continue
+            try:
+                ended = await trio.to_thread.run_sync(self._rights.ended, list(self._grants.values()))
+            except ForgeError as error:
+                LOG.error("cannot tell which tickets are still good: %s", error)
+                continue
+            for session, grant in self._grants.items():
+                refusal = ended.get(grant.capability.id)
+                if refusal is not None:
+                    session.blame(Refused(refusal.reason), refusal.code)

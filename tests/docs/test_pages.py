@@ -10,7 +10,7 @@ import pytest
 
 from forge_p2p import errors
 from forge_p2p.cli.app import COMMANDS, forge
-from forge_p2p.cli.main import BROKEN_PIPE, InternalError
+from forge_p2p.cli.main import BROKEN_PIPE
 from tests.cli.harness import ROOT
 from tests.docs.test_commands import PAGES
 
@@ -51,8 +51,7 @@ def test_pages_named_in_the_code_exist() -> None:
 def test_every_exit_code_is_documented() -> None:
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
     written = {(int(match["code"]), match["name"] or "") for match in CODE_ROW.finditer(page)}
-    kinds: list[type[errors.ForgeError]] = [InternalError]
-    kinds += [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ForgeError)]
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ForgeError)]
     raised = {(kind.exit_code, kind.__name__) for kind in kinds}
     assert written == raised | {(0, ""), (BROKEN_PIPE, "")}
 

@@ -14,17 +14,15 @@ from forge_p2p.workspace.ignore import MAX_IGNORE_SIZE
 from forge_p2p.workspace.scan import scan
 from tests.workspace.support import no_cache
 
-NAMES = st.sampled_from(
-    ["a", "b", "c", "ab", "abc", "a.o", "b.o", "x.c", "foo", "bar", "build", ".a"]
-    + ["#x", "!x", "a b", " a", "-", "]", "[", "a\\b", "é", "x\ty", "a\nb"]
+NAMES = st.one_of(
+    st.sampled_from(["a", "b", "c", "ab", "abc", "a.o", "b.o", "x.c", "foo", "bar", "build", ".a"]),
+    st.sampled_from(["#x", "!x", "a b", " a", "-", "]", "[", "a\\b", "é", "x\ty", "a\nb"]),
 )
 FILES = st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=12)
 GLOBS = st.one_of(
     NAMES.filter(lambda name: "\n" not in name),
-    st.sampled_from(
-        ["*", "*.o", "?", "a*", "*b", "**", "***", "f?o", "*.*", "a**c", "?b*", "\\#x", "\\!x", "\\*", "a\\", "a\\ "]
-        + ["[ab]", "[!a]", "[a-c]", "[^b]*", "[]]", "[", "[a"]
-    ),
+    st.sampled_from(["*", "*.o", "?", "a*", "*b", "**", "***", "f?o", "*.*", "a**c", "?b*"]),
+    st.sampled_from(["\\#x", "\\!x", "\\*", "a\\", "a\\ ", "[ab]", "[!a]", "[a-c]", "[^b]*", "[]]", "[", "[a"]),
 )
 PATTERNS = st.builds(
     lambda sign, lead, parts, tail: sign + lead + "/".join(parts) + tail,

@@ -39,7 +39,9 @@ _FRAMES_ROOM = 64 * 1024
 
 
 @dataclass(slots=True)
-class _Ask:
+class Ask:
+    """One request: what was asked, and what of it is still to come."""
+
     stream_id: int
     hashes: Sequence[Hash]
     priority: int
@@ -77,8 +79,8 @@ class Asking:
         self._out = out
         self._timers = timers
         self._stall_timeout = stall_timeout
-        self._held: OrderedDict[int, _Ask] = OrderedDict()
-        self._sent: dict[int, _Ask] = {}
+        self._held: OrderedDict[int, Ask] = OrderedDict()
+        self._sent: dict[int, Ask] = {}
         self._active = 0
         self._max_sent = 0
         self._early_room: int | None = None
@@ -108,7 +110,7 @@ class Asking:
         self._early_room = None
         self._release(now)
 
-    def ask(self, ask: _Ask, now: float) -> None:
+    def ask(self, ask: Ask, now: float) -> None:
         self._held[ask.stream_id] = ask
         self._timers.set((Timer.ASK, ask.stream_id), ask.deadline)
         self._release(now)
@@ -180,14 +182,14 @@ class Asking:
             del self._held[ask.stream_id]
             self._send(ask, now)
 
-    def _has_room(self, ask: _Ask) -> bool:
+    def _has_room(self, ask: Ask) -> bool:
         if self._active >= self._max_sent or self._outstanding + ask.budget > limits.ANSWER_BYTES_MAX:
             return False
         if self._early_room is None:
             return len(self._sent) < self._max_sent * limits.TOLERANCE
         return len(self._sent) < self._max_sent and _request_size(ask) <= self._early_room
 
-    def _send(self, ask: _Ask, now: float) -> None:
+    def _send(self, ask: Ask, now: float) -> None:
         if self._early_room is not None:
             self._early_room -= _request_size(ask)
         if not self._active:
@@ -206,7 +208,7 @@ class Asking:
             self._unnoticed = 0
             self._progress_at = now
 
-    def _handle(self, ask: _Ask, message: Message, now: float) -> None:
+    def _handle(self, ask: Ask, message: Message, now: float) -> None:
         after = ASK[ask.state].get(type(message))
         if after is None:
             raise Breach(Code.OUT_OF_STATE, f"{type(message).__name__} on a request that is {ask.state.name}")
@@ -225,7 +227,7 @@ class Asking:
         if self._held:
             self._release(now)
 
-    def _on_data(self, ask: _Ask, data: Data) -> None:
+    def _on_data(self, ask: Ask, data: Data) -> None:
         waiting, hashes, count = ask.waiting, ask.hashes, len(ask.hashes)
         indexes: list[int] = []
         chunks: list[EncodedChunk] = []
@@ -244,7 +246,7 @@ class Asking:
         self._outstanding -= total
         self._out.append(ChunksReceived(ask.stream_id, indexes, chunks))
 
-    def _on_missing(self, ask: _Ask, missing: Missing) -> None:
+    def _on_missing(self, ask: Ask, missing: Missing) -> None:
         for index in missing.indexes:
             if index >= len(ask.hashes) or not ask.waiting[index]:
                 raise _unsolicited(index, len(ask.hashes))
@@ -252,7 +254,7 @@ class Asking:
         ask.left -= len(missing.indexes)
         self._out.append(RequestMissing(ask.stream_id, missing.indexes))
 
-    def _on_done(self, ask: _Ask, done: Done) -> None:
+    def _on_done(self, ask: Ask, done: Done) -> None:
         if not ask.left:
             self._out.append(RequestDone(ask.stream_id))
             return
@@ -262,7 +264,7 @@ class Asking:
         reason = printable(done.reason) or code.name.lower()
         self._out.append(RequestFailed(ask.stream_id, code, reason, code.retryable))
 
-    def _on_have(self, ask: _Ask, have: Have) -> None:
+    def _on_have(self, ask: Ask, have: Have) -> None:
         count = len(ask.hashes)
         bits = f"{int.from_bytes(have.bitmap):0{8 * len(have.bitmap)}b}"
         if len(have.bitmap) != (count + 7) // 8 or "1" in bits[count:]:
@@ -271,17 +273,17 @@ class Asking:
 
     # Ending
 
-    def _drop(self, ask: _Ask | None, size: int, fin: bool, now: float) -> None:
+    def _drop(self, ask: Ask | None, size: int, fin: bool, now: float) -> None:
         self._late_room -= size
         if self._late_room < 0:
             raise Breach(Code.UNSOLICITED, "more bytes on streams that were given up than were asked for")
         if fin and ask is not None:
             self._forget(ask, now)
 
-    def _fail(self, ask: _Ask, code: Code, reason: str, retryable: bool) -> None:
+    def _fail(self, ask: Ask, code: Code, reason: str, retryable: bool) -> None:
         self._out.append(RequestFailed(ask.stream_id, code, reason, retryable))
 
-    def _give_up(self, ask: _Ask, code: Code, now: float) -> None:
+    def _give_up(self, ask: Ask, code: Code, now: float) -> None:
         self._out.append(AbortStream(ask.stream_id, code))
         self._timers.cancel((Timer.ASK, ask.stream_id))
         if self._held.pop(ask.stream_id, None) is not None:
@@ -293,13 +295,13 @@ class Asking:
         ask.reader = FrameReader({})
         self._timers.set((Timer.TAIL, ask.stream_id), now + TAIL_TIMEOUT)
 
-    def _settle(self, ask: _Ask) -> None:
+    def _settle(self, ask: Ask) -> None:
         """Takes an active request out of the sums."""
         self._timers.cancel((Timer.ASK, ask.stream_id))
         self._active -= 1
         self._outstanding -= ask.budget
 
-    def _forget(self, ask: _Ask, now: float) -> None:
+    def _forget(self, ask: Ask, now: float) -> None:
         if ask.active:
             self._settle(ask)
         self._timers.cancel((Timer.TAIL, ask.stream_id))
@@ -307,22 +309,22 @@ class Asking:
         self._release(now)
 
 
-def new_want(stream_id: int, hashes: Sequence[Hash], priority: int, deadline: float, max_bytes: int) -> _Ask:
+def new_want(stream_id: int, hashes: Sequence[Hash], priority: int, deadline: float, max_bytes: int) -> Ask:
     """Raises `ValueError` at what the protocol does not allow to ask."""
     if not 0 < len(hashes) <= limits.HASHES_MAX:
         raise ValueError(f"a request names 1 to {limits.HASHES_MAX} chunks, not {len(hashes)}")
     if not 0 <= max_bytes <= limits.WANT_BYTES_MAX or not 0 <= priority <= limits.PRIORITY_MAX:
         raise ValueError(f"a request has at most {limits.WANT_BYTES_MAX} bytes and {limits.PRIORITY_MAX} as priority")
-    return _Ask(stream_id, hashes, priority, deadline, max_bytes, query=False)
+    return Ask(stream_id, hashes, priority, deadline, max_bytes, query=False)
 
 
-def new_query(stream_id: int, hashes: Sequence[Hash], deadline: float) -> _Ask:
+def new_query(stream_id: int, hashes: Sequence[Hash], deadline: float) -> Ask:
     if not 0 < len(hashes) <= limits.HASHES_MAX:
         raise ValueError(f"a query names 1 to {limits.HASHES_MAX} chunks, not {len(hashes)}")
-    return _Ask(stream_id, hashes, 0, deadline, 0, query=True)
+    return Ask(stream_id, hashes, 0, deadline, 0, query=True)
 
 
-def _request_size(ask: _Ask) -> int:
+def _request_size(ask: Ask) -> int:
     return len(ask.hashes) * HASH_SIZE + 32
 
 

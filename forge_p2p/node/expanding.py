@@ -1,11 +1,17 @@
-"""From a link to its chunks while they are still on their way: list nodes are fetched ahead of the chunks they name."""
+"""From a link to its chunks while they are still on their way: list nodes are fetched ahead of the chunks they name.
+
+All of these are async generators: whoever may stop in the middle, be it for an error, uses them in `aclosing`.
+"""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from itertools import accumulate
 
 from forge_p2p.content.link import CHUNK_MAX, Link
+from forge_p2p.content.snapshot import Entry, ListingDecoder
 from forge_p2p.content.tree import decode_node
+from forge_p2p.errors import HostileSnapshot
 from forge_p2p.ids import Hash
 from forge_p2p.node.placing import NodeTarget, Raw, Slot
 from forge_p2p.node.receiving import Receiver
@@ -16,11 +22,14 @@ NODES_AHEAD = 16
 CHUNKS_AHEAD = 64
 """Chunks under way when content is read in order: 4 MiB at the average chunk size."""
 
+LISTING_MAX = 512 * 1024 * 1024
+"""Bytes: some five million files. A listing is held in memory; a longer one is refused before any of it is fetched."""
+
 Leaf = tuple[Hash, int, int]
 """Hash, size, offset within the content."""
 
 
-async def fetch_ahead(receiver: Receiver, links: Iterable[Link], ahead: int) -> AsyncIterator[tuple[Link, Raw]]:
+async def fetch_ahead(receiver: Receiver, links: Iterable[Link], ahead: int) -> AsyncGenerator[tuple[Link, Raw]]:
     """The bytes of the chunks that `links` name themselves (list nodes or leaves), in order, `ahead` of them wanted
     before the first is there."""
     waiting: deque[tuple[Link, NodeTarget]] = deque()
@@ -40,17 +49,19 @@ async def fetch_ahead(receiver: Receiver, links: Iterable[Link], ahead: int) -> 
         yield link, await receiver.taken(target)
 
 
-async def leaves(receiver: Receiver, link: Link) -> AsyncIterator[list[Leaf]]:
+async def leaves(receiver: Receiver, link: Link) -> AsyncGenerator[list[Leaf]]:
     """The chunks of `link` in order, in batches of one list node. Memory: the nodes under way. Raises `Malformed`."""
     if link.level == 0:
         yield [(link.hash, link.size, 0)]
         return
-    async for _, node in fetch_ahead(receiver, [link], 1):
-        async for batch in leaves_below(receiver, link, node):
-            yield batch
+    async with aclosing(fetch_ahead(receiver, [link], 1)) as nodes:
+        async for _, node in nodes:
+            async with aclosing(leaves_below(receiver, link, node)) as below:
+                async for batch in below:
+                    yield batch
 
 
-async def leaves_below(receiver: Receiver, link: Link, node: Raw) -> AsyncIterator[list[Leaf]]:
+async def leaves_below(receiver: Receiver, link: Link, node: Raw) -> AsyncGenerator[list[Leaf]]:
     """As `leaves`, for a link of level 1 or more whose list node is at hand."""
     children = decode_node(link, node)
     if link.level == 1:
@@ -58,17 +69,35 @@ async def leaves_below(receiver: Receiver, link: Link, node: Raw) -> AsyncIterat
         yield [(child.hash, child.size, offset) for child, offset in zip(children, offsets, strict=False)]
         return
     base = 0
-    async for child, below in fetch_ahead(receiver, children, NODES_AHEAD):
-        async for batch in leaves_below(receiver, child, below):
-            yield [(chunk, size, base + offset) for chunk, size, offset in batch]
-        base += child.size
+    async with aclosing(fetch_ahead(receiver, children, NODES_AHEAD)) as nodes:
+        async for child, list_node in nodes:
+            async with aclosing(leaves_below(receiver, child, list_node)) as below:
+                async for batch in below:
+                    yield [(chunk, size, base + offset) for chunk, size, offset in batch]
+            base += child.size
 
 
-async def content(receiver: Receiver, link: Link) -> AsyncIterator[Raw]:
+async def content(receiver: Receiver, link: Link) -> AsyncGenerator[Raw]:
     """The bytes of `link`, chunk by chunk, verified."""
-    async for batch in leaves(receiver, link):
-        async for _, piece in fetch_ahead(receiver, [Link(chunk, size, 0) for chunk, size, _ in batch], CHUNKS_AHEAD):
-            yield piece
+    async with aclosing(leaves(receiver, link)) as batches:
+        async for batch in batches:
+            links = [Link(chunk, size, 0) for chunk, size, _ in batch]
+            async with aclosing(fetch_ahead(receiver, links, CHUNKS_AHEAD)) as pieces:
+                async for _, piece in pieces:
+                    yield piece
+
+
+async def listing(receiver: Receiver, link: Link) -> list[Entry]:
+    """All entries of a tree, checked. Raises `Malformed` or `HostileSnapshot`."""
+    if link.size > LISTING_MAX:
+        raise HostileSnapshot(f"refused a listing of {link.size} bytes: the most is {LISTING_MAX}")
+    entries: list[Entry] = []
+    decoder = ListingDecoder()
+    async with aclosing(content(receiver, link)) as pieces:
+        async for piece in pieces:
+            entries += decoder.feed(piece)
+    decoder.finish()
+    return entries
 
 
 async def _want(receiver: Receiver, fresh: Sequence[tuple[Link, NodeTarget]]) -> None:

@@ -1,13 +1,14 @@
 """Operations: ls and cat. They look into a link, in the store or at who shared it, without restoring anything."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from forge_p2p.content import walk
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
-from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder
+from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import CatResult, LsEntry, LsResult, Progress
@@ -37,24 +38,22 @@ def ls_here(node: LocalNode, *, what: str, path: str = "", report: Report) -> Ls
 
 async def ls(network: "Network", *, what: str, path: str = "", report: Report) -> LsResult:
     """The listing, fetched from who shared it."""
-    from forge_p2p.node.expanding import content
+    from forge_p2p.node.expanding import listing
 
     target = parse_target(what)
-    pages: list[list[Entry]] = []
-    decoder = ListingDecoder()
+    entries: list[Entry] = []
     report(Progress("fetch"))
 
     async def produce(receiver: "Receiver") -> None:
-        pages.extend([decoder.feed(piece) async for piece in content(receiver, target.root.link)])
-        decoder.finish()
+        entries.extend(await listing(receiver, target.root.link))
 
     await _fetch(network, target, produce)
-    return _ls_tree(target.root, pages, path)
+    return _ls_tree(target.root, [entries], path)
 
 
 async def cat(network: "Network", *, what: str, path: str = "", emit: Emit, report: Report) -> CatResult:
     """Hands one file's content to `emit`, verified, piece by piece, from the store or from who shared it."""
-    from forge_p2p.node.expanding import content
+    from forge_p2p.node.expanding import content, listing
 
     target = parse_target(what)
     found: list[Link] = []
@@ -63,15 +62,13 @@ async def cat(network: "Network", *, what: str, path: str = "", emit: Emit, repo
     async def produce(receiver: "Receiver") -> None:
         link = target.root.link
         if target.root.kind is Kind.TREE:
-            decoder = ListingDecoder()
-            entries = [entry async for piece in content(receiver, link) for entry in decoder.feed(piece)]
-            decoder.finish()
-            link = _file_at(entries, path)
+            link = _file_at(await listing(receiver, link), path)
         elif path:
             raise UsageError(f"this link is one file and has nothing at {path!r}", hint="leave the path out")
         found.append(link)
-        async for piece in content(receiver, link):
-            await emit(bytes(piece))
+        async with aclosing(content(receiver, link)) as pieces:
+            async for piece in pieces:
+                await emit(bytes(piece))
 
     await _fetch(network, target, produce)
     return CatResult(format_link(Root(Kind.BLOB, found[0])), found[0].size)

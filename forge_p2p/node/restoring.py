@@ -1,14 +1,15 @@
 """The producing side of `get`: reads the listing, plans, and wants what the plan has to write."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 
 import trio
 
 from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.pathtext import path_bytes
-from forge_p2p.content.snapshot import Entry, ListingDecoder
-from forge_p2p.node.expanding import NODES_AHEAD, Leaf, content, fetch_ahead, leaves_below
+from forge_p2p.content.snapshot import Entry
+from forge_p2p.node.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import Fetching
 from forge_p2p.node.getting import blob_entry, plan_destination, stat_cache
 from forge_p2p.node.local import Report
@@ -73,18 +74,17 @@ class Restoring:
         if self._root.kind is Kind.BLOB:
             self.entries = [blob_entry(self._root, path_bytes(self._destination))]
             return
-        decoder = ListingDecoder()
-        async for piece in content(receiver, self._root.link):
-            self.entries += decoder.feed(piece)
-        decoder.finish()
+        self.entries = await listing(receiver, self._root.link)
 
     async def _want_large(self, receiver: Receiver, entries: Sequence[Entry]) -> None:
         number = 0
-        async for link, node in fetch_ahead(receiver, (entry.link for entry in entries), NODES_AHEAD):
-            target = LargeTarget(entries[number], number, link.size)
-            number += 1
-            async for batch in leaves_below(receiver, link, node):
-                await receiver.want(await self._wanted(target, batch))
+        async with aclosing(fetch_ahead(receiver, (entry.link for entry in entries), NODES_AHEAD)) as nodes:
+            async for link, node in nodes:
+                target = LargeTarget(entries[number], number, link.size)
+                number += 1
+                async with aclosing(leaves_below(receiver, link, node)) as batches:
+                    async for batch in batches:
+                        await receiver.want(await self._wanted(target, batch))
 
     async def _wanted(self, target: LargeTarget, batch: Iterable[Leaf]) -> list[Wanted]:
         wanted = [(chunk, size, Slot(target, offset)) for chunk, size, offset in batch]

@@ -82,6 +82,10 @@ class PeerError(ForgeError):
     exit_code = 10
 
 
+class StreamClosed(PeerError):
+    """One stream takes no more data, because the peer or this side gave it up; the connection goes on."""
+
+
 class Refused(PeerError):
     """The peer answered, and said no: ticket expired, revoked, or not its own."""
 

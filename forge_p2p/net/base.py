@@ -72,7 +72,8 @@ class Connection(Protocol):
         """The next events, at least one. Raises `PeerError` when the connection has ended, with its reason."""
 
     async def send(self, stream_id: int, buffers: Sequence[Buffer], fin: bool = False) -> None:
-        """Queues the buffers; returns when the stream can take more (back-pressure)."""
+        """Queues the buffers; returns when the stream can take more (back-pressure). Raises `StreamClosed` when the
+        stream alone was given up."""
 
     def abort_stream(self, stream_id: int, code: int) -> None:
         """Gives a stream up in both directions."""

@@ -12,20 +12,19 @@ from typing import Protocol
 
 import trio
 
-from forge_p2p.errors import PeerError
+from forge_p2p.errors import PeerError, StreamClosed
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Buffer, ConnectionStatistics, NetEvent, StreamAborted, StreamData
 from forge_p2p.net.engine import (
     ConnectionIdIssued,
     ConnectionIdRetired,
-    DatagramReceived,
     EngineConnection,
     EngineEvent,
     Established,
     Terminated,
 )
 from forge_p2p.net.inbox import Inbox
-from forge_p2p.net.mtu import PathProbe
+from forge_p2p.net.mtu import PathWatch
 from forge_p2p.net.tls import node_id_of
 from forge_p2p.net.udp import Datagram, SocketAddress
 
@@ -86,8 +85,8 @@ class QuicConnection:
         self.scheduled = math.inf
         """When the endpoint's timer looks at this connection next."""
         self.handshake_deadline = math.inf
-        self.probe: PathProbe | None = None
-        """Set while the path may be asked about its size: after the handshake, unless the size is forced."""
+        self.watch: PathWatch | None = None
+        """Over the datagram size: set after the handshake, unless the size is forced."""
         self.settled = trio.Event()
         """Set once the handshake is complete or the connection is over."""
         self.is_established = False
@@ -161,7 +160,7 @@ class QuicConnection:
         self.check_open()
         with self._guarded():
             if stream_id in self._given_up or not self.engine.can_send(stream_id):
-                raise PeerError(f"stream {stream_id} takes no more data: it was ended or given up")
+                raise StreamClosed(f"stream {stream_id} takes no more data: it was ended or given up")
             self.engine.send(stream_id, piece, fin)
         self.take_turn(trio.current_time())
 
@@ -195,12 +194,14 @@ class QuicConnection:
         self._quiet_since = now
         with self._guarded():
             self.engine.receive(data, segment, sender, now)
+        if self.watch is not None:
+            self.watch.heard()
 
     def take_turn(self, now: float) -> None:
         with self._guarded():
-            self._take_events(now)
-            if self.probe is not None:
-                self.probe.step(now)
+            self._take_events()
+            if self.watch is not None:
+                self.watch.step(now)
             self._transmit(now)
             self._set_deadline()
         self._wake_senders()
@@ -246,6 +247,8 @@ class QuicConnection:
         datagrams = self.engine.transmit(now, TURN_DATAGRAMS)
         if datagrams:
             self._bytes_sent += sum([len(data) for data, _ in datagrams])
+            if self.watch is not None:
+                self.watch.sent(datagrams)
             self._host.transmit(datagrams)
         if len(datagrams) >= TURN_DATAGRAMS:
             self._host.schedule(self)
@@ -273,8 +276,8 @@ class QuicConnection:
     def _set_deadline(self) -> None:
         due = self.engine.deadline()
         when = min(math.inf if due is None else due, self.handshake_deadline)
-        if self.probe is not None and self.probe.deadline is not None:
-            when = min(when, self.probe.deadline)
+        if self.watch is not None and self.watch.deadline is not None:
+            when = min(when, self.watch.deadline)
         if self._keep_alive and self.is_established:
             when = min(when, self._next_ping())
         if when < self.scheduled:
@@ -285,15 +288,12 @@ class QuicConnection:
 
     # -- what the engine says
 
-    def _take_events(self, now: float) -> None:
+    def _take_events(self) -> None:
         inbox = self._inbox
         room = inbox.cap // READ_AHEAD - inbox.unread
         for event in self.engine.events(inbox.cap if self.is_over else room):
             if isinstance(event, StreamData | StreamAborted):
                 self._deliver(event)
-            elif isinstance(event, DatagramReceived):
-                if self.probe is not None:
-                    self.probe.received(event.data, now)
             else:
                 self._on_change(event)
         self._held_back = inbox.unread >= inbox.cap // READ_AHEAD

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.errors import PeerError
+from forge_p2p.errors import PeerError, StreamClosed
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Buffer, ConnectionStatistics, NetEvent, StreamAborted, StreamData
 from forge_p2p.net.inbox import Inbox
@@ -122,7 +122,7 @@ class MemoryConnection:
         self.check_open()
         stream = self._streams.get(event.stream_id)
         if stream is None or not stream.sends:
-            raise PeerError(f"stream {event.stream_id} takes no more data: it was ended or given up")
+            raise StreamClosed(f"stream {event.stream_id} takes no more data: it was ended or given up")
         self._under_way += len(event.data)
         self._send_event(event, stream.next_out, CONTROL_SIZE + len(event.data))
         stream.next_out += 1

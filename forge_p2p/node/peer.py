@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 from forge_p2p.content.codec import EncodedChunk
-from forge_p2p.errors import ForgeError, PeerError, Refused
+from forge_p2p.errors import ForgeError, PeerError, Refused, StreamClosed
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Connection, StreamData
 from forge_p2p.proto import outputs
@@ -48,6 +48,8 @@ class SessionHandler(Protocol):
 
     def cancelled(self, session: "PeerSession", request_id: int) -> None: ...
 
+    def gone(self, session: "PeerSession") -> None: ...
+
     def queried(self, session: "PeerSession", query: outputs.HaveQueryReceived) -> None: ...
 
     def authorization_needed(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None: ...
@@ -79,7 +81,7 @@ class PeerSession:
         self._handler = handler
         self._requests: dict[int, _Asked] = {}
         self._scope = trio.CancelScope()
-        self._closing = False
+        self._closing: outputs.CloseConnection | None = None
         if connection.is_client:
             connection.open_stream()  # the control stream has to be the first
         session.start(self.since)
@@ -95,8 +97,10 @@ class PeerSession:
         finally:
             self.ready.set()
             self.ended.set()
+            self._handler.gone(self)
             with trio.move_on_after(1.0, shield=True):
-                await self.connection.aclose()
+                last = self._closing
+                await self.connection.aclose(int(last.code) if last else 0, last.reason if last else "")
 
     async def request(self, number: int, hashes: Sequence[Hash], urgent: bool, handler: RequestHandler) -> None:
         """Asks the peer for chunks. Raises `PeerError` when the session is over or has no stream to spare."""
@@ -141,12 +145,15 @@ class PeerSession:
                 elif isinstance(output, outputs.AbortStream):
                     self.connection.abort_stream(output.stream_id, int(output.code))
                 elif isinstance(output, outputs.CloseConnection):
-                    self._closing = True
+                    self._closing = output
                 else:
                     self._dispatch(output)
         self._reschedule()
         for send in sends:
-            await self.connection.send(send.stream_id, send.buffers, send.fin)
+            try:
+                await self.connection.send(send.stream_id, send.buffers, send.fin)
+            except StreamClosed:
+                continue  # the peer gave this request up while it was being answered; its abort is on the way to us
         if self._closing:
             self._scope.deadline = trio.current_time()
 

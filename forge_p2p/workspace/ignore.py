@@ -19,6 +19,7 @@ MAX_IGNORE_SIZE = 1 << 20
 """Bytes. A larger one is no list of patterns."""
 
 _Match = Callable[[bytes], re.Match[bytes] | None]
+_ESCAPED_SLASH = re.compile(rb"((?:^|[^\\])(?:\\\\)*)\\/")
 _NOTHING = rb"(?!)"
 _SENTINEL = b"SENTINEL"
 
@@ -105,7 +106,7 @@ def _parse(line: bytes) -> _Pattern | None:
     leaves_out = not line.startswith(b"!")
     body = line if leaves_out else line[1:]
     only_directories = body.endswith(b"/")
-    body = body.removesuffix(b"/")
+    body = _ESCAPED_SLASH.sub(rb"\1/", body.removesuffix(b"/"))
     anchored = b"/" in body
     names = body.removeprefix(b"/").split(b"/")
     if names == [b""]:
@@ -121,11 +122,11 @@ def _without_trailing_spaces(line: bytes) -> bytes:
 
 
 def _join(names: list[bytes]) -> bytes | None:
-    """The globs between slashes as one regex; `**` stands for any number of names, at the end for at least one."""
+    """The globs between slashes as one regex; `**`, or more stars, is any number of names, at the end at least one."""
     regex = b""
     last = len(names) - 1
     for index, name in enumerate(names):
-        if name == b"**":
+        if len(name) > 1 and not name.strip(b"*"):
             regex += rb".+" if index == last else rb"(?:.*/)?"
             continue
         part = _translate(name)

@@ -1,6 +1,7 @@
 """`.forgeignore` leaves out what git would leave out by a `.gitignore` of the same content."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ PATTERNS = st.builds(
     st.sampled_from(["", "", "/", "**/"]),
     st.lists(GLOBS, min_size=1, max_size=3),
     st.sampled_from(["", "", "/", "/**", " ", "\\ ", "\r", "/*", "\t"]),
-)
+).filter(lambda pattern: not re.search(r"\[[^]]*/", pattern))  # a slash between brackets: see docs/workspace.md
 RULES = st.lists(st.one_of(PATTERNS, st.sampled_from(["", "# comment", "/", "!", "//"])), max_size=6).map("\n".join)
 
 

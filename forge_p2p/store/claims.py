@@ -11,16 +11,14 @@ from struct import Struct
 from typing import Final
 
 from forge_p2p.content.codec import EncodedChunk
-from forge_p2p.errors import StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.environment import Environment, Transaction, open_environment
-from forge_p2p.store.layout import FORMAT
+from forge_p2p.store.pinrecords import pin_at
 from forge_p2p.store.records import INLINE_HEADER, Inline, pack_inline, unpack_inline
 from forge_p2p.store.tally import Tally
 
 _TABLES: Final = ("meta", "inline", "pins", "condemned", "quarantined")
 
-_FORMAT_KEY: Final = b"format"
 _IDENTITY_KEY: Final = b"identity"
 _TALLY_KEY: Final = b"tally"
 _EPOCH_KEY: Final = b"epoch"
@@ -43,23 +41,38 @@ class Claims:
         self.environment.release()
 
     def identity(self) -> bytes | None:
-        """16 random bytes made with the store; `None` before `found`. Raises `StoreError` for another format."""
+        """16 random bytes made with the store; `None` before `found`."""
         with self.environment.read() as transaction:
-            form = transaction.get(_FORMAT_KEY, db=self.meta)
-            identity = transaction.get(_IDENTITY_KEY, db=self.meta)
-        if form is not None and _NUMBER.unpack(form)[0] != FORMAT:
-            number = _NUMBER.unpack(form)[0]
-            raise StoreError(f"{self.environment.path} has format {number}, this version of Forge reads {FORMAT}")
-        return identity
+            return transaction.get(_IDENTITY_KEY, db=self.meta)
 
     def found(self, identity: bytes) -> bytes:
         """Makes this a store, once, and returns its identity, which may be another process's choice."""
 
         def work(transaction: Transaction) -> bytes:
-            transaction.put(_FORMAT_KEY, _NUMBER.pack(FORMAT), db=self.meta)
             transaction.put(_IDENTITY_KEY, identity, db=self.meta, overwrite=False)
             transaction.put(_EPOCH_KEY, _NUMBER.pack(1), db=self.meta, overwrite=False)
             return transaction.get(_IDENTITY_KEY, b"", self.meta)
+
+        return self.environment.write(work)
+
+    def mend(self, identity: bytes) -> list[str]:
+        """Sets right what can be derived, and removes pins that cannot be read; returns these pins' names."""
+
+        def work(transaction: Transaction) -> list[str]:
+            tally = Tally()
+            with transaction.cursor(self.inline) as cursor:
+                for value in cursor.iternext(keys=False, values=True):
+                    record = unpack_inline(value)
+                    if record is not None:
+                        tally.add(record.codec, record.size, len(record.data))
+            transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+            transaction.put(_IDENTITY_KEY, identity, db=self.meta)
+            transaction.drop(self.condemned, delete=False)
+            with transaction.cursor(self.pins) as cursor:
+                bad = [key for key, value in cursor if pin_at(value, 0) is None]
+            for key in bad:
+                transaction.delete(key, db=self.pins)
+            return [key.decode(errors="replace") for key in bad]
 
         return self.environment.write(work)
 

@@ -36,6 +36,8 @@ def remove_files(context: Context) -> int:
 
     def work(transaction: Transaction) -> dict[int, FileRow]:
         empty = {file_id: row for file_id, row in index.all_files(transaction).items() if row.live <= 0}
+        used = index.slices_of(transaction, empty)  # a counter's word is not enough to delete on
+        empty = {file_id: row for file_id, row in empty.items() if not used[file_id]}
         for file_id in empty:
             index.drop_file(transaction, file_id)
         return empty

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,7 +25,7 @@ import lmdb
 
 from forge_p2p.config import GIB, MIB
 from forge_p2p.errors import StoreError
-from forge_p2p.store.faults import database_error, disk_errors
+from forge_p2p.store.faults import damaged_record, database_error, disk_errors
 
 T = TypeVar("T")
 
@@ -116,6 +117,8 @@ class Environment:
                 raise database_error(error, self.path, needed) from error
             except lmdb.Error as error:
                 raise database_error(error, self.path, needed) from error
+            except StructError as error:
+                raise damaged_record(self.path) from error
 
     def begin_read(self) -> Transaction:
         """For `Reading` alone."""
@@ -225,6 +228,8 @@ class Reading:
         self._environment.leave()
         if isinstance(error, lmdb.Error):
             raise database_error(error, self._environment.path) from error
+        if isinstance(error, StructError):
+            raise damaged_record(self._environment.path) from error
 
 
 _registry: dict[str, Environment] = {}

@@ -49,6 +49,10 @@ def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
         raise disk_error(error, path, needed) from error
 
 
+def damaged_record(path: Path) -> StoreError:
+    return StoreError(f"{os.fspath(path)}: a record is damaged", hint="run `forge store rebuild`")
+
+
 def database_error(error: lmdb.Error, path: Path, needed: int = 0) -> StoreError:
     """LMDB's errors; the system's errors reach us inside its generic ones, as text alone."""
     text = str(error)

@@ -128,13 +128,13 @@ def _delete(context: Context, walk: _Walk) -> tuple[int, int]:
         for _ in range(_TRIES):
             walk.update()
             if walk.marks.incomplete:
-                return chunks, freed
+                return chunks, freed + remove_files(context)
             deleted = _delete_batch(context, walk, batch)
             if deleted is not None:
                 chunks += deleted[0]
                 freed += deleted[1]
                 break
-    return chunks, freed
+    return chunks, freed + remove_files(context)
 
 
 def _delete_batch(context: Context, walk: _Walk, batch: list[Hash]) -> tuple[int, int] | None:
@@ -152,8 +152,7 @@ def _delete_batch(context: Context, walk: _Walk, batch: list[Hash]) -> tuple[int
             transaction.delete(chunk, db=claims.condemned)
         return len(dropped) + len(inline), sum(map(len, inline))
 
-    deleted = claims.environment.write(work)
-    return None if deleted is None else (deleted[0], deleted[1] + remove_files(context))
+    return claims.environment.write(work)
 
 
 def count_condemned(context: Context) -> int:

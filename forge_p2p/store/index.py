@@ -100,7 +100,8 @@ class Index:
             tally.add(where.codec, where.size, where.stored, chunks=-1)
             row = rows.get(where.file_id) or self.file(transaction, where.file_id)
             if row is not None:
-                rows[where.file_id] = row._replace(live=row.live - 1, live_bytes=row.live_bytes - where.stored)
+                live, live_bytes = max(0, row.live - 1), max(0, row.live_bytes - where.stored)
+                rows[where.file_id] = row._replace(live=live, live_bytes=live_bytes)
         for file_id, row in rows.items():
             transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)

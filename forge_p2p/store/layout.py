@@ -3,8 +3,8 @@
     lock                    shared by every process that has the store open, exclusive while an index is replaced
     gc.lock                 held by the one process that collects
     rebuild.lock            held while an index is built
-    identity                the store's identity, to know a database that has lost its content
-    store.lmdb              claims: inline chunks, pins, condemned and quarantined hashes, format and identity
+    identity                format, and which store this is
+    store.lmdb              claims: inline chunks, pins, condemned and quarantined hashes
     index.lmdb              derived: which slice of which data file a chunk is; can be deleted
     files/ab/<id>.data      slices of chunks in stored form, one after the other; immutable
     files/ab/<id>.slices    the journal of that data file; the index is rebuilt from these
@@ -21,8 +21,6 @@ from typing import Final
 
 FORMAT: Final = 1
 """Of everything on disk; another number is refused."""
-
-IDENTITY_SIZE: Final = 16
 
 DATA_SUFFIX: Final = ".data"
 JOURNAL_SUFFIX: Final = ".slices"

@@ -1,21 +1,19 @@
 """Opening a store: its folder is made if there is none, its index rebuilt if that is missing or not whole."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from forge_p2p.config import StoreConfig
-from forge_p2p.errors import DiskError, StoreError
+from forge_p2p.errors import DiskError, Malformed, StoreError
 from forge_p2p.store.base import Heal
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.context import Context
 from forge_p2p.store.datafiles import DataFiles
 from forge_p2p.store.disk import DiskStore
-from forge_p2p.store.durable import write_durably
 from forge_p2p.store.environment import remove_database
 from forge_p2p.store.faults import disk_errors
+from forge_p2p.store.identity import new_identity, read_identity, write_identity
 from forge_p2p.store.index import Index
-from forge_p2p.store.layout import IDENTITY_SIZE, Layout
+from forge_p2p.store.layout import Layout
 from forge_p2p.store.locks import Lock, lock_file
 
 
@@ -55,18 +53,15 @@ def _open_databases(layout: Layout, lock: Lock, config: StoreConfig, heal: Heal 
     return context
 
 
-def read_identity(layout: Layout) -> bytes | None:
-    """What the file beside the databases says; `None` for a store that is not completely made yet."""
-    with disk_errors(layout.identity), suppress(FileNotFoundError):
-        return layout.identity.read_bytes()
-    return None
-
-
 def _identify(layout: Layout, claims: Claims) -> bytes:
-    expected, identity = read_identity(layout), claims.identity()
+    try:
+        expected = read_identity(layout)
+    except Malformed as error:
+        raise StoreError(error.message, hint=error.hint) from error
+    identity = claims.identity()
     if expected is None:
-        identity = identity or claims.found(os.urandom(IDENTITY_SIZE))
-        write_durably(layout.identity, identity)
+        identity = identity or claims.found(new_identity())
+        write_identity(layout, identity)
     elif identity != expected:
         raise StoreError(f"{layout.claims} has lost its content", hint="run `forge store rebuild`")
     return expected or identity

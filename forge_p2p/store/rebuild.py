@@ -57,6 +57,7 @@ def _build(context: Context, identity: bytes, progress: Progress | None) -> Rebu
         done += size
         if progress is not None:
             progress(done, all_bytes)
+    lost += [f"pin {name}" for name in context.claims.mend(identity)]
     index = context.index
 
     def work(transaction: Transaction) -> None:

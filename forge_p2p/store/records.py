@@ -28,6 +28,7 @@ INLINE_HEADER: Final = _INLINE.size
 hash is the key once more, so that a chunk can be told without its database."""
 
 _SLICE = Struct("<QQIIBQ")
+_OFFSET_MAX: Final = 1 << 48
 
 _JOURNAL_HEAD = Struct("<8sQQB39x")
 _JOURNAL_ROW = Struct("<32sQIIBxxxIQ")
@@ -48,6 +49,10 @@ class Slice(NamedTuple):
     size: int
     codec: int
     check: int
+
+
+NOWHERE: Final = Slice(0, 0, 0, 0, 0, 0)
+"""Stands for a damaged record: no such file, and nothing has this checksum."""
 
 
 class Inline(NamedTuple):
@@ -133,7 +138,13 @@ def pack_slice(where: Slice) -> bytes:
 
 
 def unpack_slice(value: bytes) -> Slice:
-    return Slice._make(_SLICE.unpack(value))
+    """`NOWHERE` for what no slice can be."""
+    if len(value) != _SLICE.size:
+        return NOWHERE
+    where = Slice._make(_SLICE.unpack(value))
+    if where.stored > CHUNK_MAX or where.offset > _OFFSET_MAX or where.codec >= len(CODECS):
+        return NOWHERE
+    return where
 
 
 def pack_journal_head(head: JournalHead) -> bytes:

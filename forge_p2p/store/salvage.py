@@ -14,16 +14,18 @@ from typing import Final
 
 from forge_p2p.config import StoreConfig
 from forge_p2p.content.codec import EncodedChunk
-from forge_p2p.errors import StoreError
+from forge_p2p.errors import Malformed, StoreError
 from forge_p2p.store.base import Pin, Progress, Rebuilt
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.damage import damage
 from forge_p2p.store.environment import remove_database
 from forge_p2p.store.faults import disk_errors
-from forge_p2p.store.layout import IDENTITY_SIZE, Layout
+from forge_p2p.store.identity import new_identity, read_identity, write_identity
+from forge_p2p.store.layout import Layout
 from forge_p2p.store.locks import lock_file
-from forge_p2p.store.opening import open_disk_store, read_identity
-from forge_p2p.store.pins import PIN_MAGIC, pin_at, set_pin
+from forge_p2p.store.opening import open_disk_store
+from forge_p2p.store.pinrecords import PIN_MAGIC, pin_at
+from forge_p2p.store.pins import set_pin
 from forge_p2p.store.records import CODECS, INLINE_MAGIC, inline_at
 
 _BATCH: Final = 256
@@ -37,7 +39,9 @@ def repair(path: Path, config: StoreConfig, progress: Progress | None = None) ->
     if lock is None:
         raise StoreError(f"{path} is in use", hint="stop the node first: forge down")
     try:
-        pins = _salvage(layout) if damage(layout.claims) else []
+        identity = _known_identity(layout)
+        pins = _salvage(layout, identity) if damage(layout.claims) else []
+        _mend(layout, identity)
         remove_database(layout.index)
     finally:
         lock.release()
@@ -49,7 +53,24 @@ def repair(path: Path, config: StoreConfig, progress: Progress | None = None) ->
     return Rebuilt(rebuilt.files, rebuilt.chunks, rebuilt.bytes, rebuilt.lost, pins)
 
 
-def _salvage(layout: Layout) -> list[str]:
+def _known_identity(layout: Layout) -> bytes:
+    """The store's identity. Raises `StoreError` for a store of another format: that is not for us to repair."""
+    try:
+        return read_identity(layout) or new_identity()
+    except Malformed:
+        return new_identity()
+
+
+def _mend(layout: Layout, identity: bytes) -> None:
+    write_identity(layout, identity)
+    claims = Claims(layout.claims)
+    try:
+        claims.mend(identity)
+    finally:
+        claims.close()
+
+
+def _salvage(layout: Layout, identity: bytes) -> list[str]:
     """Moves what can be found in the broken database to a new one; returns the names of the pins."""
     broken = layout.quarantine / f"store.lmdb-{time.time_ns()}"
     with disk_errors(layout.claims):
@@ -58,7 +79,7 @@ def _salvage(layout: Layout) -> list[str]:
     remove_database(layout.claims)
     claims = Claims(layout.claims)
     try:
-        claims.found(read_identity(layout) or os.urandom(IDENTITY_SIZE))
+        claims.found(identity)
         return _take_over(claims, broken) if broken.exists() else []
     finally:
         claims.close()

@@ -75,6 +75,8 @@ class PeerSession:
         self.peer_id: NodeId | None = None
         self.since = trio.current_time()
         self.ready = trio.Event()
+        self.answering = trio.Lock()
+        """Held by whoever sends an answer, until the connection has taken it."""
         self.ended = trio.Event()
         self.reason: ForgeError | None = None
         self.retryable = True

@@ -1,6 +1,6 @@
 """The serving side: every peer's requests answered from the store, no peer at another's expense.
 
-Who is served next is decided by `proto.turns`. A turn is one batch of one peer: read in one of `SLOTS` threads, answered,
+Who is served next is decided by `proto.turns`. A turn is one batch of one peer: read in one of `SLOTS` threads, sent,
 and over when the connection has taken it. A peer that does not read holds two batches in memory and no thread.
 """
 
@@ -94,11 +94,14 @@ class Server:
         except ForgeError as error:
             session.session.finish(turn.request_id, Code.STORE, error.message, trio.current_time())
             self._turns.cancel(session, turn.request_id)
-        else:
-            size = sum(len(chunk.data) for chunk in chunks if chunk is not None)
-            session.session.answer(turn.request_id, turn.indexes, chunks, trio.current_time())
+            chunks = []
         try:
-            await session.flush()
+            # One answer at a time: two turns of one request share a stream, and a frame has to stay in one piece.
+            async with session.answering:
+                if chunks:
+                    size = sum(len(chunk.data) for chunk in chunks if chunk is not None)
+                    session.session.answer(turn.request_id, turn.indexes, chunks, trio.current_time())
+                await session.flush()
         finally:
             self._turns.served(turn, size)
             self._hand_out()

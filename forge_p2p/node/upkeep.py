@@ -124,11 +124,9 @@ def store_gc(node: LocalNode, *, report: Report) -> StoreGc:
 
 def store_rebuild(node: LocalNode, *, report: Report) -> StoreRebuild:
     """Makes the index anew from the data files."""
-    from forge_p2p.store.rebuild import rebuild
-
     started = time.monotonic()
     report(Progress("rebuild"))
-    found = rebuild(node.home.store)
+    found = node.store.rebuild()
     return StoreRebuild(
         files=found.files,
         chunks=found.chunks,

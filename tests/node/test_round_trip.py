@@ -40,29 +40,48 @@ def every_kind(root: Path) -> Path:
     return root
 
 
+def around_a_chunk(root: Path) -> None:
+    root.mkdir()
+    for size in (1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 3):
+        (root / str(size)).write_bytes(noise(size, size))
+
+
+def equal_files(root: Path) -> None:
+    root.mkdir()
+    for number in range(50):
+        (root / f"small{number}").write_bytes(noise(1, 5000))
+    for number in range(5):
+        (root / f"large{number}").write_bytes(noise(2, 3 * CHUNK))
+
+
+def one_chunk_over_and_over(root: Path) -> None:
+    root.mkdir()
+    (root / "pattern").write_bytes(noise(3, 4096) * 1024)
+    (root / "zeros").write_bytes(bytes(4 * CHUNK))
+    (root / "zeros and a bit").write_bytes(bytes(4 * CHUNK) + b"end")
+    (root / "a chunk of zeros").write_bytes(bytes(CHUNK))
+
+
+def compressible(root: Path) -> None:
+    root.mkdir()
+    (root / "text").write_bytes(b"again and again\n" * 100_000)
+
+
+def many_small_files(root: Path) -> None:
+    for number in range(700):
+        path = root / f"{number % 30}" / f"{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(noise(number, 10 * number))
+
+
 SHAPES: dict[str, Callable[[Path], object]] = {
-    "empty directory": lambda root: root.mkdir(),
+    "empty directory": Path.mkdir,
     "one of everything": every_kind,
-    "files around a chunk": lambda root: [
-        root.mkdir(),
-        *[
-            (root / str(size)).write_bytes(noise(size, size))
-            for size in (1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 3)
-        ],
-    ],
-    "compressible": lambda root: [root.mkdir(), (root / "text").write_bytes(b"again and again\n" * 100_000)],
-    "equal files": lambda root: [
-        root.mkdir(),
-        *[(root / f"small{number}").write_bytes(noise(1, 5000)) for number in range(50)],
-        *[(root / f"large{number}").write_bytes(noise(2, 3 * CHUNK)) for number in range(5)],
-    ],
-    "one chunk over and over": lambda root: [
-        root.mkdir(),
-        (root / "pattern").write_bytes(noise(3, 4096) * 1024),
-        (root / "zeros").write_bytes(bytes(4 * CHUNK)),
-        (root / "zeros and a bit").write_bytes(bytes(4 * CHUNK) + b"end"),
-    ],
-    "many small files": lambda root: small_tree(root, files=700),
+    "files around a chunk": around_a_chunk,
+    "compressible": compressible,
+    "equal files": equal_files,
+    "one chunk over and over": one_chunk_over_and_over,
+    "many small files": many_small_files,
 }
 
 

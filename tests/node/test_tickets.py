@@ -10,6 +10,9 @@ import trio
 
 from forge_p2p.content.ticket import format_ticket, issue, parse_ticket
 from forge_p2p.errors import Refused
+from forge_p2p.net.base import Address
+from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.sharing import unshare
 from tests.cli.harness import forge
 from tests.node.conftest import Pair
 from tests.node.harness import Node, get, node, refused, settings, share, small_tree
@@ -121,3 +124,19 @@ async def test_a_refused_client_is_told_by_the_server(pair: Pair, monkeypatch: p
     with pytest.raises(Refused, match="refused: this ticket expired"):
         await get(pair.there, shared.ticket, pair.path / "copy")
     assert not (pair.path / "copy").exists()
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+async def test_a_session_ends_with_its_ticket(pair: Pair, how: str) -> None:
+    """Being connected already does not help."""
+    shared = await share(pair.here, small_tree(pair.path / "source"), expires=2.0 if how == "expired" else 0.0)
+    ticket = parse_ticket(shared.ticket)
+    addresses = [Address(host, port) for host, port in ticket.addresses]
+    session = await pair.there.dial(addresses, ticket.server, ticket.capability.encode())
+    await session.ready.wait()
+    if how == "revoked":
+        unshare(pair.here.node, what=shared.link, report=ignore_progress)
+    with trio.fail_after(20):
+        await session.ended.wait()
+    assert isinstance(session.reason, Refused)
+    assert how in str(session.reason)

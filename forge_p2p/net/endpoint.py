@@ -20,7 +20,7 @@ from forge_p2p.net.admission import Admission, RetryTokens, Verdict, host_key
 from forge_p2p.net.base import Address
 from forge_p2p.net.connection import CODE_CLOSED, CODE_NO_ROOM, QuicConnection
 from forge_p2p.net.engine import CONNECTION_ID_LENGTH, EngineFactory
-from forge_p2p.net.mtu import SMALLEST, DatagramSizes, PathProbe
+from forge_p2p.net.mtu import SMALLEST, DatagramSizes, PathWatch
 from forge_p2p.net.packets import Initial, destination_id, read_initial, runs
 from forge_p2p.net.timers import Deadlines
 from forge_p2p.net.udp import Datagram, SocketAddress, UdpSocket
@@ -28,8 +28,8 @@ from forge_p2p.net.udp import Datagram, SocketAddress, UdpSocket
 READS_PER_WAKE = 64
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that an accepted handshake may take."""
-FIRST_TRY = 0.6
-"""Share of the dial timeout after which silence is taken for a path that carries only the smallest datagrams."""
+FIRST_TRY = 0.5
+"""Share of the dial timeout after which no handshake is taken for a path that carries only the smallest datagrams."""
 FLUSH_TIMEOUT = 1.0
 """Seconds that closing waits for the socket to take the last datagrams."""
 
@@ -38,6 +38,7 @@ class _Stage(Enum):
     UNPROVEN = "unproven"
     PROVING = "proving"
     ACCEPTED = "accepted"
+    REFUSED = "refused"
     DIALLED = "dialled"
 
 
@@ -79,23 +80,21 @@ class QuicEndpoint:
             raise PeerError("this endpoint is closed") from None
 
     async def dial(self, address: Address, server_id: NodeId) -> QuicConnection:
-        """See `base.Endpoint`. Where larger datagrams get no answer at all, it tries the smallest before giving up."""
+        """See `base.Endpoint`. Where larger datagrams lead to no handshake, it tries the smallest before giving up."""
         await trio.lowlevel.checkpoint()
         size = self._sizes.choose(address, trio.current_time())
         timeout = self._config.dial_timeout
-        if size > SMALLEST and not self._sizes.forced:
-            connection = await self._dial_once(address, server_id, size, timeout, timeout * FIRST_TRY)
-            if connection is not None:
-                return connection
-            timeout *= 1 - FIRST_TRY
-            size = SMALLEST
-        connection = await self._dial_once(address, server_id, size, timeout, timeout)
+        if size == SMALLEST or self._sizes.forced:
+            connection = await self._dial_once(address, server_id, size, timeout)
+        else:
+            connection = await self._dial_once(address, server_id, size, timeout * FIRST_TRY)
+            if connection is None:
+                connection = await self._dial_once(address, server_id, SMALLEST, timeout * (1 - FIRST_TRY))
+                if connection is not None:
+                    self._sizes.remember(address, SMALLEST, trio.current_time())
         if connection is None:
-            seconds = self._config.dial_timeout
             hint = "check the address, and that the node is up and its UDP port reachable"
-            raise PeerError(f"no answer from {address.host} port {address.port} in {seconds:g} s", hint=hint)
-        if size == SMALLEST:
-            self._sizes.remember(address, size, trio.current_time())
+            raise PeerError(f"no answer from {address.host} port {address.port} in {timeout:g} s", hint=hint)
         return connection
 
     async def aclose(self) -> None:
@@ -106,10 +105,8 @@ class QuicEndpoint:
         with trio.move_on_after(FLUSH_TIMEOUT, shield=True):
             await self._work_off()
 
-    async def _dial_once(
-        self, address: Address, server_id: NodeId, size: int, timeout: float, patience: float
-    ) -> QuicConnection | None:
-        """`None`: not a word from there within `patience`."""
+    async def _dial_once(self, address: Address, server_id: NodeId, size: int, timeout: float) -> QuicConnection | None:
+        """`None`: no handshake within `timeout`."""
         if self._closed:
             raise PeerError("this endpoint is closed")
         if len(self._records) >= self._config.max_connections:
@@ -122,18 +119,13 @@ class QuicEndpoint:
         self.add_route(engine.connection_id, connection)
         try:
             connection.take_turn(now)
-            with trio.move_on_after(patience) as waiting:
+            with trio.move_on_after(timeout):
                 await connection.settled.wait()
-            if waiting.cancelled_caught and engine.is_heard:
-                with trio.move_on_after(timeout - patience):
-                    await connection.settled.wait()
-            answered = connection.settled.is_set() or engine.is_heard
         finally:
-            if not connection.settled.is_set():
+            if not (has_settled := connection.settled.is_set()):
                 connection.close(CODE_CLOSED, "gave up")
-                connection.fail(PeerError(f"{address.host} port {address.port} began a handshake and did not end it"))
                 self.forget(connection)
-        if not answered:
+        if not has_settled:
             return None
         connection.check_open()
         return connection
@@ -270,19 +262,20 @@ class QuicEndpoint:
     def established(self, connection: QuicConnection) -> None:
         record = self._records[connection]
         if not self._sizes.forced:
-            connection.probe = PathProbe(connection.engine, lambda size: self.narrowed(connection, size))
+            connection.watch = PathWatch(connection.engine, lambda size: self.narrowed(connection, size))
         if record.stage is _Stage.DIALLED:
             return
         self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
-        record.stage = _Stage.ACCEPTED
-        has_room = self._admission.has_room(record.host, len(self._records) - 1)
-        self._admission.opened(record.host)
-        try:
-            if has_room:
+        record.stage = _Stage.REFUSED
+        if self._admission.has_room(record.host, len(self._records) - 1):
+            try:
                 self._to_accept.send_nowait(connection)
+            except (trio.WouldBlock, trio.ClosedResourceError):
+                pass
+            else:
+                record.stage = _Stage.ACCEPTED
+                self._admission.opened(record.host)
                 return
-        except (trio.WouldBlock, trio.ClosedResourceError):
-            pass
         connection.close(CODE_NO_ROOM, "no room for more connections from there")
 
     def narrowed(self, connection: QuicConnection, datagram_size: int) -> None:
@@ -296,7 +289,7 @@ class QuicEndpoint:
             self._routes.pop(connection_id, None)
         if record.stage is _Stage.ACCEPTED:
             self._admission.closed(record.host)
-        elif record.stage is not _Stage.DIALLED:
+        elif record.stage in (_Stage.UNPROVEN, _Stage.PROVING):
             self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
 
     def _narrow_too_big(self) -> None:
@@ -304,5 +297,5 @@ class QuicEndpoint:
         hosts = {self._socket.to_address(address) for address in self._socket.too_big}
         self._socket.too_big.clear()
         for connection in [connection for connection in self._records if connection.address in hosts]:
-            if connection.probe is not None:
-                connection.probe.narrow()
+            if connection.watch is not None:
+                connection.watch.narrow()

@@ -16,9 +16,6 @@ from forge_p2p.net.udp import Datagram, SocketAddress
 CONNECTION_ID_LENGTH = 8
 """Bytes of every connection id that we issue; packets with a short header carry no length, so it is fixed."""
 
-DATAGRAM_OVERHEAD = 30
-"""Bytes of a packet around the data of its DATAGRAM frame: short header 1 + 8 + 2, type 1, length 2, AEAD tag 16."""
-
 
 @dataclass(frozen=True, slots=True)
 class Established:
@@ -46,16 +43,7 @@ class ConnectionIdRetired:
     connection_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DatagramReceived:
-    """A DATAGRAM frame (RFC 9221)."""
-
-    data: bytes
-
-
-EngineEvent = (
-    StreamData | StreamAborted | Established | Terminated | ConnectionIdIssued | ConnectionIdRetired | DatagramReceived
-)
+EngineEvent = StreamData | StreamAborted | Established | Terminated | ConnectionIdIssued | ConnectionIdRetired
 
 
 class EngineConnection(Protocol):
@@ -95,13 +83,6 @@ class EngineConnection(Protocol):
 
     def ping(self) -> None: ...
 
-    def send_datagram(self, data: bytes) -> None:
-        """Queues a DATAGRAM frame; it is sent once or never."""
-
-    @property
-    def datagram_room(self) -> int:
-        """Data bytes of the DATAGRAM frame that makes a packet of exactly `datagram_size`."""
-
     def close(self, code: int, reason: str) -> None: ...
 
     def limit_datagrams(self, size: int) -> None:
@@ -121,7 +102,14 @@ class EngineConnection(Protocol):
 
     @property
     def lost(self) -> int:
-        """Grows with every packet declared lost and with every probe timeout."""
+        """Packets declared lost so far."""
+
+    @property
+    def probe_timeouts(self) -> int:
+        """How often so far there was no acknowledgement for too long (RFC 9002 section 6.2)."""
+
+    def outstanding(self, size: int) -> int:
+        """Packets of more than `size` bytes neither acknowledged nor lost. Takes a while: not for every turn."""
 
     @property
     def idle_timeout(self) -> float:

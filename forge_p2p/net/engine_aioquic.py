@@ -8,13 +8,20 @@ taken instead, connection-wide: with one credit for all streams there is no need
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from aioquic._buffer import Buffer
 from aioquic.quic import events as quic_events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import Limit, QuicConnection, QuicConnectionState
-from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion, encode_quic_retry
+from aioquic.quic.packet import (
+    QuicFrameType,
+    QuicProtocolVersion,
+    encode_quic_retry,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
 from aioquic.tls import Epoch, load_pem_private_key, load_pem_x509_certificates
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -22,10 +29,8 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
-    DATAGRAM_OVERHEAD,
     ConnectionIdIssued,
     ConnectionIdRetired,
-    DatagramReceived,
     EngineEvent,
     Established,
     Terminated,
@@ -34,7 +39,6 @@ from forge_p2p.net.tls import ALPN, Identity
 from forge_p2p.net.udp import Datagram, SocketAddress
 
 MAX_DATAGRAM = 1452
-MAX_DATAGRAM_FRAME = 65_536
 JOINED = 65_536
 UNLIMITED = 1 << 60
 """Stream flow-control window: the connection's is the one that counts."""
@@ -72,11 +76,33 @@ class _Quic(QuicConnection):
         super().__init__(**arguments)
         self.held = 0
         self.probe_timeouts = 0
+        self.lost = 0
+        self._on_lost = self._loss._on_packets_lost  # noqa: SLF001
+        self._loss._on_packets_lost = self._count_lost  # type: ignore[method-assign]  # noqa: SLF001
         self._local_max_data = _Credit(window, self._buffered)
 
     def _buffered(self) -> int:
         receivers = [stream.receiver for stream in self._streams.values() if not stream.receiver.is_finished]
         return self.held + sum([receiver.highest_offset - receiver.starting_offset() for receiver in receivers])
+
+    def _serialize_transport_parameters(self) -> bytes:
+        """Tells the peer how large datagrams from it may be, which this library leaves out."""
+        parameters = pull_quic_transport_parameters(Buffer(data=super()._serialize_transport_parameters()))
+        parameters.max_udp_payload_size = self._max_datagram_size
+        encoded = Buffer(capacity=2048)
+        push_quic_transport_parameters(encoded, parameters)
+        return encoded.data
+
+    def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
+        super()._parse_transport_parameters(data, from_session_ticket)
+        theirs = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
+        self._max_datagram_size = min(self._max_datagram_size, theirs or self._max_datagram_size)
+
+    def _count_lost(self, *, packets: Iterable[Any], **arguments: Any) -> None:
+        """Also of those that a probe timeout only takes for lost; the recovery forgets them all alike."""
+        packets = list(packets)
+        self.lost += len(packets)
+        self._on_lost(packets=packets, **arguments)
 
     def _send_probe(self) -> None:
         self.probe_timeouts += 1
@@ -198,19 +224,12 @@ class AioquicConnection:
         self._next_ping += 1
         self._quic.send_ping(self._next_ping)
 
-    def send_datagram(self, data: bytes) -> None:
-        self._quic.send_datagram_frame(data)
-
     def close(self, code: int, reason: str) -> None:
         self._terminated = True
         self._quic.close(code, None, reason)
 
     def limit_datagrams(self, size: int) -> None:
         self._quic._max_datagram_size = min(size, self.datagram_size)  # noqa: SLF001
-
-    @property
-    def datagram_room(self) -> int:
-        return self.datagram_size - DATAGRAM_OVERHEAD
 
     @property
     def datagram_size(self) -> int:
@@ -227,7 +246,16 @@ class AioquicConnection:
 
     @property
     def lost(self) -> int:
+        return self._quic.lost
+
+    @property
+    def probe_timeouts(self) -> int:
         return self._quic.probe_timeouts
+
+    def outstanding(self, size: int) -> int:
+        space = self._quic._spaces.get(Epoch.ONE_RTT)  # noqa: SLF001
+        packets = space.sent_packets.values() if space is not None else []
+        return len([1 for packet in packets if packet.sent_bytes > size])
 
     @property
     def idle_timeout(self) -> float:
@@ -241,7 +269,6 @@ _EVENTS: dict[type, Callable[[Any], EngineEvent]] = {
     quic_events.StopSendingReceived: lambda event: StreamAborted(event.stream_id, event.error_code, by_receiver=True),
     quic_events.ConnectionIdIssued: lambda event: ConnectionIdIssued(event.connection_id),
     quic_events.ConnectionIdRetired: lambda event: ConnectionIdRetired(event.connection_id),
-    quic_events.DatagramFrameReceived: lambda event: DatagramReceived(event.data),
     quic_events.ConnectionTerminated: lambda event: Terminated(event.error_code, event.reason_phrase, by_peer=False),
 }
 
@@ -291,6 +318,5 @@ class AioquicFactory:
             max_data=self._window,
             max_stream_data=UNLIMITED,
             max_datagram_size=min(datagram_size, MAX_DATAGRAM),
-            max_datagram_frame_size=MAX_DATAGRAM_FRAME,
             supported_versions=[QuicProtocolVersion.VERSION_1],
         )

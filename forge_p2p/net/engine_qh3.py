@@ -30,10 +30,8 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
-    DATAGRAM_OVERHEAD,
     ConnectionIdIssued,
     ConnectionIdRetired,
-    DatagramReceived,
     EngineEvent,
     Established,
     Terminated,
@@ -41,11 +39,12 @@ from forge_p2p.net.engine import (
 from forge_p2p.net.tls import ALPN, Identity
 from forge_p2p.net.udp import Datagram, SocketAddress
 
-MAX_DATAGRAM_FRAME = 65_536
-
 logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
 
 _CORE_CALLS = ("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream")
+ACTIVE_CONNECTION_IDS = 2
+"""Ids that the other side may give us: one to use, one to move to. Each further one costs a handshake 33 bytes."""
+
 _TRANSPORT_PARAMETERS = (
     "initial_max_data",
     "initial_max_stream_data_bidi_local",
@@ -140,13 +139,19 @@ class Qh3Connection:
         poll = core.poll_transmit
         try:
             while len(datagrams) < limit and (transmit := poll(now)) is not None:
-                datagrams.append(transmit[:2])
+                if not self._is_needless(transmit[0]):
+                    datagrams.append(transmit[:2])
         except RuntimeError as error:
             # While an address is unproven the core may send it three times what came from there. It reports a packet
             # that does not fit what is left as an error; it keeps the packet, and there will be more left later.
             if "capacity exhausted" not in str(error):
                 raise
         return datagrams
+
+    def _is_needless(self, data: bytes) -> bool:
+        """Whether this is a client's padded acknowledgement of the server's Initial packets although the handshake is
+        complete: 1280 bytes that the Handshake packet right behind it makes needless (RFC 9001 section 4.9.1)."""
+        return self._core is not None and data[0] & 0xF0 == 0xC0 and self._quic.configuration.is_client
 
     def deadline(self) -> float | None:
         if self._core is None:
@@ -189,9 +194,6 @@ class Qh3Connection:
         self._next_ping += 1
         self._quic.send_ping(self._next_ping)
 
-    def send_datagram(self, data: bytes) -> None:
-        self._quic.send_datagram_frame(data)
-
     def close(self, code: int, reason: str) -> None:
         self._terminated = True
         self._quic.close(code, None, reason)
@@ -216,10 +218,6 @@ class Qh3Connection:
         )
 
     @property
-    def datagram_room(self) -> int:
-        return self.datagram_size - DATAGRAM_OVERHEAD
-
-    @property
     def datagram_size(self) -> int:
         if self._core is None:
             return self._quic.configuration.max_datagram_size
@@ -237,7 +235,15 @@ class Qh3Connection:
 
     @property
     def lost(self) -> int:
-        return self._core.loss_total + self._core.pto_total if self._core else 0
+        return self._core.loss_total if self._core else 0
+
+    @property
+    def probe_timeouts(self) -> int:
+        return self._core.pto_total if self._core else 0
+
+    def outstanding(self, size: int) -> int:
+        packets = self._core.outstanding_application_packets if self._core else []
+        return len([1 for _, sent_bytes, _ in packets if sent_bytes > size])
 
     @property
     def idle_timeout(self) -> float:
@@ -253,7 +259,6 @@ _FACE_EVENTS: dict[type, Callable[[Any], EngineEvent]] = {
     quic_events.StopSendingReceived: lambda event: StreamAborted(event.stream_id, event.error_code, by_receiver=True),
     quic_events.ConnectionIdIssued: lambda event: ConnectionIdIssued(event.connection_id),
     quic_events.ConnectionIdRetired: lambda event: ConnectionIdRetired(event.connection_id),
-    quic_events.DatagramFrameReceived: lambda event: DatagramReceived(event.data),
     quic_events.ConnectionTerminated: lambda event: Terminated(event.error_code, event.reason_phrase, by_peer=False),
 }
 
@@ -262,7 +267,6 @@ _CORE_EVENTS: dict[str, Callable[[tuple[Any, ...]], EngineEvent]] = {
     "stop_sending": lambda event: StreamAborted(event[1], event[2], by_receiver=True),
     "connection_id_issued": lambda event: ConnectionIdIssued(event[1]),
     "connection_id_retired": lambda event: ConnectionIdRetired(event[1]),
-    "datagram": lambda event: DatagramReceived(event[1]),
     "peer_closed": lambda event: Terminated(event[2], _text(event[4]), by_peer=True),
     "protocol_error": lambda event: Terminated(event[1], event[3], by_peer=False),
     "connection_terminated": lambda event: Terminated(event[1], _text(event[3]), by_peer=False),
@@ -311,6 +315,6 @@ class Qh3Factory:
             max_data=self._config.buffer_per_connection // 2,
             max_stream_data=self._config.buffer_per_connection // 2,
             max_datagram_size=datagram_size,
-            max_datagram_frame_size=MAX_DATAGRAM_FRAME,
             probe_datagram_size=False,
+            active_connection_id_limit=ACTIVE_CONNECTION_IDS,
         )

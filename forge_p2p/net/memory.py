@@ -1,4 +1,4 @@
-"""The in-memory network: endpoints as in `quic`, and between them delay, loss, reordering and limited bandwidth, seeded.
+"""The in-memory network: endpoints as in `quic`, with seeded delay, loss, reordering and bandwidth between them.
 
 What travels are messages of up to 64 KiB, not packets. A lost message is repeated after a while, as QUIC would, and the
 messages of one stream are delivered in order whatever overtook what on the way; so streams are reliable here as there,

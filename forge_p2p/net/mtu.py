@@ -2,19 +2,18 @@
 
 QUIC spends its time per datagram, so where the route takes more than Ethernet's 1500 bytes (loopback, jumbo frames)
 both ends offer up to 8952; a smaller route gets smaller ones from the start. Nothing is sent to verify the offer, so
-small exchanges cost no byte more. Only when packets get lost is the path asked whether their size is the cause: a
-DATAGRAM frame (RFC 9221) that fills a packet, which the other side confirms with a small one. After four of those
-without an answer, while losses go on (an application that does not read delays answers, but loses nothing), the
-connection continues with smaller datagrams in this direction, and the host is remembered for later connections.
+small exchanges cost no byte more. Instead, when packets get lost, each side watches whether any large one of its own
+still arrives; if none does while small ones do, the connection goes on with smaller ones in that direction, and the
+host is remembered for later connections.
 """
 
-import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from forge_p2p.errors import PeerError
 from forge_p2p.net.base import Address
 from forge_p2p.net.engine import EngineConnection
+from forge_p2p.net.udp import Datagram
 
 SMALLEST = 1200
 USUAL = 1452
@@ -27,17 +26,18 @@ REMEMBERED = 3600.0
 MAX_REMEMBERED = 1024
 """Seconds and hosts."""
 
-ATTEMPTS = 4
-FIRST_WAIT = 0.1
-QUIET = 10.0
-"""Seconds: between the first probe and the second, doubling after that; and from an answer to the next question."""
+TIMEOUTS = 2
+LOSSES = 8
+"""As many probe timeouts or losses, beside not one large packet that arrived, condemn a size."""
+FIRST_WAIT = 0.05
+LAST_WAIT = 1.0
+QUIET = 3.0
+"""Seconds: from the first sign of trouble to the first judgement, doubling from there to at most this; and from a
+cleared path to when losses count again."""
 
 _IP_MTU = 14
 _IPV6_MTU = 24
 """linux/in.h, linux/in6.h: path MTU of a connected socket as the kernel knows it."""
-
-_PROBE, _ANSWER = b"\1", b"\2"
-_ID_SIZE = 8
 
 
 def route_size(peer: Address) -> int:
@@ -83,54 +83,78 @@ class DatagramSizes:
         self._limits[peer.host] = (size, now + REMEMBERED)
 
 
-class PathProbe:
-    """Watches one established connection's losses. `narrowed` is called with the new size when it comes to that."""
+class PathWatch:
+    """Watches one established connection for large datagrams that never arrive. `narrowed` is called with the new size
+    when it comes to that.
+
+    Nothing is counted until a packet is lost or a probe timeout passes. From there on, of the packets larger than the
+    next smaller size, those `sent` and those that were outstanding, all but the lost and the still outstanding have
+    arrived. One is enough to clear the path. None, while the other side is heard, and again timeouts or losses: the
+    path swallows them. A ping each time makes sure that there is something small to be answered.
+    """
 
     def __init__(self, engine: EngineConnection, narrowed: Callable[[int], None]) -> None:
         self.deadline: float | None = None
         self._engine = engine
         self._narrowed = narrowed
-        self._lost = engine.lost
         self._quiet_until = 0.0
-        self._attempts = 0
-        self._id = b""
+        self._seen = engine.lost + engine.probe_timeouts
+        self._lost = 0
+        self._timeouts = 0
+        self._sent = 0
+        self._heard = False
+        self._wait = 0.0
+
+    def sent(self, datagrams: Sequence[Datagram]) -> None:
+        if self.deadline is not None:
+            smaller = self._smaller
+            self._sent += len([1 for data, _ in datagrams if len(data) > smaller])
+
+    def heard(self) -> None:
+        """Something came from the other side."""
+        self._heard = True
 
     def step(self, now: float) -> None:
-        """Asks, repeats or gives up on the size, whichever is due."""
+        """To be called in every turn and at `deadline`."""
+        engine = self._engine
         if self.deadline is None:
-            if self._engine.lost == self._lost or now < self._quiet_until or self._engine.datagram_size <= SMALLEST:
-                return
-            self._attempts = 0
-            self._lost = self._engine.lost
-            self._id = secrets.token_bytes(_ID_SIZE)
-        elif now < self.deadline:
-            return
-        if self._attempts == ATTEMPTS:
-            if self._engine.lost - self._lost >= ATTEMPTS:
-                self.narrow()
-            else:
-                self._settle(now + QUIET)
-            return
-        self._engine.send_datagram((_PROBE + self._id).ljust(self._engine.datagram_room, b"\0"))
-        self.deadline = now + max(FIRST_WAIT, 3 * self._engine.round_trip) * (1 << self._attempts)
-        self._attempts += 1
-
-    def received(self, data: bytes, now: float) -> None:
-        """A DATAGRAM frame: another's question is answered, an answer to ours ends it, all else is ignored."""
-        kind, probe_id = data[:1], data[1 : 1 + _ID_SIZE]
-        if kind == _PROBE and len(probe_id) == _ID_SIZE:
-            self._engine.send_datagram(_ANSWER + probe_id)
-        elif kind == _ANSWER and self.deadline is not None and probe_id == self._id:
-            self._settle(now + QUIET)
+            troubles = engine.lost + engine.probe_timeouts
+            if troubles != self._seen and now >= self._quiet_until and engine.datagram_size > SMALLEST:
+                self._lost, self._timeouts, self._heard = engine.lost, engine.probe_timeouts, False
+                self._sent = engine.outstanding(self._smaller)
+                self._wait = max(FIRST_WAIT, 2 * engine.round_trip)
+                self._ask(now)
+        elif now >= self.deadline:
+            self._judge(now)
 
     def narrow(self) -> None:
         """Takes the next smaller size; should that be too large as well, the next losses will tell."""
-        size = USUAL if self._engine.datagram_size > USUAL else SMALLEST
+        size = self._smaller
         self._engine.limit_datagrams(size)
         self._settle(0.0)
         self._narrowed(size)
 
+    @property
+    def _smaller(self) -> int:
+        return USUAL if self._engine.datagram_size > USUAL else SMALLEST
+
+    def _judge(self, now: float) -> None:
+        engine = self._engine
+        lost, timeouts = engine.lost - self._lost, engine.probe_timeouts - self._timeouts
+        outstanding = engine.outstanding(self._smaller)
+        if self._sent == 0 or self._sent - outstanding - lost > 0:
+            self._settle(now + QUIET)
+        elif self._heard and (timeouts >= TIMEOUTS or lost >= LOSSES):
+            self.narrow()
+        else:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._engine.ping()
+        self.deadline = now + self._wait
+        self._wait = min(2 * self._wait, LAST_WAIT)
+
     def _settle(self, quiet_until: float) -> None:
         self.deadline = None
-        self._lost = self._engine.lost
+        self._seen = self._engine.lost + self._engine.probe_timeouts
         self._quiet_until = quiet_until

@@ -60,7 +60,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 async def serve(options: argparse.Namespace) -> None:
     """Prints where it listens, sends the asked-for bytes once, and prints its figures when the peer has gone."""
     key = Ed25519PrivateKey.generate()
-    async with open_endpoint(Address("127.0.0.1", 0), key, _config(options), offload=not options.no_offload) as endpoint:
+    async with open_endpoint(
+        Address("127.0.0.1", 0), key, _config(options), offload=not options.no_offload
+    ) as endpoint:
         node = key.public_key().public_bytes_raw().hex()
         print(json.dumps({"port": endpoint.address.port, "node": node}), flush=True)
         connection = await endpoint.accept()
@@ -76,7 +78,9 @@ async def serve(options: argparse.Namespace) -> None:
 async def fetch(options: argparse.Namespace, address: Address, node: bytes) -> dict[str, Any]:
     """Dials, asks, counts. The clock runs from the question to the last byte."""
     key = Ed25519PrivateKey.generate()
-    async with open_endpoint(Address("127.0.0.1", 0), key, _config(options), offload=not options.no_offload) as endpoint:
+    async with open_endpoint(
+        Address("127.0.0.1", 0), key, _config(options), offload=not options.no_offload
+    ) as endpoint:
         connection = await endpoint.dial(address, NodeId(node))
         stream = connection.open_stream()
         started = time.perf_counter()
@@ -107,7 +111,11 @@ def _config(options: argparse.Namespace) -> NetConfig:
 
 
 def _passed_on(options: argparse.Namespace) -> list[str]:
-    passed = [f"--megabytes={options.megabytes}", f"--datagram-size={options.datagram_size}", f"--engine={options.engine}"]
+    passed = [
+        f"--megabytes={options.megabytes}",
+        f"--datagram-size={options.datagram_size}",
+        f"--engine={options.engine}",
+    ]
     return [*passed, "--no-offload"] if options.no_offload else passed
 
 

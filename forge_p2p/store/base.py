@@ -107,6 +107,15 @@ class Rebuilt:
     pins: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Recompressed:
+    """Chunks that became smaller, by how many bytes, and whether nothing is left to do."""
+
+    chunks: int
+    saved_bytes: int
+    done: bool
+
+
 Progress = Callable[[int, int], None]
 """Called now and then with `(done, total)`: chunks in `verify`, bytes in `rebuild`."""
 
@@ -184,5 +193,8 @@ class Store(Protocol):
 
     def rebuild(self, progress: Progress | None = None) -> Rebuilt:
         """Makes what is derived anew from what is not, believing only what verifies."""
+
+    def recompress(self, older_than: float, seconds: float) -> Recompressed:
+        """Compresses harder what is older than this many seconds; stops after about `seconds`."""
 
     def close(self) -> None: ...

@@ -14,7 +14,7 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
 from forge_p2p.store.environment import Environment, Transaction, open_environment
 from forge_p2p.store.pinrecords import pin_at
-from forge_p2p.store.records import INLINE_HEADER, Inline, pack_inline, unpack_inline
+from forge_p2p.store.records import Inline, broken_inline, pack_inline, unpack_inline
 from forge_p2p.store.tally import Tally
 
 _TABLES: Final = ("meta", "inline", "pins", "condemned", "quarantined")
@@ -83,7 +83,7 @@ class Claims:
             for chunk in hashes:
                 value = transaction.get(chunk, db=self.inline)
                 if value is not None:
-                    found[chunk] = unpack_inline(value) or Inline(0, 0, 0, 0, memoryview(value))
+                    found[chunk] = unpack_inline(value) or broken_inline(value)
         return found
 
     def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
@@ -103,6 +103,21 @@ class Claims:
                 tally.add(chunk.codec, chunk.size, len(chunk.data))
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
 
+    def replace_inline(
+        self, tried: Sequence[tuple[EncodedChunk, EncodedChunk | None]], transaction: Transaction
+    ) -> None:
+        """Puts smaller forms in the place of older ones, and marks all as tried; their age stays."""
+        tally = self.tally(transaction)
+        for old, smaller in tried:
+            record = unpack_inline(transaction.get(old.hash, b"", self.inline))
+            if record is None or record.data != old.data:
+                continue
+            new = smaller or old
+            transaction.put(new.hash, pack_inline(new, record.added, cold=True), db=self.inline)
+            tally.add(old.codec, old.size, len(old.data), chunks=-1)
+            tally.add(new.codec, new.size, len(new.data))
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+
     def drop_inline(self, transaction: Transaction, hashes: Iterable[Hash]) -> list[bytes]:
         """Removes and returns the records that were there."""
         tally = Tally(transaction.get(_TALLY_KEY, db=self.meta))
@@ -111,7 +126,7 @@ class Claims:
             value = transaction.pop(chunk, db=self.inline)
             if value is not None:
                 dropped.append(value)
-                record = unpack_inline(value) or Inline(0, 0, 0, 0, memoryview(value)[INLINE_HEADER:])
+                record = unpack_inline(value) or broken_inline(value)
                 tally.add(record.codec, record.size, len(record.data), chunks=-1)
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
         return dropped

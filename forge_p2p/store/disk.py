@@ -9,7 +9,7 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
 from forge_p2p.ids import Hash
 from forge_p2p.store import reading
-from forge_p2p.store.base import Collected, Keep, Pin, Progress, Rebuilt, Statistics, Verified
+from forge_p2p.store.base import Collected, Keep, Pin, Progress, Rebuilt, Recompressed, Statistics, Verified
 from forge_p2p.store.context import Context
 from forge_p2p.store.locks import Lock
 from forge_p2p.store.pins import list_pins, remove_pins, set_pin, touch_pin
@@ -85,6 +85,11 @@ class DiskStore:
         from forge_p2p.store.rebuild import rebuild
 
         return rebuild(self.context, progress)
+
+    def recompress(self, older_than: float, seconds: float) -> Recompressed:
+        from forge_p2p.store.recompression import recompress
+
+        return recompress(self.context, older_than, seconds)
 
     def close(self) -> None:
         self.context.encoders.close()

@@ -14,7 +14,18 @@ from typing import Final
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
 from forge_p2p.ids import Hash
-from forge_p2p.store.base import Collected, Ingest, Keep, Pin, Progress, Rebuilt, Statistics, Store, Verified
+from forge_p2p.store.base import (
+    Collected,
+    Ingest,
+    Keep,
+    Pin,
+    Progress,
+    Rebuilt,
+    Recompressed,
+    Statistics,
+    Store,
+    Verified,
+)
 
 _OVERHEAD: Final = 256
 """Bytes an entry costs beside its content: key, objects, two links of the order."""
@@ -110,6 +121,9 @@ class HotStore:
     def rebuild(self, progress: Progress | None = None) -> Rebuilt:
         self.forget()
         return self.below.rebuild(progress)
+
+    def recompress(self, older_than: float, seconds: float) -> Recompressed:
+        return self.below.recompress(older_than, seconds)
 
     def close(self) -> None:
         self.forget()

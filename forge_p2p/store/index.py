@@ -81,7 +81,7 @@ class Index:
                 live += 1
                 live_bytes += where.stored
                 tally.add(where.codec, where.size, where.stored)
-        row = FileRow(size, count, live, live_bytes, now)
+        row = FileRow(size, count, live, live_bytes, now, cold=False)
         transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
         self._count_bytes(transaction, size)
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
@@ -100,22 +100,43 @@ class Index:
             tally.add(where.codec, where.size, where.stored, chunks=-1)
             row = rows.get(where.file_id) or self.file(transaction, where.file_id)
             if row is not None:
-                live, live_bytes = max(0, row.live - 1), max(0, row.live_bytes - where.stored)
-                rows[where.file_id] = row._replace(live=live, live_bytes=live_bytes)
+                rows[where.file_id] = row.without(where.stored)
         for file_id, row in rows.items():
             transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
         return dropped
 
-    def replace(self, transaction: Transaction, file_id: int, size: int, entries: Sequence[Entry], now: float) -> None:
-        """Adds a data file to which chunks were moved that are already known elsewhere."""
-        for chunk, where in entries:
+    def move(
+        self, transaction: Transaction, file_id: int, size: int, moves: Sequence[tuple[Entry, Entry]], *, cold: bool
+    ) -> None:
+        """Adds a data file to which chunks were copied, and refers to it where the old place still holds."""
+        tally, rows = self.tally(transaction), self.all_files(transaction)
+        now = self.find_in(transaction, [chunk for (chunk, _), _ in moves])
+        live = live_bytes = 0
+        created = 0.0
+        for ((chunk, was), (_, where)), current in zip(moves, now, strict=True):
+            if current != was:
+                continue
             transaction.put(chunk, pack_slice(where), db=self.slices)
-        live_bytes = sum(where.stored for _, where in entries)
-        if entries:
-            row = FileRow(size, len(entries), len(entries), live_bytes, now)
-            transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
-            self._count_bytes(transaction, size)
+            tally.add(was.codec, was.size, was.stored, chunks=-1)
+            tally.add(where.codec, where.size, where.stored)
+            live, live_bytes = live + 1, live_bytes + where.stored
+            row = rows.get(was.file_id)
+            if row is not None:
+                created = max(created, row.created)
+                rows[was.file_id] = row.without(was.stored)
+        for old in {was.file_id for (_, was), _ in moves} & rows.keys():
+            transaction.put(pack_file_key(old), pack_file_row(rows[old]), db=self.files)
+        row = FileRow(size, len(moves), live, live_bytes, created, cold)
+        transaction.put(pack_file_key(file_id), pack_file_row(row), db=self.files)
+        self._count_bytes(transaction, size)
+        transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
+
+    def mark_cold(self, file_id: int, transaction: Transaction) -> None:
+        """What of this file can be compressed further has been."""
+        row = self.file(transaction, file_id)
+        if row is not None:
+            transaction.put(pack_file_key(file_id), pack_file_row(row._replace(cold=True)), db=self.files)
 
     def file(self, transaction: Transaction, file_id: int) -> FileRow | None:
         value = transaction.get(pack_file_key(file_id), db=self.files)

@@ -16,7 +16,7 @@ from forge_p2p.content.codec import Codec, EncodedChunk, decode, encode
 from forge_p2p.content.link import Root
 from forge_p2p.errors import CorruptChunk, DiskFull, NotFound, StoreError
 from forge_p2p.ids import Hash
-from forge_p2p.store.base import Collected, Keep, Pin, Progress, Rebuilt, Statistics, Tallied, Verified
+from forge_p2p.store.base import Collected, Keep, Pin, Progress, Rebuilt, Recompressed, Statistics, Tallied, Verified
 from forge_p2p.store.marking import Marks, mark
 from forge_p2p.store.targets import write_chunks
 
@@ -207,6 +207,10 @@ class MemoryStore:
         """Nothing is derived here; only verifies."""
         verified = self.verify(progress)
         return Rebuilt(0, verified.chunks, verified.bytes, [], [])
+
+    def recompress(self, older_than: float, seconds: float) -> Recompressed:
+        """Memory is for what is hot: nothing to do."""
+        return Recompressed(0, 0, done=True)
 
     def close(self) -> None:
         """Nothing to close; what is stored goes with the object."""

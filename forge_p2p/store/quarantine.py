@@ -46,22 +46,22 @@ def lost(context: Context) -> list[Hash]:
 
 
 def _forget(context: Context, rotten: Iterable[Rotten]) -> None:
+    """Drops what is still as it was read; a chunk that has been put again meanwhile stays."""
     claims, index = context.claims, context.index
-    places = {chunk: where for chunk, where, _ in rotten}
-    sliced = [chunk for chunk, where in places.items() if isinstance(where, Slice)]
-    inline = [chunk for chunk, where in places.items() if isinstance(where, Inline)]
+    sliced = {chunk: where for chunk, where, _ in rotten if isinstance(where, Slice)}
+    inline = {chunk: where for chunk, where, _ in rotten if isinstance(where, Inline)}
     record = _TIME.pack(time.time())
 
-    def forget_slices(transaction: Transaction) -> None:
-        now = zip(sliced, index.find_in(transaction, sliced), strict=True)
-        index.drop(transaction, [chunk for chunk, where in now if where == places[chunk]])
+    def forget_slices(transaction: Transaction) -> list[Hash]:
+        now = zip(sliced, index.find_in(transaction, list(sliced)), strict=True)
+        return [chunk for chunk, _ in index.drop(transaction, [c for c, where in now if where == sliced[c]])]
 
     def work(transaction: Transaction) -> None:
-        if sliced:
-            index.environment.write(forget_slices)
-        if inline:
-            claims.drop_inline(transaction, inline)
-        for chunk in places:
+        gone = index.environment.write(forget_slices) if sliced else []
+        now = {chunk: transaction.get(chunk, b"", claims.inline) for chunk in inline}
+        same = [chunk for chunk, value in now.items() if value and value.endswith(inline[chunk].data)]
+        claims.drop_inline(transaction, same)
+        for chunk in [*gone, *same]:
             transaction.put(chunk, record, db=claims.quarantined)
 
     claims.environment.write(work)

@@ -21,11 +21,11 @@ CODECS: Final = tuple(Codec)
 
 _HASH_HEAD = Struct("<Q")
 
-_INLINE = Struct("<4sBxxxIIIQ32s")
+_INLINE = Struct("<4sB?xxIIIQ32s")
 INLINE_MAGIC: Final = b"FgC1"
 INLINE_HEADER: Final = _INLINE.size
-"""60 bytes: magic, codec, raw size, stored size, Unix seconds when added, checksum, hash. The stored form follows. The
-hash is the key once more, so that a chunk can be told without its database."""
+"""60 bytes: magic, codec, cold, raw size, stored size, Unix seconds when added, checksum, hash. The stored form comes
+next. The hash is the key once more, so that a chunk can be told without its database."""
 
 _SLICE = Struct("<QQIIBQ")
 _OFFSET_MAX: Final = 1 << 48
@@ -37,7 +37,7 @@ JOURNAL_ROW: Final = _JOURNAL_ROW.size
 """64 bytes, as the header of a journal, so a torn end is seen from the length."""
 
 _FILE_KEY = Struct(">Q")
-_FILE_ROW = Struct("<QIIQd")
+_FILE_ROW = Struct("<QIIQd?")
 
 
 class Slice(NamedTuple):
@@ -63,6 +63,8 @@ class Inline(NamedTuple):
     added: int
     check: int
     data: memoryview
+    cold: bool
+    """Compressed as far as it goes."""
 
 
 class JournalHead(NamedTuple):
@@ -91,6 +93,12 @@ class FileRow(NamedTuple):
     live: int
     live_bytes: int
     created: float
+    cold: bool
+    """Compressed as far as it goes."""
+
+    def without(self, stored: int) -> "FileRow":
+        """After one of its slices has died."""
+        return self._replace(live=max(0, self.live - 1), live_bytes=max(0, self.live_bytes - stored))
 
 
 def checksum(chunk: bytes, codec: int, size: int, data: Buffer) -> int:
@@ -102,27 +110,32 @@ def check_of(chunk: EncodedChunk) -> int:
     return checksum(chunk.hash, chunk.codec, chunk.size, chunk.data)
 
 
-def pack_inline(chunk: EncodedChunk, added: int) -> bytes:
+def pack_inline(chunk: EncodedChunk, added: int, *, cold: bool = False) -> bytes:
     data = chunk.data
-    head = _INLINE.pack(INLINE_MAGIC, chunk.codec, chunk.size, len(data), added, check_of(chunk), chunk.hash)
+    head = _INLINE.pack(INLINE_MAGIC, chunk.codec, cold, chunk.size, len(data), added, check_of(chunk), chunk.hash)
     return b"".join((head, data))
 
 
 def unpack_inline(value: bytes) -> Inline | None:
     """`None` for what is not a whole record; whether the stored form is right is for the checksum to say."""
     try:
-        magic, codec, size, stored, added, check, _ = _INLINE.unpack_from(value)
+        magic, codec, cold, size, stored, added, check, _ = _INLINE.unpack_from(value)
     except error:
         return None
     if magic != INLINE_MAGIC or codec >= len(CODECS) or size > CHUNK_MAX or len(value) != INLINE_HEADER + stored:
         return None
-    return Inline(codec, size, added, check, memoryview(value)[INLINE_HEADER:])
+    return Inline(codec, size, added, check, memoryview(value)[INLINE_HEADER:], cold)
+
+
+def broken_inline(value: bytes) -> Inline:
+    """Stands for a record that is none: whatever it is, it does not have this checksum."""
+    return Inline(0, 0, 0, 0, memoryview(value), cold=False)
 
 
 def inline_at(data: Buffer | mmap, at: int) -> tuple[Hash, Inline] | None:
     """The record that begins at an offset of a broken database, if it is one and its bytes are right."""
     try:
-        _, codec, size, stored, added, check, chunk = _INLINE.unpack_from(data, at)
+        _, codec, cold, size, stored, added, check, chunk = _INLINE.unpack_from(data, at)
     except error:
         return None
     form = data[at + INLINE_HEADER : at + INLINE_HEADER + stored]
@@ -130,7 +143,7 @@ def inline_at(data: Buffer | mmap, at: int) -> tuple[Hash, Inline] | None:
         return None
     if checksum(chunk, codec, size, form) != check:
         return None
-    return Hash(chunk), Inline(codec, size, added, check, memoryview(form))
+    return Hash(chunk), Inline(codec, size, added, check, memoryview(form), cold)
 
 
 def pack_slice(where: Slice) -> bytes:

@@ -56,6 +56,10 @@ class Place:
         cache.save(self.path, items, root, boot_id())
 
     def close(self) -> None:
+        """Lets go. A partial stays for the next run, unless there is nothing in it."""
+        if self.partial is not None and self.root >= 0:
+            with suppress(OSError):
+                os.rmdir(self.partial, dir_fd=self.parent)
         for descriptor in (self.root, self.parent):
             if descriptor >= 0:
                 os.close(descriptor)

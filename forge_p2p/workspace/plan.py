@@ -77,6 +77,11 @@ class RestorePlan:
     """Records of what is right already."""
 
     @property
+    def makes_names(self) -> bool:
+        """Whether anything is to be put where nothing is."""
+        return bool(self.write or self.empty or self.directories or self.symlinks)
+
+    @property
     def bytes_needed(self) -> int:
         """Content still to be written, without what file systems add."""
         return sum(entry.size for entry in self.write)
@@ -111,10 +116,9 @@ def plan_restore(
     place = open_place(destination, key)
     try:
         plan = RestorePlan(place, root, entries, delete)
-        if folds_names(place.root):
+        _Comparison(plan, cache.load(place.path), check, key).run()
+        if plan.makes_names and folds_names(place.root):
             refuse_collisions(entries)
-        comparison = _Comparison(plan, cache.load(place.path), check, key)
-        comparison.run()
         if plan.in_the_way and not replace:
             raise _in_the_way(plan)
     except OSError as error:
@@ -160,7 +164,7 @@ class _Comparison:
         parent, _, name = entry.path.rpartition(b"/")
         while self._frames and self._frames[-1].path != parent:
             self._leave()
-        if not self._frames or name in (b"", b".", b".."):
+        if not self._frames or name in (b"", b".", b"..") or entry.path[:1] == b"/":
             raise HostileSnapshot(f"refused entry {path_text(entry.path)}: it does not lie in a directory before it")
         frame = self._frames[-1]
         there = frame.present.pop(name, None)

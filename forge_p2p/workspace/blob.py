@@ -53,7 +53,7 @@ def plan_file(
         return _plan(place, root, cache.load(path) if check is Check.CACHE else Seen(), replace)
     except OSError as error:
         place.close()
-        raise disk_error("write", path, error) from error
+        raise disk_error("written", path, error) from error
     except BaseException:
         place.close()
         raise

@@ -21,7 +21,7 @@ from forge_p2p.errors import DiskFull, UsageError
 from forge_p2p.workspace.directories import READABLE
 from forge_p2p.workspace.faults import disk_error
 from forge_p2p.workspace.found import Found
-from forge_p2p.workspace.names import is_leftover, partial_name, partial_prefix
+from forge_p2p.workspace.names import is_leftover, partial_name, partial_prefix, probe_name
 from forge_p2p.workspace.statcache import StatCache, boot_id
 
 _PRIVATE = 0o700
@@ -86,7 +86,7 @@ def open_place(destination: bytes, key: bytes) -> Place:
         place.root = _open_root(place, key)
     except OSError as error:
         place.close()
-        raise disk_error("write", path, error) from error
+        raise disk_error("written", path, error) from error
     except BaseException:
         place.close()
         raise
@@ -103,7 +103,7 @@ def open_parent(path: bytes) -> int:
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{path_text(parent)} is not a directory", hint="choose another destination") from error
     except OSError as error:
-        raise disk_error("make", parent, error) from error
+        raise disk_error("made", parent, error) from error
 
 
 def _open_root(place: Place, key: bytes) -> int:
@@ -126,23 +126,30 @@ def open_as_partial(place: Place, key: bytes) -> int:
 
 
 def open_partial(parent: int, name: bytes, shown: bytes) -> int:
-    """Opens the private directory `name`, making it if needed, and locks it. What others could have written to is
-    refused with `UsageError`: its files might not be what an earlier restore left there."""
-    with suppress(FileExistsError):
+    """Opens the private directory `name`, making it if needed, and locks it. If others could have written to it, its
+    files may not be what an earlier restore left there: begins anew. Raises `UsageError` if it is somebody else's."""
+    try:
         os.mkdir(name, _PRIVATE, dir_fd=parent)
+        is_new = True
+    except FileExistsError:
+        is_new = False
     descriptor = os.open(name, READABLE, dir_fd=parent)
     try:
+        _lock(descriptor, shown)
         status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        if status.st_uid != os.geteuid():
             raise UsageError(
-                f"{path_text(name)} beside {path_text(shown)} was not made by this user's Forge",
+                f"{path_text(name)} beside {path_text(shown)} is somebody else's",
                 hint="have it removed, or choose another destination",
             )
-        _lock(descriptor, shown)
+        if is_new or not status.st_mode & 0o022:
+            return descriptor
+        shutil.rmtree(name, dir_fd=parent)
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    os.close(descriptor)
+    return open_partial(parent, name, shown)
 
 
 def _lock(descriptor: int, shown: bytes) -> None:
@@ -205,8 +212,7 @@ def remove_any(parent: int, name: bytes) -> None:
 
 def folds_names(directory: int) -> bool:
     """Whether the file system takes names that differ in case, or in Unicode normal form, for the same."""
-    stem = os.urandom(6).hex()
-    probe = f".forge-probe-{stem}-\u00e9"
+    probe = probe_name()
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory))
     except OSError:

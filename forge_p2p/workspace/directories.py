@@ -58,19 +58,23 @@ def open_directory(name: bytes, parent: int) -> tuple[int, int]:
     no right to read it, that right was added. Raises `OSError`."""
     try:
         descriptor = os.open(name, READABLE, dir_fd=parent)
-    except PermissionError:
+    except PermissionError as denied:
         descriptor = os.open(name, PATH_ONLY, dir_fd=parent)
         try:
-            unlock(descriptor)
+            unlock(descriptor, denied)
         finally:
             os.close(descriptor)
         descriptor = os.open(name, READABLE, dir_fd=parent)
     return descriptor, os.fstat(descriptor).st_mode & 0o777
 
 
-def unlock(descriptor: int) -> int:
-    """Gives the owner all rights to an open directory; returns its permission bits before. Goes by its link under
-    /proc, for a descriptor that was opened without the right to read takes no `fchmod`. Raises `OSError`."""
+def unlock(descriptor: int, denied: PermissionError) -> int:
+    """Gives the owner all rights to an open directory, after something there was `denied`; raises that if the directory
+    is not ours. Returns its permission bits before. Goes by its link under /proc, for a descriptor that was opened
+    without the right to read takes no `fchmod`."""
     mode = os.fstat(descriptor).st_mode & 0o777
-    os.chmod(f"/proc/self/fd/{descriptor}", mode | 0o700)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", mode | 0o700)
+    except OSError:
+        raise denied from None
     return mode

@@ -17,16 +17,16 @@ _HINTS = {
 }
 
 
-def disk_error(action: str, path: bytes, error: OSError, needed: int = 0) -> DiskError:
-    """`DiskFull` or `DiskError` for `error`, met when trying to `action` ("read", "write") `path`, which takes `needed`
-    bytes. The caller raises it."""
+def disk_error(done: str, path: bytes, error: OSError, needed: int = 0) -> DiskError:
+    """`DiskFull` or `DiskError` for `error`, for which `path`, which takes `needed` bytes, could not be `done` ("read",
+    "written"). The caller raises it."""
     if error.errno in _FULL:
         return DiskFull(
-            f"no space left to {action} {path_text(path)}, which needs {needed} bytes",
+            f"no space left for {path_text(path)}, which needs {needed} bytes",
             hint="free some space and run the same command again: it goes on where it stopped",
         )
     return DiskError(
-        f"cannot {action} {path_text(path)}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0, "")
+        f"{path_text(path)} cannot be {done}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0, "")
     )
 
 

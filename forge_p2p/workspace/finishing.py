@@ -65,7 +65,7 @@ class _Steps:
                 os.close(descriptor)
             self._ledger.done[entry.path] = found_file(entry.path, status, entry.level, entry.payload)
 
-        self._attempt("change", entry.path, change)
+        self._attempt("changed", entry.path, change)
 
     def make_symlink(self, entry: Entry) -> None:
         """A new symlink, put in the place of what was there."""
@@ -82,7 +82,7 @@ class _Steps:
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             self._ledger.done[entry.path] = Found(entry.path, SYMLINK_MODE, payload=entry.payload)
 
-        self._attempt("make", entry.path, make)
+        self._attempt("made", entry.path, make)
 
     def delete(self, path: bytes) -> None:
         """What the snapshot does not have."""
@@ -91,7 +91,7 @@ class _Steps:
             remove_any(directory, name)
             self.deleted += 1
 
-        self._attempt("delete", path, delete)
+        self._attempt("deleted", path, delete)
 
     def reveal(self, path: bytes, alias: bytes) -> None:
         """Gives a directory that was built out of sight its name."""
@@ -107,42 +107,41 @@ class _Steps:
         """The final mode of a directory."""
 
         def change(directory: int, name: bytes) -> None:
-            on_disk = self._plan.aliases.get(path, name) if path not in self._plan.visible else name
-            descriptor = os.open(on_disk, READABLE, dir_fd=directory)
+            descriptor = os.open(name, READABLE, dir_fd=directory)
             try:
                 os.fchmod(descriptor, mode)
             finally:
                 os.close(descriptor)
 
-        if path:
-            self._attempt("change", path, change)
-        else:
+        if not path:
             os.fchmod(self._plan.place.root, mode)
+        elif path not in self._ledger.failed:
+            self._attempt("changed", path, change)
 
-    def _attempt(self, action: str, path: bytes, step: Callable[[int, bytes], None]) -> None:
+    def _attempt(self, done: str, path: bytes, step: Callable[[int, bytes], None]) -> None:
         parent, _, name = path.rpartition(b"/")
         try:
             directory = self._directories.descriptor(parent)
             try:
                 step(directory, name)
-            except PermissionError:
-                self._ledger.unlocked.setdefault(parent, unlock(directory))
+            except PermissionError as denied:
+                self._ledger.unlocked.setdefault(parent, unlock(directory, denied))
                 step(directory, name)
         except OSError as error:
-            self._ledger.fail(path, action, error)
+            self._ledger.fail(path, done, error)
 
 
 def _modes(plan: RestorePlan, ledger: Ledger, mask: int) -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
-    """Directories whose mode is not final yet, and what it is to be; those that are out of sight, then the others, each
-    innermost first."""
+    """Directories whose mode is not final yet, and what it is to be, innermost first. Those that are out of sight, then
+    those that are not, or cease to be: what a directory is built in stays private as long as it is hidden."""
     modes = dict(ledger.unlocked)
     for entry in plan.directories:
         if entry.path in plan.aliases or entry.mode & mask or entry.mode & 0o700 != 0o700 or entry.path in modes:
             modes[entry.path] = entry.mode
     modes.update((entry.path, entry.mode) for entry in plan.remode)
     ordered = sorted(modes.items(), key=lambda item: sort_key(item[0]), reverse=True)
-    hidden = [item for item in ordered if item[0] not in plan.visible]
-    return hidden, [item for item in ordered if item[0] in plan.visible]
+    hidden = [item for item in ordered if item[0] not in plan.visible and item[0] not in plan.aliases]
+    return hidden, [item for item in ordered if item[0] in plan.visible or item[0] in plan.aliases]
 
 
 def _put_in_place(place: Place, ledger: Ledger) -> None:

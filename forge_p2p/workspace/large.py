@@ -79,7 +79,7 @@ class LargeFile:
 
     def _fail(self, error: OSError) -> None:
         self._failed = True
-        self._ledger.fail(self.entry.path, "write", error, self.entry.size)
+        self._ledger.fail(self.entry.path, "written", error, self.entry.size)
 
 
 def is_zero_chunk(buffer: Raw) -> bool:

@@ -40,8 +40,9 @@ class Ledger:
     unlocked: dict[bytes, int] = field(default_factory=dict)
     """Directories whose mode was widened to write in them, and what it was."""
 
-    def fail(self, path: bytes, action: str, error: OSError, size: int = 0) -> None:
-        """Writes `error` down, or raises it as `DiskError` or `DiskFull` if every other file would meet it too."""
+    def fail(self, path: bytes, done: str, error: OSError, size: int = 0) -> None:
+        """Writes down why a path could not be `done` ("written"); raises `DiskError` or `DiskFull` if every other path
+        would meet the same."""
         if is_fatal(error):
-            raise disk_error(action, path, error, size) from error
-        self.failed.setdefault(path, f"cannot {action} it: {error.strerror or error}")
+            raise disk_error(done, path, error, size) from error
+        self.failed.setdefault(path, f"it cannot be {done}: {error.strerror or error}")

@@ -1,5 +1,6 @@
 """Names with a meaning of their own in a directory."""
 
+import os
 import re
 
 from forge_p2p.content.link import Root, hash_bytes
@@ -15,7 +16,11 @@ _TEMPORARY = b".forge-tmp-"
 _KEY = 12
 _NAME_MAX = 255
 
-_IS_LEFTOVER = re.compile(rb"\..*\.[0-9a-f]{12}\.forge-partial|\.forge-tmp-[0-9a-f]{16}", re.DOTALL).fullmatch
+_PROBE = ".forge-probe-{}-\u00e9"
+
+_IS_LEFTOVER = re.compile(
+    rb"\..*\.[0-9a-f]{12}\.forge-partial|\.forge-tmp-[0-9a-f]{16}|\.forge-probe-[0-9a-f]{12}-.*", re.DOTALL
+).fullmatch
 
 
 def partial_key(root: Root) -> bytes:
@@ -39,6 +44,11 @@ def partial_prefix(name: bytes) -> bytes:
 def temporary_name(name: bytes) -> bytes:
     """What a file is called until it replaces `name` in the same directory."""
     return _TEMPORARY + hash_bytes(name)[:8].hex().encode()
+
+
+def probe_name() -> str:
+    """A new name with another spelling in upper case, and another in the other normal form."""
+    return _PROBE.format(os.urandom(6).hex())
 
 
 def is_leftover(name: bytes) -> bool:

@@ -123,7 +123,7 @@ def plan_restore(
             raise _in_the_way(plan)
     except OSError as error:
         place.close()
-        raise disk_error("compare", place.path, error) from error
+        raise disk_error("compared", place.path, error) from error
     except BaseException:
         place.close()
         raise

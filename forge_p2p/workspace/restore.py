@@ -66,7 +66,7 @@ class RestoreWriter:
                 try:
                     self._write(directories, entry, content)
                 except OSError as error:
-                    self._ledger.fail(entry.path, "write", error, entry.size)
+                    self._ledger.fail(entry.path, "written", error, entry.size)
 
     def write_small(self, entry: Entry, content: Raw) -> None:
         """Writes one whole file."""
@@ -83,7 +83,7 @@ class RestoreWriter:
             if descriptor >= 0:
                 os.close(descriptor)
             descriptor = -1
-            self._ledger.fail(entry.path, "write", error, entry.size)
+            self._ledger.fail(entry.path, "written", error, entry.size)
         file = LargeFile(entry, descriptor, self._ledger, lambda opened: self._complete_large(entry, opened))
         self._large[entry.path] = file
         return file
@@ -111,13 +111,13 @@ class RestoreWriter:
             directory = directories.descriptor(parent)
             try:
                 os.mkdir(alias or name, mode, dir_fd=directory)
-            except PermissionError:
-                self._unlock(parent, directory)
+            except PermissionError as denied:
+                self._unlock(parent, directory, denied)
                 os.mkdir(alias or name, mode, dir_fd=directory)
         except FileExistsError:
             return  # of a killed run
         except OSError as error:
-            self._ledger.fail(entry.path, "make", error)
+            self._ledger.fail(entry.path, "made", error)
 
     def _write(self, directories: Directories, entry: Entry, content: Raw) -> None:
         descriptor = self._create(directories, entry)
@@ -141,8 +141,8 @@ class RestoreWriter:
             return os.open(name, _CREATE, entry.mode, dir_fd=directory)
         except FileExistsError:
             os.unlink(name, dir_fd=directory)  # a killed run left it
-        except PermissionError:
-            self._unlock(parent, directory)
+        except PermissionError as denied:
+            self._unlock(parent, directory, denied)
         return os.open(name, _CREATE, entry.mode, dir_fd=directory)
 
     def _discard(self, directories: Directories, entry: Entry) -> None:
@@ -152,9 +152,9 @@ class RestoreWriter:
         with suppress(OSError):
             os.unlink(on_disk, dir_fd=directories.descriptor(parent))
 
-    def _unlock(self, parent: bytes, directory: int) -> None:
+    def _unlock(self, parent: bytes, directory: int, denied: PermissionError) -> None:
         """For a directory that its snapshot makes read-only: writable until the end."""
-        self._ledger.unlocked.setdefault(parent, unlock(directory))
+        self._ledger.unlocked.setdefault(parent, unlock(directory, denied))
 
     def _complete(self, directories: Directories, entry: Entry, descriptor: int) -> None:
         """Mode, then time, then name: the time says that the content is whole."""

@@ -91,7 +91,7 @@ def scan(root: bytes, cache: StatCache) -> Scan:
     except FileNotFoundError:
         raise UsageError(f"there is nothing at {path_text(root)}") from None
     except OSError as error:
-        raise disk_error("look at", root, error) from error
+        raise disk_error("looked at", root, error) from error
     seen = cache.load(root)
     if stat.S_ISDIR(status.st_mode):
         walk = _walk(root, seen.items)
@@ -165,7 +165,7 @@ class _Walk:
             try:
                 status = found[name].stat(follow_symlinks=False)
             except OSError as error:
-                raise self._failure("look at", path, error) from error
+                raise self._failure("looked at", path, error) from error
             form = stat.S_IFMT(status.st_mode)
             if rules is not None and rules.ignores(path, form == stat.S_IFDIR):
                 continue
@@ -236,11 +236,11 @@ class _Walk:
             raise UsageError(f"{self._shown(path)} is larger than {MAX_IGNORE_SIZE} bytes")
         return Rules(prefix, text, outer)
 
-    def _failure(self, action: str, path: bytes, error: OSError) -> DiskError | SourceChanged:
+    def _failure(self, done: str, path: bytes, error: OSError) -> DiskError | SourceChanged:
         full = os.path.join(self._root, path)
         if error.errno in _GONE:
             return SourceChanged(f"{path_text(full)} went away while it was looked at", hint="run the command again")
-        failure = disk_error(action, full, error)
+        failure = disk_error(done, full, error)
         if error.errno in (errno.EACCES, errno.EPERM):
             failure.hint += f", or leave it out with a line in {IGNORE_FILE.decode()}"
         return failure

@@ -139,7 +139,7 @@ def settled_after_restore(item: Found) -> Found:
 def boot_id() -> str:
     """Names this run of the machine."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip().decode()
     except OSError:
         return str(round(time.time() - time.monotonic(), -1))
 

@@ -174,16 +174,23 @@ def test_partial_planted_by_somebody_else(tmp_path: Path, outside: Path, made: S
     planted.unlink()
     planted.mkdir(mode=0o777)
     planted.chmod(0o777)
-    with pytest.raises(UsageError, match="was not made by this user's Forge"):
-        restore(made, destination, no_cache(tmp_path))
-    planted.chmod(0o700)
+    (planted / "file").write_bytes(b"PLANTED")
+    entry = next(entry for entry in made.entries if entry.path == b"file")
+    os.utime(planted / "file", ns=(entry.mtime_ns, entry.mtime_ns))
+    assert not restore(made, destination, no_cache(tmp_path)).failures
+    assert rows(destination) == rows_of(made)
+    assert is_untouched(outside)
+
+
+def test_partial_of_another_user(tmp_path: Path, made: Snapshot) -> None:
+    planted = tmp_path / os.fsdecode(partial_name(b"destination", partial_key(made.root)))
+    planted.mkdir(mode=0o700)
     if os.geteuid() == 0:
         os.chown(planted, NOBODY, NOBODY)
-        with pytest.raises(UsageError, match="was not made by this user's Forge"):
-            restore(made, destination, no_cache(tmp_path))
+        with pytest.raises(UsageError, match="is somebody else's"):
+            restore(made, tmp_path / "destination", no_cache(tmp_path))
         os.chown(planted, 0, 0)
-    assert not restore(made, destination, no_cache(tmp_path)).failures
-    assert is_untouched(outside)
+    assert not restore(made, tmp_path / "destination", no_cache(tmp_path)).failures
 
 
 def test_destination_that_is_a_file(tmp_path: Path, outside: Path, made: Snapshot) -> None:

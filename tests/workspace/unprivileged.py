@@ -8,11 +8,15 @@ from pathlib import Path
 NOBODY = 65534
 
 
-def run_unprivileged(work: Callable[[], None], *owned: Path) -> None:
-    """Runs `work` in a child process that is not root, to whom all below `owned` is given first. Fails as it fails."""
+def run_unprivileged(work: Callable[[], None], owned: Path, *foreign: Path) -> None:
+    """Runs `work` in a child process that is not root, to whom all below `owned` is given first, but for `foreign`.
+    Fails as it fails. What is to be foreign needs root."""
     if os.geteuid() == 0:
-        for top in owned:
-            _give(top)
+        _give(owned)
+        for path in foreign:
+            os.lchown(path, 0, 0)
+    elif foreign:
+        raise AssertionError("this test gives files to another user: run the tests as root, in a container perhaps")
     child = os.fork()
     if child == 0:
         status = 1

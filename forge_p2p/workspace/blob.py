@@ -36,8 +36,13 @@ class FilePlace(Place):
             self.partial = None
 
     def remember(self, cache: StatCache, items: list[Found], root: Root | None) -> None:
-        """As a scan of the file would find it."""
-        cache.save(self.path, [msgspec.structs.replace(item, path=b"") for item in items], root, boot_id())
+        """As a scan of the file would find it, with the ctime that moving it gave it."""
+        try:
+            ctime_ns = os.stat(self.name, dir_fd=self.parent, follow_symlinks=False).st_ctime_ns
+        except OSError:
+            return
+        moved = [msgspec.structs.replace(item, path=b"", ctime_ns=ctime_ns) for item in items]
+        cache.save(self.path, moved, root, boot_id())
 
 
 def plan_file(

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable
 
+from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
 from forge_p2p.workspace.destination import Place, remove_any
 from forge_p2p.workspace.directories import READABLE, Directories, unlock
@@ -21,6 +22,9 @@ def finish(plan: RestorePlan, ledger: Ledger, cache: StatCache, mask: int) -> Ou
     for entry in (*plan.write, *plan.empty):
         if entry.path not in ledger.done:
             ledger.failed.setdefault(entry.path, "its content did not arrive")
+    for entry in plan.refused:
+        target = path_text(entry.payload)
+        ledger.failed.setdefault(entry.path, f"left out, this symlink could lead outside the destination, to {target}")
     with Directories(plan.place.root, plan.aliases) as directories:
         steps = _Steps(plan, ledger, directories)
         for entry in plan.retouch:

@@ -63,6 +63,8 @@ class RestorePlan:
     """To make, parents first."""
     remode: list[Entry] = field(default_factory=list)
     """Directories that are there with another mode."""
+    refused: list[Entry] = field(default_factory=list)
+    """Symlinks that could lead out of the destination and were not asked for."""
     symlinks: list[Entry] = field(default_factory=list)
     """To make, or to point elsewhere."""
     visible: set[bytes] = field(default_factory=set)
@@ -226,7 +228,10 @@ class _Comparison:
                 return
         elif there is not None:
             self._plan.in_the_way.add(entry.path)
-        self._plan.symlinks.append(entry)
+        if self._outside_links or not leads_outside(entry.path, entry.payload):
+            self._plan.symlinks.append(entry)
+        else:
+            self._plan.refused.append(entry)
 
     def _enter(self, path: bytes, descriptor: int, staged: bool) -> None:
         if not staged:

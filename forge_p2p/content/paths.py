@@ -105,3 +105,17 @@ def hostile(path: bytes, reason: str) -> HostileSnapshot:
     """The refusal of an entry, in words that no name can abuse to draw on a terminal."""
     shown = path_text(path[:_MAX_SHOWN]) + ("…" if len(path) > _MAX_SHOWN else "")
     return HostileSnapshot(f"refused entry '{shown}': {reason}")
+
+
+def leads_outside(path: bytes, target: bytes) -> bool:
+    """Whether a symlink at `path` could lead out of its tree.
+
+    Inside are only targets that climb first, no higher than the root, and then go down by names. `..` behind a name
+    could pass through another symlink and climb from wherever that leads, so it counts as outside; so does an absolute
+    target. As every symlink that stays inside leads to an inside place, chains of them do too.
+    """
+    if target.startswith(b"/"):
+        return True
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    climbs = next((at for at, part in enumerate(parts) if part != b".."), len(parts))
+    return climbs > path.count(b"/") or b".." in parts[climbs:]

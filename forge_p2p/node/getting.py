@@ -5,9 +5,9 @@
 The store commits before the destination is put in place, so that whoever sees the result can share it on.
 """
 
-import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,13 @@ from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry, EntryKind
-from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, UsageError
+from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import GetResult, Progress
 from forge_p2p.node.sources import Sources
 from forge_p2p.node.target import parse_target
 from forge_p2p.store.base import Keep
+from forge_p2p.workspace.blob import plan_file
 from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import Check, RestorePlan, plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
@@ -34,37 +35,41 @@ if TYPE_CHECKING:
 PROBLEMS_SHOWN = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a destination is compared and written. `check`: every file there is read and compared, whatever its times
+    say. `outside_links`: symlinks that could lead out of the destination are made too."""
+
+    check: bool = False
+    outside_links: bool = False
+
+
 def already_there(
-    node: LocalNode, *, what: str, destination: str, peers: Sequence[str] = (), check: bool = False, report: Report
+    node: LocalNode, *, what: str, destination: str, peers: Sequence[str] = (), report: Report, **options: bool
 ) -> GetResult | None:
     """The result when the destination holds the content already and nothing has to be fetched; else `None`."""
     started = time.monotonic()
     target = parse_target(what, peers)
     report(Progress("scan"))
     try:
-        entries = listing_here(node, target.root, destination)
+        entries = listing_here(node, target.root)
     except (NotFound, CorruptChunk):
         return None
-    plan = plan_destination(node, target.root, entries, destination, check)
+    plan = plan_destination(node, target.root, entries, destination, Options(**options))
     if plan.write:
         plan.close()
         return None
     with RestoreWriter(plan, stat_cache(node)) as writer:
         outcome = writer.finish()
-    return _result(target.root, destination, entries, outcome, started)
+    return _result(target.root, destination, plan.entries, outcome, started)
 
 
 async def get(
-    network: "Network",
-    *,
-    what: str,
-    destination: str,
-    peers: Sequence[str] = (),
-    check: bool = False,
-    report: Report,
+    network: "Network", *, what: str, destination: str, peers: Sequence[str] = (), report: Report, **options: bool
 ) -> GetResult:
-    """Fetches what is missing and restores everything. Raises `UsageError`, `HostileSnapshot`, `NotFound`, `PeerError`,
-    `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the store for the next run."""
+    """Fetches what is missing and restores everything. `options`: see `Options`. Raises `UsageError`,
+    `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the
+    store for the next run."""
     import trio
 
     from forge_p2p.node.fetching import fetching
@@ -74,7 +79,7 @@ async def get(
     target = parse_target(what, peers)
     report(Progress("connect"))
     async with fetching(network, target) as fetch:
-        restoring = Restoring(fetch, target.root, destination, check, report)
+        restoring = Restoring(fetch, target.root, destination, Options(**options), report)
         try:
             counts = await fetch.run(restoring.produce, restoring.progress)
             report(Progress("restore"))
@@ -89,37 +94,22 @@ async def get(
         return _result(target.root, destination, restoring.entries, outcome, started, counts, fetch.wire(), peer)
 
 
-def listing_here(node: LocalNode, root: Root, destination: str) -> list[Entry]:
-    """What `root` holds, from the store. Raises `NotFound` unless the whole listing is here."""
+def listing_here(node: LocalNode, root: Root) -> list[Entry]:
+    """What a tree holds, from the store; nothing for a blob. Raises `NotFound` unless the whole listing is here."""
     if root.kind is Kind.BLOB:
-        return [blob_entry(root, path_bytes(destination))]
+        return []
     return [entry for page in walk.entries(root.link, node.store.read) for entry in page]
 
 
-def blob_entry(root: Root, destination: bytes) -> Entry:
-    """A single file as the only entry of its directory. A blob has no name, mode or time of its own: it takes the
-    destination's, and those of the file that is there already."""
-    if os.path.isdir(destination):
-        raise UsageError(
-            "this link is one file, and the destination is a directory", hint="name the file to write: DIRECTORY/NAME"
-        )
-    try:
-        status = os.stat(destination)
-        mode, mtime_ns = status.st_mode & 0o777, status.st_mtime_ns
-    except OSError:
-        mode, mtime_ns = 0o666 & ~_umask(), time.time_ns()
-    link = root.link
-    return Entry(os.path.basename(destination), EntryKind.FILE, mode, mtime_ns, link.size, link.level, link.hash)
-
-
 def plan_destination(
-    node: LocalNode, root: Root, entries: Sequence[Entry], destination: str, check: bool
+    node: LocalNode, root: Root, entries: Sequence[Entry], destination: str, options: Options
 ) -> RestorePlan:
-    """What has to be written at `destination`. Raises as `plan_restore`, and `DiskFull` if it cannot fit."""
+    """What has to be written at `destination`. Raises as `plan_restore` and `plan_file`."""
     path = path_bytes(destination)
-    folder = os.path.dirname(path) if root.kind is Kind.BLOB else path
-    how = Check.CONTENT if check else Check.CACHE
-    return plan_restore(folder, root, entries, stat_cache(node), check=how)
+    how = Check.CONTENT if options.check else Check.CACHE
+    if root.kind is Kind.BLOB:
+        return plan_file(path, root, stat_cache(node), check=how)
+    return plan_restore(path, root, entries, stat_cache(node), check=how, outside_links=options.outside_links)
 
 
 def stat_cache(node: LocalNode) -> StatCache:
@@ -130,12 +120,6 @@ def stat_cache(node: LocalNode) -> StatCache:
 def keep_cached(node: LocalNode, root: Root) -> None:
     """Keeps what was fetched for others and for the next time, until the room is needed."""
     node.store.pin(f"get/{format_link(root)}", root, Keep.CACHED)
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
 
 
 def _result(

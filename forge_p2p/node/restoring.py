@@ -7,11 +7,10 @@ import trio
 
 from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
-from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.node.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import Fetching
-from forge_p2p.node.getting import blob_entry, plan_destination, stat_cache
+from forge_p2p.node.getting import Options, plan_destination, stat_cache
 from forge_p2p.node.local import Report
 from forge_p2p.node.placing import LargeTarget, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts, Receiver, Wanted
@@ -26,12 +25,12 @@ WANTS = 512
 class Restoring:
     """One restore under way. `entries`: everything the snapshot holds, once `produce` has read the listing."""
 
-    def __init__(self, fetch: Fetching, root: Root, destination: str, check: bool, report: Report) -> None:
+    def __init__(self, fetch: Fetching, root: Root, destination: str, options: Options, report: Report) -> None:
         self.entries: list[Entry] = []
         self._fetch = fetch
         self._root = root
         self._destination = destination
-        self._check = check
+        self._options = options
         self._report = report
         self._writer: RestoreWriter | None = None
         self._total: int | None = None
@@ -42,8 +41,9 @@ class Restoring:
         await self._read_listing(receiver)
         node = self._fetch.node
         plan = await trio.to_thread.run_sync(
-            plan_destination, node, self._root, self.entries, self._destination, self._check
+            plan_destination, node, self._root, self.entries, self._destination, self._options
         )
+        self.entries = list(plan.entries)
         self._writer = await trio.to_thread.run_sync(RestoreWriter, plan, stat_cache(node))
         plan.require_space()
         receiver.restore_to(self._writer)
@@ -72,8 +72,7 @@ class Restoring:
 
     async def _read_listing(self, receiver: Receiver) -> None:
         if self._root.kind is Kind.BLOB:
-            self.entries = [blob_entry(self._root, path_bytes(self._destination))]
-            return
+            return  # it has none: the plan makes its one entry
         self.entries = await listing(receiver, self._root.link)
 
     async def _want_large(self, receiver: Receiver, entries: Sequence[Entry]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from forge_p2p.content.link import Root
+from forge_p2p.content.paths import leads_outside
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import HostileSnapshot, UsageError
@@ -51,6 +52,7 @@ class RestorePlan:
     root: Root
     entries: Sequence[Entry]
     delete: bool = False
+    outside_links: bool = True
     write: list[Entry] = field(default_factory=list)
     """Files whose content is wanted: those neither there nor empty."""
     empty: list[Entry] = field(default_factory=list)
@@ -107,17 +109,19 @@ def plan_restore(
     check: Check = Check.CACHE,
     replace: bool = False,
     delete: bool = False,
+    outside_links: bool = True,
 ) -> RestorePlan:
     """Opens `destination` and compares it with the whole listing `entries`, as a `ListingDecoder` gives it, of `root`.
 
     `replace`: what stands in the way as another kind of thing may be removed, folders with all that is in them.
-    `delete`: what the snapshot does not have is removed. Raises `HostileSnapshot` for names that the file system takes
+    `delete`: what the snapshot does not have is removed. `outside_links`: symlinks that could lead out of the
+    destination are made too; nothing is ever written through them either way. Raises `HostileSnapshot` for names that the file system takes
     for one and the same, `UsageError` for what is in the way, `DiskError`.
     """
     key = partial_key(root)
     place = open_place(destination, key)
     try:
-        plan = RestorePlan(place, root, entries, delete)
+        plan = RestorePlan(place, root, entries, delete, outside_links)
         _Comparison(plan, cache.load(place.path), check, key).run()
         if plan.makes_names and folds_names(place.root):
             refuse_collisions(entries)
@@ -228,7 +232,7 @@ class _Comparison:
                 return
         elif there is not None:
             self._plan.in_the_way.add(entry.path)
-        if self._outside_links or not leads_outside(entry.path, entry.payload):
+        if self._plan.outside_links or not leads_outside(entry.path, entry.payload):
             self._plan.symlinks.append(entry)
         else:
             self._plan.refused.append(entry)

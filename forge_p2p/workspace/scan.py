@@ -21,7 +21,7 @@ from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import DiskError, ForgeError, HostileSnapshot, SourceChanged, UsageError
 from forge_p2p.workspace.faults import disk_error
-from forge_p2p.workspace.found import SYMLINK_MODE, Found, Links, found_file
+from forge_p2p.workspace.found import PERMISSIONS, SYMLINK_MODE, Found, Links, found_file
 from forge_p2p.workspace.names import IGNORE_FILE, is_git, is_leftover
 from forge_p2p.workspace.statcache import StatCache, settled
 
@@ -32,6 +32,7 @@ _IGNORE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FORMAT = 0o170000
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -63,7 +64,7 @@ class Scan:
 
     def unknown(self) -> list[Found]:
         """The files whose content is not known: the ones to read."""
-        return [item for item in self.items if item.is_unknown]
+        return [item for item in self.items if not item.payload and item.is_file]
 
     def resolved(self, links: Links) -> list[Found]:
         """The items with the links of what was read filled in."""
@@ -95,16 +96,15 @@ def scan(root: bytes, cache: StatCache) -> Scan:
     seen = cache.load(root)
     if stat.S_ISDIR(status.st_mode):
         walk = _walk(root, seen.items)
-        items, skipped, kind = walk.items, walk.skipped, Kind.TREE
+        items, skipped, kind, changed = walk.items, walk.skipped, Kind.TREE, walk.changed
     elif stat.S_ISREG(status.st_mode):
         known = seen.items.get(b"")
-        items = [known if known and known.matches(status) else found_file(b"", status)]
-        skipped, kind = [], Kind.BLOB
+        item = known if known and known.matches(status) else found_file(b"", status)
+        items, skipped, kind, changed = [item], [], Kind.BLOB, item is not known
     else:
         raise UsageError(f"{path_text(root)} is neither a directory nor a file")
-    unchanged = len(items) == len(seen.items) and all(seen.items.get(item.path) is item for item in items)
-    complete = unchanged and not any(item.is_unknown for item in items)
-    return Scan(root, kind, items, skipped, seen.root if complete else None, seen.boot, started_ns)
+    changed = changed or len(items) != len(seen.items) or any(item.is_unknown for item in items if not item.payload)
+    return Scan(root, kind, items, skipped, None if changed else seen.root, seen.boot, started_ns)
 
 
 def is_restored(destination: bytes, root: Root, cache: StatCache) -> bool:
@@ -144,20 +144,21 @@ def _walk(root: bytes, known: Mapping[bytes, Found]) -> "_Walk":
 class _Walk:
     """Collects items and what is skipped, in order. Holds one descriptor a level of depth."""
 
-    __slots__ = ("_known", "_root", "items", "skipped")
+    __slots__ = ("_known", "_root", "changed", "items", "skipped")
 
     def __init__(self, root: bytes, known: Mapping[bytes, Found]) -> None:
         self._root = root
         self._known = known
         self.items: list[Found] = []
         self.skipped: list[Skipped] = []
+        self.changed = False
+        """Whether an item is another than was known."""
 
     def directory(self, descriptor: int, prefix: bytes, rules: "Rules | None", depth: int) -> None:
         """Visits what is in one directory; `prefix` is its path with a final slash, or nothing for the root."""
         if depth > MAX_DEPTH:
             raise UsageError(f"{self._shown(prefix)} is nested deeper than {MAX_DEPTH} directories")
-        with os.scandir(descriptor) as listing:
-            found = {entry.name.encode(_ENCODING, _ERRORS): entry for entry in listing}
+        found = self._list(descriptor, prefix)
         if IGNORE_FILE in found:
             rules = self._read_rules(descriptor, prefix, rules)
         for name in sorted(found):
@@ -166,21 +167,33 @@ class _Walk:
                 status = found[name].stat(follow_symlinks=False)
             except OSError as error:
                 raise self._failure("looked at", path, error) from error
-            form = stat.S_IFMT(status.st_mode)
+            form = status.st_mode & _FORMAT
             if rules is not None and rules.ignores(path, form == stat.S_IFDIR):
                 continue
             known = self._known.get(path)
             if known is None and not self._is_shared(name, path):
                 continue
             if form == stat.S_IFREG:
-                self.items.append(known if known and known.matches(status) else found_file(path, status))
+                self._add(known if known and known.matches(status) else found_file(path, status), known)
             elif form == stat.S_IFDIR:
-                self.items.append(known if known and known.st_mode == status.st_mode else Found(path, status.st_mode))
+                mode = status.st_mode & (_FORMAT | PERMISSIONS)
+                self._add(known if known and known.st_mode == mode else Found(path, mode), known)
                 self._subdirectory(descriptor, name, path, rules, depth)
             elif form == stat.S_IFLNK:
-                self.items.append(self._symlink(descriptor, name, path, known))
+                self._add(self._symlink(descriptor, name, path, known), known)
             else:
                 self.skipped.append(Skipped(path, "it is a socket, a pipe or a device"))
+
+    def _list(self, descriptor: int, prefix: bytes) -> dict[bytes, "os.DirEntry[str]"]:
+        try:
+            with os.scandir(descriptor) as listing:
+                return {entry.name.encode(_ENCODING, _ERRORS): entry for entry in listing}
+        except OSError as error:
+            raise self._failure("read", prefix.rstrip(b"/"), error) from error
+
+    def _add(self, item: Found, known: Found | None) -> None:
+        self.items.append(item)
+        self.changed |= item is not known
 
     def _subdirectory(self, parent: int, name: bytes, path: bytes, rules: "Rules | None", depth: int) -> None:
         try:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_p2p.content import paths
-from forge_p2p.content.paths import MAX_DEPTH, MAX_NAME, MAX_PATH, check_name, check_path
+from forge_p2p.content.paths import MAX_DEPTH, MAX_NAME, MAX_PATH, check_name, check_path, leads_outside
 from forge_p2p.errors import HostileSnapshot
 
 ZWNJ = b"\xe2\x80\x8c"
@@ -167,3 +167,26 @@ def test_git_refuses_it_too(path: bytes, tmp_path: Path) -> None:
     done = git("update-index", "--add", "--cacheinfo", b"100644," + blob + b"," + path)
     assert done.returncode != 0, "git accepts it"
     assert b"nvalid path" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "outside"),
+    [
+        (b"link", b"file", False),
+        (b"link", b"a/b", False),
+        (b"link", b".", False),
+        (b"a/link", b"..", False),
+        (b"a/link", b"../file", False),
+        (b"a/b/link", b"../../c/d", False),
+        (b"a/link", b"./../file", False),
+        (b"link", b"/etc/passwd", True),
+        (b"link", b"..", True),
+        (b"link", b"../file", True),
+        (b"a/link", b"../../file", True),
+        (b"link", b"a/../../file", True),
+        (b"link", b"a/..", True),
+        (b"a/link", b"..//../x", True),
+    ],
+)
+def test_symlinks_that_could_lead_outside(path: bytes, target: bytes, outside: bool) -> None:
+    assert leads_outside(path, target) is outside

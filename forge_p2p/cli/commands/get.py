@@ -21,14 +21,23 @@ from forge_p2p.node.results import GetResult
     help="Try the ticket's node here first, behind a forwarded port for example; may be repeated.",
 )
 @click.option("--check", is_flag=True, help="Read and compare every file that is there, whatever its times say.")
+@click.option("--outside-links", is_flag=True, help="Also make symlinks that could lead outside DEST.")
 @pass_settings
-def command(settings: Settings, what: str, destination: str, peers: tuple[str, ...], check: bool) -> None:
+def command(
+    settings: Settings, what: str, destination: str, peers: tuple[str, ...], check: bool, outside_links: bool
+) -> None:
     """Fetch what a ticket or link names into DEST.
 
     Everything is verified as it arrives, and a file has its final name only when it is whole. An interrupted get goes
     on where it stopped; an existing DEST is completed and repaired, and what is already right is not fetched again.
     """
-    arguments = {"what": what, "destination": path_argument(destination), "peers": list(peers), "check": check}
+    arguments = {
+        "what": what,
+        "destination": path_argument(destination),
+        "peers": list(peers),
+        "check": check,
+        "outside_links": outside_links,
+    }
     result = run_operation(settings, GetResult, "get", arguments)
     emit(settings, result, [] if settings.quiet else about_get(result))
     if result.problems:

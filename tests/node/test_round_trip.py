@@ -142,7 +142,7 @@ async def test_single_file_over_a_directory(pair: Pair) -> None:
     source.write_bytes(b"content")
     folder.mkdir()
     shared = await share(pair.here, source)
-    with pytest.raises(UsageError, match="is one file, and the destination is a directory"):
+    with pytest.raises(UsageError, match="is a directory, and the link is one file"):
         await get(pair.there, shared.ticket, folder)
     assert os.listdir(folder) == []
 

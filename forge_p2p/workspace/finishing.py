@@ -157,6 +157,8 @@ def _put_in_place(place: Place, ledger: Ledger) -> None:
 
 def _remember(plan: RestorePlan, ledger: Ledger, cache: StatCache) -> None:
     """Saves what is there now; as the snapshot itself, if all of it is."""
+    if plan.remembered and ledger.done == plan.found and not ledger.failed:
+        return
     items = []
     for entry in plan.entries:
         if entry.path in ledger.failed:

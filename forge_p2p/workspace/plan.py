@@ -52,7 +52,9 @@ class RestorePlan:
     root: Root
     entries: Sequence[Entry]
     delete: bool = False
+    """What the snapshot does not have is removed."""
     outside_links: bool = True
+    """Symlinks that could lead out of the destination are made too."""
     write: list[Entry] = field(default_factory=list)
     """Files whose content is wanted: those neither there nor empty."""
     empty: list[Entry] = field(default_factory=list)
@@ -79,6 +81,8 @@ class RestorePlan:
     """What is there and not in the snapshot, in directories of the snapshot."""
     found: dict[bytes, Found] = field(default_factory=dict)
     """Records of what is right already."""
+    remembered: bool = False
+    """The stat cache takes the destination for the snapshot, and as far as it goes it is right."""
 
     @property
     def makes_names(self) -> bool:
@@ -115,14 +119,15 @@ def plan_restore(
 
     `replace`: what stands in the way as another kind of thing may be removed, folders with all that is in them.
     `delete`: what the snapshot does not have is removed. `outside_links`: symlinks that could lead out of the
-    destination are made too; nothing is ever written through them either way. Raises `HostileSnapshot` for names that the file system takes
-    for one and the same, `UsageError` for what is in the way, `DiskError`.
+    destination are made too; nothing is ever written through them either way. Raises `HostileSnapshot` for names that
+    the file system takes for one and the same, `UsageError` for what is in the way, `DiskError`.
     """
     key = partial_key(root)
     place = open_place(destination, key)
     try:
-        plan = RestorePlan(place, root, entries, delete, outside_links)
-        _Comparison(plan, cache.load(place.path), check, key).run()
+        seen = cache.load(place.path)
+        plan = RestorePlan(place, root, entries, delete, outside_links, remembered=seen.root == root)
+        _Comparison(plan, seen, check, key).run()
         if plan.makes_names and folds_names(place.root):
             refuse_collisions(entries)
         if plan.in_the_way and not replace:
@@ -205,6 +210,7 @@ class _Comparison:
         known = self._seen.get(entry.path)
         if known is not None and known.payload and known.matches(status):
             return known.payload == entry.payload and known.level == entry.level
+        self._plan.remembered = False
         return holds(entry.link, name, frame.descriptor)
 
     def _directory(self, entry: Entry, frame: _Frame, name: bytes, there: "os.DirEntry[str] | None") -> None:

@@ -107,13 +107,14 @@ def scan(root: bytes, cache: StatCache) -> Scan:
     return Scan(root, kind, items, skipped, None if changed else seen.root, seen.boot, started_ns)
 
 
-def is_restored(destination: bytes, root: Root, cache: StatCache) -> bool:
-    """Whether `destination` is exactly `root`, as far as the stat cache can tell; never a reason to fail. Asked first,
-    it spares an unchanged destination the listing and the plan."""
+def find_restored(destination: bytes, root: Root, cache: StatCache) -> Scan | None:
+    """What is at `destination`, if that is exactly `root` as far as the stat cache can tell; never a reason to fail.
+    Asked first, it spares an unchanged destination the listing and the plan."""
     try:
-        return scan(destination, cache).known_root == root
+        found = scan(destination, cache)
     except ForgeError:
-        return False
+        return None
+    return found if found.known_root == root else None
 
 
 def rescan_changes(before: Scan) -> list[bytes]:

@@ -12,7 +12,7 @@ from forge_p2p.workspace.blob import plan_file
 from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import Check
 from forge_p2p.workspace.restore import RestoreWriter
-from forge_p2p.workspace.scan import is_restored, scan
+from forge_p2p.workspace.scan import find_restored, scan
 from forge_p2p.workspace.statcache import StatCache
 from tests.workspace.support import link_of_bytes, write
 
@@ -55,7 +55,7 @@ def test_known_afterwards_by_itself_and_not_as_its_directory(tmp_path: Path, cac
     path = tmp_path / "folder" / "file"
     restore(path, b"content", cache)
     root = Root(Kind.BLOB, link_of_bytes(b"content"))
-    assert is_restored(os.fsencode(path), root, cache)
+    assert find_restored(os.fsencode(path), root, cache)
     assert scan(os.fsencode(path.parent), cache).known_root is None
 
 

@@ -16,6 +16,7 @@ from forge_p2p.workspace.plan import plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
 from tests.workspace.support import (
     Snapshot,
+    carry_out,
     directory,
     no_cache,
     restore,
@@ -90,6 +91,16 @@ def test_symlinks_at_the_destination_are_in_the_way(tmp_path: Path, outside: Pat
     assert not outcome.failures
     assert rows(destination) == rows_of(made)
     assert is_untouched(outside)
+
+
+def test_symlinks_that_lead_outside_are_left_out_and_named(tmp_path: Path, made: Snapshot) -> None:
+    destination = tmp_path / "destination"
+    for _ in range(2):
+        plan = plan_restore(os.fsencode(destination), made.root, made.entries, no_cache(tmp_path), outside_links=False)
+        outcome = carry_out(plan, made, no_cache(tmp_path))
+        assert [failure.path for failure in outcome.failures] == [b"z"]
+        assert "outside the destination, to ../outside" in outcome.failures[0].reason
+        assert rows(destination) == [row for row in rows_of(made) if row[0] != b"z"]
 
 
 def test_symlinks_under_temporary_names(tmp_path: Path, outside: Path, made: Snapshot) -> None:

@@ -11,6 +11,7 @@ from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.errors import Malformed, UsageError
 from forge_p2p.workspace.plan import Check, plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
+from forge_p2p.workspace.scan import find_restored
 from forge_p2p.workspace.statcache import StatCache
 from tests.workspace.support import (
     Snapshot,
@@ -75,6 +76,18 @@ def test_without_a_cache_content_is_read_and_kept(tmp_path: Path, made: Snapshot
     assert [entry.path for entry in plan.write] == [b"a/one"]
     carry_out(plan, made, no_cache(tmp_path))
     assert rows(top) == rows_of(made)
+
+
+def test_what_had_to_be_read_is_remembered(tmp_path: Path, cache: StatCache, made: Snapshot) -> None:
+    top = tmp_path / "destination"
+    restore(made, top, cache)
+    (top / "large").chmod(0o600)
+    (top / "large").chmod(0o644)
+    assert find_restored(os.fsencode(top), made.root, cache) is None
+    assert restore(made, top, cache).unchanged == 4
+    found = find_restored(os.fsencode(top), made.root, cache)
+    assert found is not None
+    assert sum(item.is_file for item in found.items) == 4
 
 
 def test_check_finds_what_no_time_tells(tmp_path: Path, cache: StatCache, made: Snapshot) -> None:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 
 from forge_p2p.content.link import CHUNK_MAX
-from forge_p2p.workspace.scan import is_restored, scan
+from forge_p2p.workspace.scan import find_restored, scan
 from forge_p2p.workspace.statcache import StatCache
 from tests.workspace.support import no_cache, restore, rows, rows_of, small_snapshot, snapshot_of
 from tests.workspace.trees import TREES, Folder, build
@@ -26,7 +26,7 @@ def test_any_tree(tree: Folder) -> None:
         assert not outcome.failures
         assert rows(top / "deep" / "destination") == rows(top / "source")
         assert os.listdir(top / "deep") == ["destination"]
-        assert is_restored(os.fsencode(top / "deep" / "destination"), made.root, cache)
+        assert find_restored(os.fsencode(top / "deep" / "destination"), made.root, cache)
         assert snapshot_of(top / "deep" / "destination", no_cache(top)).root == made.root
 
 
@@ -43,7 +43,7 @@ def test_any_tree_over_any_other(before: Folder, after: Folder) -> None:
         outcome = restore(made, destination, cache, replace=True, delete=True)
         assert not outcome.failures
         assert rows(destination) == rows(top / "source")
-        assert is_restored(destination, made.root, cache)
+        assert find_restored(destination, made.root, cache)
         again = restore(made, destination, cache, replace=True, delete=True)
         files = sum(row[1] == "file" for row in rows_of(made))
         assert (again.written, again.unchanged, again.deleted, again.failures) == (0, files, 0, [])

@@ -11,7 +11,7 @@ from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.paths import MAX_DEPTH
 from forge_p2p.content.snapshot import encode_pages, sort_key
 from forge_p2p.errors import DiskError, SourceChanged, UsageError
-from forge_p2p.workspace.scan import Scan, is_restored, rescan_changes, scan
+from forge_p2p.workspace.scan import Scan, find_restored, rescan_changes, scan
 from forge_p2p.workspace.source import SourceReader
 from forge_p2p.workspace.statcache import StatCache
 from tests.workspace.support import link_of_bytes, no_cache, rows, rows_of, snapshot_of
@@ -156,7 +156,7 @@ def test_unchanged_tree_is_known(tree: Path, tmp_path: Path) -> None:
     root = remembered(tree, cache)
     found = look(tree, cache)
     assert (found.known_root, found.unknown(), rescan_changes(found)) == (root, [], [])
-    assert is_restored(os.fsencode(tree), root, cache)
+    assert find_restored(os.fsencode(tree), root, cache)
 
 
 def replace_by_directory(top: Path) -> None:
@@ -208,7 +208,7 @@ def test_each_change_is_seen(
     assert rescan_changes(before) == changed
     after = look(tree, cache)
     assert (after.known_root, [item.path for item in after.unknown()]) == (None, unknown)
-    assert not is_restored(os.fsencode(tree), root, cache)
+    assert not find_restored(os.fsencode(tree), root, cache)
 
 
 def test_no_write_is_missed_however_soon_it_follows(tmp_path: Path) -> None:

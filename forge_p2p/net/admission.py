@@ -16,7 +16,7 @@ from enum import Enum
 from hashlib import blake2b
 
 from forge_p2p.config import NetConfig
-from forge_p2p.net.packets import Initial
+from forge_p2p.net.packets import MAX_CONNECTION_ID, Initial
 
 HALF_OPEN = 256
 HALF_OPEN_PER_HOST = 32
@@ -93,7 +93,7 @@ class RetryTokens:
     def original_id(self, address: str, initial: Initial, now: float) -> bytes | None:
         """The connection id that the client began with, if its packet carries our token, in time and from `address`."""
         token = initial.token
-        if len(token) < _TOKEN_HEAD.size + _MAC_SIZE:
+        if not _TOKEN_HEAD.size + _MAC_SIZE <= len(token) <= _TOKEN_HEAD.size + MAX_CONNECTION_ID + _MAC_SIZE:
             return None
         expires, length = _TOKEN_HEAD.unpack_from(token)
         head, mac = token[:-_MAC_SIZE], token[-_MAC_SIZE:]

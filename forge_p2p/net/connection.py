@@ -20,6 +20,7 @@ from forge_p2p.net.engine import (
     ConnectionIdRetired,
     EngineConnection,
     EngineEvent,
+    EngineStuck,
     Established,
     Terminated,
 )
@@ -42,6 +43,7 @@ CODE_CLOSED = 0
 CODE_WRONG_KEY = 0x101
 CODE_OVERFLOW = 0x102
 CODE_NO_ROOM = 0x103
+CODE_FAULT = 0x104
 """Application error codes of CONNECTION_CLOSE that this layer sends; those of the session are from 0x1000 on."""
 
 
@@ -270,8 +272,23 @@ class QuicConnection:
         except (PeerError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001
-            self.fail(PeerError(f"the QUIC engine failed: {error!r}"))
-            self._host.forget(self)
+            text = str(error) if isinstance(error, EngineStuck) else f"the QUIC engine failed: {error!r}"
+            self._abandon(PeerError(text))
+
+    def _abandon(self, failure: PeerError) -> None:
+        """Ends a connection whose engine has failed; the peer is told if the engine can still do that much."""
+        if self._failure is None:
+            self.fail(failure)
+            datagrams: list[Datagram] = []
+            try:
+                self.engine.close(CODE_FAULT, "internal error")
+                datagrams = self.engine.transmit(trio.current_time(), TURN_DATAGRAMS)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - it cannot, then: the peer finds out by its idle timeout
+                datagrams = []
+            self._host.transmit(datagrams)
+        self._host.forget(self)
 
     def _set_deadline(self) -> None:
         due = self.engine.deadline()

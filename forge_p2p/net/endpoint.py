@@ -208,10 +208,9 @@ class QuicEndpoint:
         now: float,
     ) -> None:
         try:
-            size = self._sizes.choose(address, now)
-        except PeerError:
+            engine = self._engines.accept(initial.destination_id, original_id, self._sizes.choose(address, now))
+        except Exception:  # noqa: BLE001 - no route back, or an engine that chokes on an id: no stranger stops the node
             return
-        engine = self._engines.accept(initial.destination_id, original_id, size)
         cap = self._config.buffer_per_connection
         connection = QuicConnection(self, engine, address, NodeId(b""), is_client=False, cap=cap)
         connection.handshake_deadline = now + HANDSHAKE_TIMEOUT

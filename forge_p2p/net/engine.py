@@ -43,6 +43,10 @@ class ConnectionIdRetired:
     connection_id: bytes
 
 
+class EngineStuck(Exception):
+    """Raised by an adapter: this connection cannot go on. The text says why, to a person."""
+
+
 EngineEvent = StreamData | StreamAborted | Established | Terminated | ConnectionIdIssued | ConnectionIdRetired
 
 

@@ -33,6 +33,7 @@ from forge_p2p.net.engine import (
     ConnectionIdIssued,
     ConnectionIdRetired,
     EngineEvent,
+    EngineStuck,
     Established,
     Terminated,
 )
@@ -87,6 +88,7 @@ class Qh3Connection:
         self._core: Any = None
         self._established = False
         self._terminated = False
+        self._is_narrowed = False
         self._next_ping = 0
         self.connection_id: bytes = quic.host_cid
 
@@ -146,6 +148,11 @@ class Qh3Connection:
             # that does not fit what is left as an error; it keeps the packet, and there will be more left later.
             if "capacity exhausted" not in str(error):
                 raise
+            if self._is_narrowed:
+                # A packet that was put together before the size was lowered fits no more, and the core does not take it
+                # apart again. Rare: mostly nothing is waiting at that moment.
+                size = self.datagram_size
+                raise EngineStuck(f"the path carries no datagrams above {size} bytes: dial again") from error
         return datagrams
 
     def _is_needless(self, data: bytes) -> bool:
@@ -204,6 +211,7 @@ class Qh3Connection:
         parameters = self._quic._applied_transport_parameters  # noqa: SLF001
         if self._core is None or parameters is None:
             return
+        self._is_narrowed = True
         values = {name: getattr(parameters, name) for name in _TRANSPORT_PARAMETERS}
         self._core.apply_peer_transport_parameters(
             *(values[name] or 0 for name in _TRANSPORT_PARAMETERS[:6]),

@@ -26,9 +26,9 @@ REMEMBERED = 3600.0
 MAX_REMEMBERED = 1024
 """Seconds and hosts."""
 
-TIMEOUTS = 2
-LOSSES = 8
-"""As many probe timeouts or losses, beside not one large packet that arrived, condemn a size."""
+TRIES = 6
+"""As many large packets, none of which arrives, condemn a size: were it chance, with one packet in five lost, it would
+happen once in 15,000 times."""
 FIRST_WAIT = 0.05
 LAST_WAIT = 1.0
 QUIET = 3.0
@@ -89,8 +89,8 @@ class PathWatch:
 
     Nothing is counted until a packet is lost or a probe timeout passes. From there on, of the packets larger than the
     next smaller size, those `sent` and those that were outstanding, all but the lost and the still outstanding have
-    arrived. One is enough to clear the path. None, while the other side is heard, and again timeouts or losses: the
-    path swallows them. A ping each time makes sure that there is something small to be answered.
+    arrived. One is enough to clear the path. None of `TRIES`, while the other side is heard: the path swallows them. A
+    ping each time makes sure that there is something small to be answered.
     """
 
     def __init__(self, engine: EngineConnection, narrowed: Callable[[int], None]) -> None:
@@ -100,7 +100,6 @@ class PathWatch:
         self._quiet_until = 0.0
         self._seen = engine.lost + engine.probe_timeouts
         self._lost = 0
-        self._timeouts = 0
         self._sent = 0
         self._heard = False
         self._wait = 0.0
@@ -120,7 +119,7 @@ class PathWatch:
         if self.deadline is None:
             troubles = engine.lost + engine.probe_timeouts
             if troubles != self._seen and now >= self._quiet_until and engine.datagram_size > SMALLEST:
-                self._lost, self._timeouts, self._heard = engine.lost, engine.probe_timeouts, False
+                self._lost, self._heard = engine.lost, False
                 self._sent = engine.outstanding(self._smaller)
                 self._wait = max(FIRST_WAIT, 2 * engine.round_trip)
                 self._ask(now)
@@ -140,11 +139,10 @@ class PathWatch:
 
     def _judge(self, now: float) -> None:
         engine = self._engine
-        lost, timeouts = engine.lost - self._lost, engine.probe_timeouts - self._timeouts
-        outstanding = engine.outstanding(self._smaller)
-        if self._sent == 0 or self._sent - outstanding - lost > 0:
+        missing = engine.outstanding(self._smaller) + engine.lost - self._lost
+        if self._sent == 0 or self._sent > missing:
             self._settle(now + QUIET)
-        elif self._heard and (timeouts >= TIMEOUTS or lost >= LOSSES):
+        elif self._heard and self._sent >= TRIES:
             self.narrow()
         else:
             self._ask(now)

@@ -22,8 +22,9 @@ class Relay:
         self._random = Random(5)
         self._server = (server.host, server.port)
         self._client: tuple[str, int] | None = None
-        self._near = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-        self._far = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+        self._sockets: list[trio.socket.SocketType] = []
+        self._near = self._open()
+        self._far = self._open()
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -38,12 +39,20 @@ class Relay:
         nursery.start_soon(self._to_server)
         nursery.start_soon(self._to_client, self._far)
 
+    def close(self) -> None:
+        for through in self._sockets:
+            through.close()
+
     async def rebind(self) -> None:
         """From now on the client's datagrams reach the server from another port, as after a NAT's reboot."""
         assert self._nursery is not None
-        self._far = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+        self._far = self._open()
         await self._far.bind(("127.0.0.1", 0))
         self._nursery.start_soon(self._to_client, self._far)
+
+    def _open(self) -> trio.socket.SocketType:
+        self._sockets.append(trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM))
+        return self._sockets[-1]
 
     async def _to_server(self) -> None:
         while True:
@@ -77,11 +86,14 @@ class Relay:
 async def open_relay(
     server: Address, passes: Callable[[bytes, bool], bool] = lambda _data, _to_server: True
 ) -> AsyncIterator[Relay]:
-    async with trio.open_nursery() as nursery:
-        relay = Relay(server, passes)
-        await relay.run(nursery)
-        yield relay
-        nursery.cancel_scope.cancel()
+    relay = Relay(server, passes)
+    try:
+        async with trio.open_nursery() as nursery:
+            await relay.run(nursery)
+            yield relay
+            nursery.cancel_scope.cancel()
+    finally:
+        relay.close()
 
 
 def narrow(size: int) -> Callable[[bytes, bool], bool]:

@@ -21,7 +21,7 @@ from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw
 from forge_p2p.proto.fetch import Fetch, Item, Request
 from forge_p2p.store.base import Ingest
 
-BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 512 * 1024
 WRITERS = 2
 """Threads. Verifying, decompressing and writing release the GIL, so the second one fills the first one's waits."""
 

@@ -51,6 +51,30 @@ def test_the_window_counts_what_is_not_written() -> None:
     assert len(fetch.next_requests()) == 1
 
 
+def in_flight(fetch: Fetch, requests: list[Request]) -> list[Request]:
+    """What is under way when peers have taken all they may."""
+    return requests + fetch.next_requests()
+
+
+def test_the_window_follows_the_disk() -> None:
+    limits = FetchLimits(window=16000, narrowest=2000, backlog=1000, request_bytes=1000, requests_per_peer=100)
+    fetch = Fetch(limits)
+    fetch.offer(items(2000))
+    fetch.add_peer("a")
+    under_way = fetch.next_requests()
+    assert len(under_way) == 2
+    for _ in range(20):  # what comes is written at once
+        finish(fetch, under_way.pop(0))
+        under_way = in_flight(fetch, under_way)
+    assert len(under_way) == 16
+    for request in under_way:  # all of it comes before any is written
+        fetch.received(request.number, range(len(request.items)))
+        fetch.ended(request.number)
+    for _ in range(16):
+        fetch.written(1000)
+    assert len(fetch.next_requests()) <= 4
+
+
 def test_an_item_larger_than_a_request_still_goes_out() -> None:
     fetch = Fetch(FetchLimits(window=10, request_bytes=10))
     fetch.offer(items(1, size=500))

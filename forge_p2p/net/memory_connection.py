@@ -79,7 +79,7 @@ class MemoryConnection:
         pieces = list(_messages(buffers)) or [b""]
         for index, piece in enumerate(pieces):
             await self._until_credit(stream_id)
-            self._send_data(StreamData(stream_id, piece, fin and index == len(pieces) - 1))
+            self._send_data(StreamData(stream_id, bytes(piece), fin and index == len(pieces) - 1))
         await self._until_credit(stream_id)
 
     def abort_stream(self, stream_id: int, code: int) -> None:
@@ -233,8 +233,11 @@ class MemoryConnection:
             del self._streams[stream_id]
 
 
-def _messages(buffers: Sequence[Buffer]) -> Iterator[bytes]:
-    """The same bytes in messages of at most `MESSAGE_SIZE`, copied: the caller may reuse its buffers."""
-    joined = b"".join(buffers)
-    for start in range(0, len(joined), MESSAGE_SIZE):
-        yield joined[start : start + MESSAGE_SIZE]
+def _messages(buffers: Sequence[Buffer]) -> Iterator[Buffer]:
+    """The same bytes in messages of at most `MESSAGE_SIZE`; small buffers travel together."""
+    if sum([len(buffer) for buffer in buffers]) <= MESSAGE_SIZE:
+        buffers = [b"".join(buffers)]
+    for buffer in buffers:
+        view = memoryview(buffer)
+        for start in range(0, len(view), MESSAGE_SIZE):
+            yield view[start : start + MESSAGE_SIZE]

@@ -49,10 +49,10 @@ def runs(data: bytes, segment: int) -> list[tuple[int, int]]:
     if segment >= len(data):
         return [(0, len(data))]
     cuts = [0]
-    current = b"" if data[0] & 0x80 else data[1 : 1 + CONNECTION_ID_LENGTH]
+    current = None if data[0] & 0x80 else data[1 : 1 + CONNECTION_ID_LENGTH]
     for start in range(segment, len(data), segment):
         if data[start] & 0x80:
-            current = b""
+            current = None
             cuts.append(start)
         elif data[start + 1 : start + 1 + CONNECTION_ID_LENGTH] != current:
             current = data[start + 1 : start + 1 + CONNECTION_ID_LENGTH]

@@ -45,6 +45,8 @@ class NetConfig:
     """Seconds to reach a peer; as long again for each to say who it is."""
     stall_timeout: float = 20.0
     """Seconds after which a peer that sends nothing of what was asked is left."""
+    reconnect_timeout: float = 60.0
+    """Seconds for which a peer that went away in the middle is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,7 @@ SETTINGS = {
     "net.idle_timeout": Setting("net", "idle_timeout", _duration),
     "net.dial_timeout": Setting("net", "dial_timeout", _duration),
     "net.stall_timeout": Setting("net", "stall_timeout", _duration),
+    "net.reconnect_timeout": Setting("net", "reconnect_timeout", _duration),
     "quic.engine": Setting("net", "engine", _engine),
     "quic.datagram_size": Setting("net", "datagram_size", _datagram),
 }

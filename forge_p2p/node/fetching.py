@@ -33,7 +33,8 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
-        receiver = Receiver(Placer(self.node.store, self.ingest), self.ingest, on_placed)
+        patience = self.node.config.net.reconnect_timeout
+        receiver = Receiver(Placer(self.node.store, self.ingest), self.ingest, on_placed, patience=patience)
         await receiver.run(self._connect, produce)
         return receiver.counts
 

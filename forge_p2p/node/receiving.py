@@ -6,6 +6,7 @@ The window of `Fetch` is the only bound that is needed: what is asked for or in 
 never more than it, whatever peers do, because sessions drop what was not asked for.
 """
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,9 @@ BATCH_BYTES = 512 * 1024
 WRITERS = 2
 """Threads. Verifying, decompressing and writing release the GIL, so the second one fills the first one's waits."""
 
-RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts to reach a peer that was there; the count starts anew after progress."""
+RETRY_DELAY = 0.2
+RETRY_DELAY_MAX = 5.0
+"""Seconds between attempts to reach a peer that was there, doubled each time."""
 
 Wanted = tuple[Hash, int, Slot]
 Connect = Callable[[], Awaitable[PeerSession]]
@@ -51,13 +53,17 @@ class Counts:
 
 
 class Receiver:
-    """One fetch. `produce` calls `want` and `node`; `run` returns when all that was wanted is in place."""
+    """One fetch. `produce` calls `want` and `node`; `run` returns when all that was wanted is in place. `patience`:
+    seconds for which a peer that went away is waited for."""
 
-    def __init__(self, placer: Placer, ingest: Ingest, on_placed: Callable[[Counts], None]) -> None:
+    def __init__(
+        self, placer: Placer, ingest: Ingest, on_placed: Callable[[Counts], None], *, patience: float = 60.0
+    ) -> None:
         self.counts = Counts()
         self._placer = placer
         self._ingest = ingest
         self._on_placed = on_placed
+        self._patience = patience
         self._fetch = Fetch()
         self._waiting: dict[Hash, _Waiting] = {}
         self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
@@ -255,8 +261,9 @@ class Receiver:
     async def _keep_connected(self, connect: Connect) -> None:
         """Holds one session while there is something to fetch. A peer that was there and goes away is waited for; one
         that never was, that refuses or that breaks the protocol is not."""
-        failures = 0
         was_there = False
+        given_up_at = math.inf
+        delay = RETRY_DELAY
         while True:
             async with self._changed:
                 while not self._fetch.pending:
@@ -271,10 +278,16 @@ class Receiver:
                 reason = await self._hold(session)
                 was_there = was_there or session.peer_id is not None
                 again = was_there and session.retryable
-            failures = 0 if self._progressed else failures + 1
-            if not again or isinstance(reason, Refused) or failures >= len(RETRY_DELAYS):
+            if self._progressed or given_up_at == math.inf:
+                given_up_at = trio.current_time() + self._patience
+                delay = RETRY_DELAY
+            if not again or isinstance(reason, Refused):
                 raise reason
-            await trio.sleep(RETRY_DELAYS[failures])
+            if trio.current_time() + delay > given_up_at:
+                hint = "what has arrived is kept: the same command goes on where this one stopped"
+                raise PeerError(f"{reason.message}; it did not come back", hint=hint) from reason
+            await trio.sleep(delay)
+            delay = min(2 * delay, RETRY_DELAY_MAX)
 
     async def _hold(self, session: PeerSession) -> ForgeError:
         """Fetches by `session` until it ends; why it did."""

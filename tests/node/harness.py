@@ -27,7 +27,7 @@ LOOPBACK = "127.0.0.1:0"
 QUICK = NodeConfig(
     listen=LOOPBACK,
     store=StoreConfig(reserve=0),
-    net=NetConfig(idle_timeout=4.0, dial_timeout=2.0, stall_timeout=1.5),
+    net=NetConfig(idle_timeout=4.0, dial_timeout=2.0, stall_timeout=1.5, reconnect_timeout=3.0),
 )
 """Short patience, so that tests of peers that say nothing end soon."""
 
@@ -39,8 +39,9 @@ reserve = 0
 idle_timeout = 4
 dial_timeout = 2
 stall_timeout = 1.5
+reconnect_timeout = 10
 """
-"""`QUICK` for a process."""
+"""`QUICK` for a process, which takes a moment to start again."""
 
 
 def noise(seed: int, size: int) -> bytes:

@@ -13,20 +13,22 @@ _GIT_NAMES = frozenset((b".git", b"git~1"))
 
 _PARTIAL = b".forge-partial"
 _TEMPORARY = b".forge-tmp-"
-_KEY = 12
+_KEY = 32
+"""Hexadecimal digits: no second snapshot has the same key, were it made for that."""
 _NAME_MAX = 255
 
 _PROBE = ".forge-probe-{}-\u00e9"
 
 _IS_LEFTOVER = re.compile(
-    rb"\..*\.[0-9a-f]{12}\.forge-partial|\.forge-tmp-[0-9a-f]{16}|\.forge-probe-[0-9a-f]{12}-.*", re.DOTALL
+    rb"\..*\.[0-9a-f]{32}\.forge-partial|\.forge-tmp-[0-9a-f]{32}|\.forge-probe-[0-9a-f]{12}-.*", re.DOTALL
 ).fullmatch
 
 
 def partial_key(root: Root) -> bytes:
     """What a partial's name says of the snapshot that it is of. It changes when the machine restarts: what was written
     before may not have reached the disk and is not taken up again."""
-    return hash_bytes(root.link.hash + boot_id().encode())[: _KEY // 2].hex().encode()
+    named = root.kind.value.encode() + root.link.hash + boot_id().encode()
+    return hash_bytes(named)[: _KEY // 2].hex().encode()
 
 
 def partial_name(name: bytes, key: bytes) -> bytes:
@@ -43,7 +45,7 @@ def partial_prefix(name: bytes) -> bytes:
 
 def temporary_name(name: bytes) -> bytes:
     """What a file is called until it replaces `name` in the same directory."""
-    return _TEMPORARY + hash_bytes(name)[:8].hex().encode()
+    return _TEMPORARY + hash_bytes(name)[:16].hex().encode()
 
 
 def probe_name() -> str:

@@ -11,6 +11,7 @@ from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.paths import MAX_DEPTH
 from forge_p2p.content.snapshot import encode_pages, sort_key
 from forge_p2p.errors import DiskError, SourceChanged, UsageError
+from forge_p2p.workspace.names import partial_name, temporary_name
 from forge_p2p.workspace.scan import Scan, find_restored, rescan_changes, scan
 from forge_p2p.workspace.source import SourceReader
 from forge_p2p.workspace.statcache import StatCache
@@ -99,15 +100,16 @@ def test_what_is_no_file_is_left_out_and_said(tmp_path: Path) -> None:
     os.mkfifo(top / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(top / "socket"))
-    (top / ".name.0123456789ab.forge-partial").mkdir()
-    (top / ".forge-tmp-0123456789abcdef").touch()
+    partial, temporary = partial_name(b"name", b"0123" * 8), temporary_name(b"name")
+    (top / os.fsdecode(partial)).mkdir()
+    (top / os.fsdecode(temporary)).touch()
     (top / ".gitignore").touch()
     found = look(top, no_cache(tmp_path))
     assert [item.path for item in found.items] == [b".gitignore", b"sub"]
     assert [skipped.path for skipped in found.skipped] == [
         b".GIT",
-        b".forge-tmp-0123456789abcdef",
-        b".name.0123456789ab.forge-partial",
+        temporary,
+        partial,
         b"git~1",
         b"pipe",
         b"socket",

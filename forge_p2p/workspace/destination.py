@@ -21,7 +21,7 @@ from forge_p2p.errors import DiskFull, UsageError
 from forge_p2p.workspace.directories import READABLE
 from forge_p2p.workspace.faults import disk_error
 from forge_p2p.workspace.found import Found
-from forge_p2p.workspace.names import is_leftover, partial_name, partial_prefix, probe_name
+from forge_p2p.workspace.names import is_partial_of, partial_name, probe_name
 from forge_p2p.workspace.statcache import StatCache, boot_id
 
 _PRIVATE = 0o700
@@ -166,11 +166,10 @@ def _lock(descriptor: int, shown: bytes) -> None:
 
 def _remove_other_partials(parent: int, name: bytes, keep: bytes) -> None:
     """Removes what killed restores of other snapshots to the same place left, unless one of them is alive."""
-    prefix = partial_prefix(name)
     with os.scandir(parent) as listing:
         names = [os.fsencode(entry.name) for entry in listing]
     for other in names:
-        if other.startswith(prefix) and other != keep and is_leftover(other):
+        if other != keep and is_partial_of(name, other):
             remove_partial(parent, other)
 
 

@@ -33,11 +33,17 @@ def partial_key(root: Root) -> bytes:
 
 def partial_name(name: bytes, key: bytes) -> bytes:
     """Under which the directory `name` is built, beside its place."""
-    return partial_prefix(name) + key + _PARTIAL
+    return _partial_prefix(name) + key + _PARTIAL
 
 
-def partial_prefix(name: bytes) -> bytes:
-    """How the names of all partials of `name` begin. A name too long to be extended is represented by its hash."""
+def is_partial_of(name: bytes, other: bytes) -> bool:
+    """Whether `other` is the name of a partial of `name`, for whatever snapshot."""
+    prefix = _partial_prefix(name)
+    return other.startswith(prefix) and len(other) == len(prefix) + _KEY + len(_PARTIAL) and is_leftover(other)
+
+
+def _partial_prefix(name: bytes) -> bytes:
+    """A name too long to be extended is represented by its hash."""
     if len(name) + _KEY + len(_PARTIAL) + 2 > _NAME_MAX:
         name = hash_bytes(name)[:16].hex().encode()
     return b"." + name + b"."

@@ -172,6 +172,16 @@ def test_remains_of_another_snapshot_are_removed_and_not_used(tmp_path: Path, ca
         (top / "large").unlink()
 
 
+def test_remains_of_another_destination_are_left_alone(tmp_path: Path, cache: StatCache, made: Snapshot) -> None:
+    other = plan_restore(os.fsencode(tmp_path / "destination.old"), made.root, made.entries, cache)
+    with RestoreWriter(other, cache) as writer:
+        writer.write_batch([(entry, made.contents[entry.path]) for entry in other.write if not entry.level])
+    restore(small_snapshot({b"file": b"file"}), tmp_path / "destination", cache)
+    plan = plan_restore(os.fsencode(tmp_path / "destination.old"), made.root, made.entries, cache)
+    assert [entry.path for entry in plan.write] == [b"large"]
+    plan.close()
+
+
 def test_two_at_once_are_refused(tmp_path: Path, cache: StatCache, made: Snapshot) -> None:
     top = tmp_path / "destination"
     for there in (False, True):

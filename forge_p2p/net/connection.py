@@ -84,8 +84,6 @@ class QuicConnection:
         self.address = address
         self.server_id = server_id
         self.engine = engine
-        self.scheduled = math.inf
-        """When the endpoint's timer looks at this connection next."""
         self.handshake_deadline = math.inf
         self.watch: PathWatch | None = None
         """Over the datagram size: set after the handshake, unless the size is forced."""
@@ -205,7 +203,7 @@ class QuicConnection:
             if self.watch is not None:
                 self.watch.step(now)
             self._transmit(now)
-            self._set_deadline()
+            self._host.set_deadline(self, self._deadline())
         self._wake_senders()
         if self._failure is not None:
             self._host.forget(self)
@@ -216,6 +214,10 @@ class QuicConnection:
             self._host.forget(self)
             return
         with self._guarded():
+            when = self._deadline()
+            if now < when:
+                self._host.set_deadline(self, when)
+                return
             due = self.engine.deadline()
             if due is not None and due <= now:
                 self.engine.handle_timer(now)
@@ -290,15 +292,14 @@ class QuicConnection:
             self._host.transmit(datagrams)
         self._host.forget(self)
 
-    def _set_deadline(self) -> None:
+    def _deadline(self) -> float:
         due = self.engine.deadline()
         when = min(math.inf if due is None else due, self.handshake_deadline)
         if self.watch is not None and self.watch.deadline is not None:
             when = min(when, self.watch.deadline)
         if self._keep_alive and self.is_established:
             when = min(when, self._next_ping())
-        if when < self.scheduled:
-            self._host.set_deadline(self, when)
+        return when
 
     def _next_ping(self) -> float:
         return self._quiet_since + self.engine.idle_timeout / 3

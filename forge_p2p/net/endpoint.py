@@ -166,7 +166,6 @@ class QuicEndpoint:
             await trio.lowlevel.checkpoint()
 
     def _on_deadline(self, connection: QuicConnection, now: float) -> None:
-        connection.scheduled = math.inf
         if connection in self._records:
             connection.on_deadline(now)
 
@@ -246,8 +245,8 @@ class QuicEndpoint:
         self._work.set()
 
     def set_deadline(self, connection: QuicConnection, when: float) -> None:
-        connection.scheduled = when
-        self._timers.set(connection, when)
+        if when < math.inf and connection in self._records:
+            self._timers.set(connection, when)
 
     def add_route(self, connection_id: bytes, connection: QuicConnection) -> None:
         self._routes[connection_id] = connection
@@ -282,6 +281,8 @@ class QuicEndpoint:
 
     def forget(self, connection: QuicConnection) -> None:
         record = self._records.pop(connection, None)
+        self._timers.forget(connection)
+        self._ready.pop(connection, None)
         if record is None:
             return
         for connection_id in record.ids:

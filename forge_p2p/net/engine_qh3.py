@@ -86,9 +86,10 @@ class Qh3Connection:
     def __init__(self, quic: QuicConnection) -> None:
         self._quic = quic
         self._core: Any = None
-        self._established = False
         self._terminated = False
         self._is_narrowed = False
+        self._is_fresh = False
+        """A client's, from the end of the handshake to what it sends next."""
         self._next_ping = 0
         self.connection_id: bytes = quic.host_cid
 
@@ -112,7 +113,7 @@ class Qh3Connection:
         return found
 
     def _establish(self, found: list[EngineEvent]) -> None:
-        self._established = True
+        self._is_fresh = self._quic.configuration.is_client
         certificate = self._quic.get_peercert()
         found.append(Established(bytes(certificate.public_key()) if certificate is not None else b""))
         if _NATIVE:
@@ -141,8 +142,7 @@ class Qh3Connection:
         poll = core.poll_transmit
         try:
             while len(datagrams) < limit and (transmit := poll(now)) is not None:
-                if not self._is_needless(transmit[0]):
-                    datagrams.append(transmit[:2])
+                datagrams.append(transmit[:2])
         except RuntimeError as error:
             # While an address is unproven the core may send it three times what came from there. It reports a packet
             # that does not fit what is left as an error; it keeps the packet, and there will be more left later.
@@ -153,12 +153,12 @@ class Qh3Connection:
                 # apart again. Rare: mostly nothing is waiting at that moment.
                 size = self.datagram_size
                 raise EngineStuck(f"the path carries no datagrams above {size} bytes: dial again") from error
+        if self._is_fresh and datagrams:
+            # A client's padded acknowledgement of the server's Initial packets: 1280 bytes that the Handshake packet
+            # right behind it makes needless (RFC 9001 section 4.9.1).
+            self._is_fresh = False
+            return [datagram for datagram in datagrams if datagram[0][0] & 0xF0 != 0xC0]
         return datagrams
-
-    def _is_needless(self, data: bytes) -> bool:
-        """Whether this is a client's padded acknowledgement of the server's Initial packets although the handshake is
-        complete: 1280 bytes that the Handshake packet right behind it makes needless (RFC 9001 section 4.9.1)."""
-        return self._core is not None and data[0] & 0xF0 == 0xC0 and self._quic.configuration.is_client
 
     def deadline(self) -> float | None:
         if self._core is None:

@@ -13,7 +13,8 @@ async def test_everything_fires_once_in_order_and_in_time(autojump_clock: trio.t
     fired: list[tuple[float, float]] = []
     timers: Deadlines[float] = Deadlines(lambda due, now: fired.append((due, now)))
     start = trio.current_time()
-    times = [start + random.Random(1).uniform(0, 3600) for _ in range(500)]
+    rng = random.Random(1)
+    times = [start + rng.uniform(0, 3600) for _ in range(500)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(timers.run)
         for when in times[:250]:
@@ -42,6 +43,32 @@ async def test_an_earlier_deadline_wakes_the_sleeper(autojump_clock: trio.testin
         timers.set("soon", start + 10)
         await trio.sleep(50)
         assert fired == ["past", "soon"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_owner_has_few_entries_however_often_its_deadline_moves(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    fired = 0
+
+    def fire(owner: str, now: float) -> None:
+        nonlocal fired
+        fired += 1
+        timers.set(owner, now + 30)
+
+    timers: Deadlines[str] = Deadlines(fire)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run)
+        for _ in range(1000):
+            timers.set("owner", trio.current_time() + 30)
+            timers.set("owner", trio.current_time() + 0.025)
+            await trio.sleep(0.05)
+        assert len(timers._heap) <= 3
+        assert 1000 <= fired <= 1010
+        timers.forget("owner")
+        fired = 0
+        await trio.sleep(100)
+        assert (fired, timers._heap) == (0, [])
         nursery.cancel_scope.cancel()
 
 

@@ -7,7 +7,10 @@ taken apart here, `pathspec` translates the globs between their slashes, and the
 regular expressions: neighbours of the same sign are one alternation.
 """
 
+import errno
+import os
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -15,8 +18,13 @@ from typing import NamedTuple
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-MAX_IGNORE_SIZE = 1 << 20
-"""Bytes. A larger one is no list of patterns."""
+from forge_p2p.content.pathtext import path_text
+from forge_p2p.errors import UsageError
+from forge_p2p.workspace.names import IGNORE_FILE
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_SIZE = 1 << 20
+"""Bytes of a `.forgeignore`."""
 
 _Match = Callable[[bytes], re.Match[bytes] | None]
 _ESCAPED_SLASH = re.compile(rb"((?:^|[^\\])(?:\\\\)*)\\/")
@@ -80,6 +88,26 @@ class Rules:
                 if group.fits_name(name) or group.fits_path(path[layer.skip :]):
                     return group.leaves_out
         return False
+
+
+def read_rules(directory: int, prefix: bytes, outer: Rules | None) -> Rules | None:
+    """The rules of an open directory that has a `.forgeignore`; those of `outer` if that is no file (git takes none that
+    is a symlink either). Raises `UsageError`, `OSError`."""
+    try:
+        descriptor = os.open(IGNORE_FILE, _FLAGS, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return outer
+        raise
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return outer
+        text = file.read(_MAX_SIZE + 1)
+    if len(text) > _MAX_SIZE:
+        raise UsageError(
+            f"{path_text(prefix + IGNORE_FILE)} is larger than {_MAX_SIZE} bytes, which is no list of names"
+        )
+    return Rules(prefix, text, outer)
 
 
 def _groups(text: bytes) -> Iterator[_Group]:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from forge_p2p.content.link import Root
 from forge_p2p.content.paths import leads_outside
@@ -30,9 +31,12 @@ from forge_p2p.workspace.directories import open_directory
 from forge_p2p.workspace.faults import disk_error
 from forge_p2p.workspace.folding import refuse_collisions
 from forge_p2p.workspace.found import PERMISSIONS, SYMLINK_MODE, Found, found_file
-from forge_p2p.workspace.names import is_git, is_leftover, partial_key, partial_name
+from forge_p2p.workspace.names import IGNORE_FILE, is_git, is_leftover, partial_key, partial_name
 from forge_p2p.workspace.statcache import Seen, StatCache
 from forge_p2p.workspace.verify import holds
+
+if TYPE_CHECKING:
+    from forge_p2p.workspace.ignore import Rules
 
 
 class Check(Enum):
@@ -52,7 +56,7 @@ class RestorePlan:
     root: Root
     entries: Sequence[Entry]
     delete: bool = False
-    """What the snapshot does not have is removed."""
+    """What the snapshot does not have is removed, but for what would not be shared either."""
     outside_links: bool = True
     """Symlinks that could lead out of the destination are made too."""
     write: list[Entry] = field(default_factory=list)
@@ -150,6 +154,8 @@ class _Frame:
     descriptor: int
     present: dict[bytes, "os.DirEntry[str]"]
     staged: bool
+    rules: "Rules | None" = None
+    """What is left out of sharing is spared from deletion too."""
 
 
 class _Comparison:
@@ -246,10 +252,14 @@ class _Comparison:
     def _enter(self, path: bytes, descriptor: int, staged: bool) -> None:
         if not staged:
             self._plan.visible.add(path)
-        frame = _Frame(path, descriptor, {}, staged)
+        frame = _Frame(path, descriptor, {}, staged, self._frames[-1].rules if self._frames else None)
         self._frames.append(frame)
         with os.scandir(descriptor) as listing:
             frame.present = {os.fsencode(entry.name): entry for entry in listing}
+        if self._plan.delete and IGNORE_FILE in frame.present:
+            from forge_p2p.workspace.ignore import read_rules
+
+            frame.rules = read_rules(descriptor, path + b"/" if path else b"", frame.rules)
 
     def _leave(self) -> None:
         """Closes the innermost directory, after cleaning up what killed restores left in it."""
@@ -260,7 +270,10 @@ class _Comparison:
             if is_leftover(name):
                 remove_leftover(frame.descriptor, name)
             elif self._plan.delete and not is_git(name):
-                self._plan.extras.append(frame.path + b"/" + name if frame.path else name)
+                path = frame.path + b"/" + name if frame.path else name
+                is_directory = frame.present[name].is_dir(follow_symlinks=False)
+                if frame.rules is None or not frame.rules.ignores(path, is_directory):
+                    self._plan.extras.append(path)
         os.close(frame.descriptor)
 
 

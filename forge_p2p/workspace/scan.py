@@ -28,7 +28,6 @@ from forge_p2p.workspace.statcache import StatCache, settled
 if TYPE_CHECKING:
     from forge_p2p.workspace.ignore import Rules
 
-_IGNORE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -192,6 +191,14 @@ class _Walk:
         except OSError as error:
             raise self._failure("read", prefix.rstrip(b"/"), error) from error
 
+    def _read_rules(self, descriptor: int, prefix: bytes, outer: "Rules | None") -> "Rules | None":
+        from forge_p2p.workspace.ignore import read_rules
+
+        try:
+            return read_rules(descriptor, prefix, outer)
+        except OSError as error:
+            raise self._failure("read", prefix + IGNORE_FILE, error) from error
+
     def _add(self, item: Found, known: Found | None) -> None:
         self.items.append(item)
         self.changed |= item is not known
@@ -231,24 +238,6 @@ class _Walk:
             self.skipped.append(Skipped(path, "git's own data is never shared: whoever gets it would run its hooks"))
             return False
         return True
-
-    def _read_rules(self, parent: int, prefix: bytes, outer: "Rules | None") -> "Rules | None":
-        from forge_p2p.workspace.ignore import MAX_IGNORE_SIZE, Rules
-
-        path = prefix + IGNORE_FILE
-        try:
-            descriptor = os.open(IGNORE_FILE, _IGNORE_FLAGS, dir_fd=parent)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                return outer  # a symlink is no rule file, as in git
-            raise self._failure("read", path, error) from error
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return outer
-            text = file.read(MAX_IGNORE_SIZE + 1)
-        if len(text) > MAX_IGNORE_SIZE:
-            raise UsageError(f"{self._shown(path)} is larger than {MAX_IGNORE_SIZE} bytes")
-        return Rules(prefix, text, outer)
 
     def _failure(self, done: str, path: bytes, error: OSError) -> DiskError | SourceChanged:
         full = os.path.join(self._root, path)

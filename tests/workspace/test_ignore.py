@@ -11,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forge_p2p.errors import UsageError
-from forge_p2p.workspace.ignore import MAX_IGNORE_SIZE
 from forge_p2p.workspace.scan import scan
 from tests.workspace.support import no_cache
 
@@ -103,6 +102,6 @@ def test_symlink_is_no_rule_file(tmp_path: Path) -> None:
 
 
 def test_rule_file_without_end_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ".forgeignore").write_bytes(b"\n" * (MAX_IGNORE_SIZE + 1))
+    (tmp_path / ".forgeignore").write_bytes(b"\n" * ((1 << 20) + 1))
     with pytest.raises(UsageError, match=r"\.forgeignore is larger"):
         scan(os.fsencode(tmp_path), no_cache(tmp_path))

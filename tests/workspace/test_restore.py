@@ -206,16 +206,22 @@ def test_what_is_in_the_way_is_named_and_stays(tmp_path: Path, cache: StatCache,
     assert rows(top) == rows_of(made)
 
 
-def test_delete_spares_git_and_what_forge_would_not_share(tmp_path: Path, cache: StatCache, made: Snapshot) -> None:
+def test_delete_spares_what_would_not_be_shared(tmp_path: Path, cache: StatCache) -> None:
+    made = small_snapshot(
+        {b"a/one": b"one", b"a/b/two": b"two", b".forgeignore": b"build/\n*.o\n", b"a/.forgeignore": b"!keep.o\n"}
+    )
     top = tmp_path / "destination"
     restore(made, top, cache)
-    (top / ".git").mkdir()
-    (top / "a" / "extra").write_bytes(b"")
-    (top / "extra").mkdir()
-    (top / "extra" / "file").write_bytes(b"")
+    spared = [".git/config", "build/result", "a/b/two.o"]
+    for name in [*spared, "a/extra", "extra/file", "a/b/keep.o", "a/b/build"]:
+        (top / name).parent.mkdir(exist_ok=True)
+        (top / name).write_bytes(b"")
     outcome = restore(made, top, cache, delete=True)
-    assert outcome.deleted == 2
+    assert (outcome.deleted, outcome.failures) == (4, [])
+    for name in spared:
+        (top / name).unlink()
     (top / ".git").rmdir()
+    (top / "build").rmdir()
     assert rows(top) == rows_of(made)
 
 

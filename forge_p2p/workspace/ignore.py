@@ -91,8 +91,8 @@ class Rules:
 
 
 def read_rules(directory: int, prefix: bytes, outer: Rules | None) -> Rules | None:
-    """The rules of an open directory that has a `.forgeignore`; those of `outer` if that is no file (git takes none that
-    is a symlink either). Raises `UsageError`, `OSError`."""
+    """The rules of an open directory that has a `.forgeignore`; those of `outer` if that is no file (git takes none
+    that is a symlink either). Raises `UsageError`, `OSError`."""
     try:
         descriptor = os.open(IGNORE_FILE, _FLAGS, dir_fd=directory)
     except OSError as error:
@@ -104,9 +104,7 @@ def read_rules(directory: int, prefix: bytes, outer: Rules | None) -> Rules | No
             return outer
         text = file.read(_MAX_SIZE + 1)
     if len(text) > _MAX_SIZE:
-        raise UsageError(
-            f"{path_text(prefix + IGNORE_FILE)} is larger than {_MAX_SIZE} bytes, which is no list of names"
-        )
+        raise UsageError(f"{path_text(prefix + IGNORE_FILE)} is larger than {_MAX_SIZE} bytes")
     return Rules(prefix, text, outer)
 
 

@@ -26,7 +26,7 @@ from forge_p2p.workspace.found import Found
 
 _MAGIC = b"forge scan 1\n"
 _DIGEST = 8
-_KEPT = 256
+_KEPT = 64
 """Roots remembered; past it the ones not used for longest go."""
 
 _COARSE_NS = 2_000_000_000

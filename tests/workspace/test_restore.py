@@ -207,9 +207,8 @@ def test_what_is_in_the_way_is_named_and_stays(tmp_path: Path, cache: StatCache,
 
 
 def test_delete_spares_what_would_not_be_shared(tmp_path: Path, cache: StatCache) -> None:
-    made = small_snapshot(
-        {b"a/one": b"one", b"a/b/two": b"two", b".forgeignore": b"build/\n*.o\n", b"a/.forgeignore": b"!keep.o\n"}
-    )
+    rules = {b".forgeignore": b"build/\n*.o\n", b"a/.forgeignore": b"!keep.o\n"}
+    made = small_snapshot({b"a/one": b"one", b"a/b/two": b"two", **rules})
     top = tmp_path / "destination"
     restore(made, top, cache)
     spared = [".git/config", "build/result", "a/b/two.o"]

@@ -101,13 +101,13 @@ def test_writers_at_once_leave_one_whole_record(tmp_path: Path) -> None:
 
 def test_roots_not_used_for_longest_are_forgotten(tmp_path: Path) -> None:
     cache = StatCache(tmp_path)
-    for number in range(260):
+    for number in range(70):
         cache.save(b"/%d" % number, [FILE], ROOT)
         newest = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, ns=(number * SECOND, number * SECOND))
-    assert len(os.listdir(tmp_path)) == 256
+    assert len(os.listdir(tmp_path)) == 64
     assert cache.load(b"/0") == Seen()
-    assert cache.load(b"/259").root == ROOT
+    assert cache.load(b"/69").root == ROOT
 
 
 def test_young_files_are_read_again() -> None:

@@ -15,6 +15,9 @@ from simulations.versus.peers import Forge
 from simulations.versus.process import Failed, measure, words
 
 KILLS = 20
+START_UP = 0.3
+"""Seconds that a get takes before content flows."""
+
 RESUMED = f"killed {KILLS} times"
 
 
@@ -22,33 +25,31 @@ RESUMED = f"killed {KILLS} times"
 def resume(bench: Bench) -> Iterator[Trial]:
     """One transfer, killed at random moments of its whole length. The last attempt runs to its end."""
     source = bench.inputs.big
+    size = source.stat().st_size
     seeds = iter(range(1, 1000))
     with Forge(bench.fresh("sender")).sharing(source) as (_, ticket), relayed(ticket) as (relay, through):
 
-        def straight() -> float:
-            """Seconds of an undisturbed get, which says where the moments have to lie, and its bytes."""
-            return measure(Forge(bench.fresh("receiver")).command("get", through, bench.fresh("copy"))).seconds
+        def straight() -> tuple[float, int]:
+            """An undisturbed get: its seconds say where the moments have to lie, its bytes what one copy takes."""
+            before = relay.from_node
+            seconds = measure(Forge(bench.fresh("receiver")).command("get", through, bench.fresh("copy"))).seconds
+            return seconds, relay.from_node - before
 
         def disturbed() -> Turn:
-            usual, start_up = straight(), 0.3
+            usual, once = straight()
             receiver, copy = Forge(bench.fresh("receiver")), bench.fresh("copy")
             chance = random.Random(next(seeds))
-            before, start, kills = relay.from_node, time.perf_counter(), 0
-            for _ in range(KILLS):
-                moment = start_up + chance.uniform(0, 2 * usual / (KILLS + 2))
-                kills += _killed(receiver, through, copy, moment)
+            before, start = relay.from_node, time.perf_counter()
+            moments = [START_UP + chance.uniform(0, 2 * usual / (KILLS + 2)) for _ in range(KILLS)]
+            kills = sum(_killed(receiver, through, copy, moment) for moment in moments)
             measure(receiver.command("get", through, copy))
+            seconds = time.perf_counter() - start
             check_content(source, copy)
-            return _turn(time.perf_counter() - start, kills, relay.from_node - before, source)
+            twice = relay.from_node - before - once
+            return Turn(seconds, {"kills": kills, "undisturbed s": usual, "fetched twice %": 100 * twice / size})
 
         bar = Bar("under 1 % fetched twice", lambda medians: medians.figures[RESUMED]["fetched twice %"] < 1)
         yield Trial([Contender(RESUMED, disturbed)], 0, [bar])
-
-
-def _turn(seconds: float, kills: int, received: int, source: Path) -> Turn:
-    """Frames, acknowledgements and handshakes are in `received` too, so that the figure errs on the high side."""
-    size = source.stat().st_size
-    return Turn(seconds, {"kills": kills, "fetched twice %": 100 * (received - size) / size})
 
 
 def _killed(receiver: Forge, ticket: str, copy: Path, moment: float) -> int:

@@ -103,5 +103,9 @@ async def listing(receiver: Receiver, link: Link) -> list[Entry]:
 async def _want(receiver: Receiver, fresh: Sequence[tuple[Link, NodeTarget]]) -> None:
     """Wants the chunks themselves; a list node's own size is not in its link, so the window assumes a full chunk."""
     if fresh:
-        sizes = [(link.hash, link.size if link.level == 0 else CHUNK_MAX // 4, Slot(target)) for link, target in fresh]
-        await receiver.want(sizes, urgent=True)
+        sizes = [link.size if link.level == 0 else 0 for link, _ in fresh]
+        wanted = [
+            (link.hash, size or CHUNK_MAX // 4, Slot(target, size=size))
+            for (link, target), size in zip(fresh, sizes, strict=True)
+        ]
+        await receiver.want(wanted, urgent=True)

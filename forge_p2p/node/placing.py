@@ -12,7 +12,7 @@ from typing import Protocol
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.snapshot import Entry
-from forge_p2p.errors import CorruptChunk, NotFound
+from forge_p2p.errors import CorruptChunk, Malformed, NotFound
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Ingest, Store
 
@@ -64,10 +64,12 @@ class LargeTarget:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where in a target a chunk belongs; `offset` is 0 but for large files."""
+    """Where in a target a chunk belongs; `offset` is 0 but for large files. `size`: what the list that names the chunk
+    says of it, 0 where none says."""
 
     target: NodeTarget | SmallTarget | LargeTarget
     offset: int = 0
+    size: int = 0
 
 
 Arrival = tuple[EncodedChunk, list[Slot]]
@@ -85,15 +87,19 @@ class Placer:
         self._ingest = ingest
 
     def take_in(self, arrivals: Sequence[Arrival]) -> None:
-        """Stores and places chunks from a peer. Raises `CorruptChunk`, `DiskError`."""
+        """Stores and places chunks from a peer. Raises `CorruptChunk`, `DiskError`, and `Malformed` for a chunk that is
+        right and has another size than the list says that names it."""
         by_group: dict[int | None, list[Arrival]] = defaultdict(list)
         for arrival in arrivals:
             by_group[_group(arrival[1])].append(arrival)
         placed: list[tuple[Slot, Raw]] = []
         for group, members in by_group.items():
             contents = self._ingest.put_encoded([chunk for chunk, _ in members], group)
-            for (_, slots), content in zip(members, contents, strict=True):
-                placed.extend((slot, content) for slot in slots)
+            for (chunk, slots), content in zip(members, contents, strict=True):
+                for slot in slots:
+                    if slot.size and slot.size != chunk.size:
+                        raise _wrong_size(chunk, slot.size)
+                    placed.append((slot, content))
         self._place(placed)
 
     def place_stored(self, chunks: Sequence[Stored]) -> list[Stored]:
@@ -175,6 +181,12 @@ class Placer:
             done = target.remaining == 0
         if done and target.file is not None:
             target.file.finish()
+
+
+def _wrong_size(chunk: EncodedChunk, size: int) -> Malformed:
+    return Malformed(
+        f"chunk {chunk.hash.hex()[:16]} has {chunk.size} bytes, its list says {size}", hint="ask for a new ticket"
+    )
 
 
 def _group(slots: Sequence[Slot]) -> int | None:

@@ -86,7 +86,7 @@ class Restoring:
                         await receiver.want(await self._wanted(target, batch))
 
     async def _wanted(self, target: LargeTarget, batch: Iterable[Leaf]) -> list[Wanted]:
-        wanted = [(chunk, size, Slot(target, offset)) for chunk, size, offset in batch]
+        wanted = [(chunk, size, Slot(target, offset, size)) for chunk, size, offset in batch]
         if not self._has_zeros and any(chunk == ZERO_CHUNK for chunk, _, _ in wanted):
             # Everybody knows this one: holes cross no network.
             await trio.to_thread.run_sync(self._fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])

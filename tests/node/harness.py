@@ -96,7 +96,7 @@ def small_tree(root: Path, seed: int = 0, files: int = 20) -> Path:
 
 def partials(destination: Path) -> list[str]:
     """What lies beside `destination` and has a name of Forge's own."""
-    return [name for name in os.listdir(destination.parent) if name.startswith(".forge")]
+    return [name for name in os.listdir(destination.parent) if ".forge" in name]
 
 
 def settings(home: Path, text: str = SETTINGS) -> Path:

@@ -1,7 +1,9 @@
 """What the operating system refuses: one file is written down and the rest goes on; a whole disk is an error."""
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,5 +157,53 @@ def test_something_takes_the_name_meanwhile(tmp_path: Path) -> None:
         ]
         assert intruder.read_bytes() == b"precious"
     assert not restore(made, destination, cache, delete=True).failures
+    assert rows(destination) == rows_of(made)
+    assert sorted(os.listdir(tmp_path)) == ["cache", "destination"]
+
+
+ONCE = """
+import os, sys
+from pathlib import Path
+from forge_p2p.errors import DiskError
+from forge_p2p.workspace.statcache import StatCache
+from tests.workspace.test_failures import of_everything
+from tests.workspace.support import restore
+try:
+    restore(of_everything(), Path(sys.argv[1]), StatCache(Path(sys.argv[2])), replace=True)
+except DiskError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def of_everything() -> Snapshot:
+    return small_snapshot({b"a/file": b"content", b"a/large": LARGE, b"sub/new": b"new"}, symlink(b"a/link", b"file"))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "named"),
+    [
+        ("mkdirat", "ENOSPC", "sub"),
+        ("ftruncate", "EIO", "a/large"),
+        ("pwritev,pwritev2", "ENOSPC", "a/large"),
+        ("utimensat", "EIO", "a/file"),
+        ("symlinkat", "EIO", "a/link"),
+        ("renameat", "EIO", "a/file"),
+        ("renameat:when=4", "EIO", "sub"),
+    ],
+)
+def test_failing_device(tmp_path: Path, call: str, error: str, named: str) -> None:
+    destination, cache = tmp_path / "destination", tmp_path / "cache"
+    (destination / "a").mkdir(parents=True)
+    (destination / "a" / "file").write_bytes(b"old")
+    name, _, when = call.partition(":")
+    inject = f"inject={name}:error={error}" + (f":{when}" if when else "")
+    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", ONCE, str(destination), str(cache)], capture_output=True, text=True, check=True
+    )
+    kind = "DiskFull" if error == "ENOSPC" else "DiskError"
+    assert re.match(rf"{kind} .*\b{named}\b", done.stdout), done.stdout + done.stderr
+    made = of_everything()
+    assert not restore(made, destination, StatCache(cache)).failures
     assert rows(destination) == rows_of(made)
     assert sorted(os.listdir(tmp_path)) == ["cache", "destination"]

@@ -42,7 +42,7 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(files=FILES, rules=st.dictionaries(st.sampled_from(["", "a", "foo", "a/b"]), RULES, min_size=1, max_size=3))
 @example(files=["a/x.o", "a/b"], rules={"": "a/\n*.o", "a": "!x.o"})
 @example(files=["a/x.o", "a/y"], rules={"": "*.o", "a": "!a/\n!./"})

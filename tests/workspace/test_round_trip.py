@@ -13,7 +13,7 @@ from tests.workspace.support import no_cache, restore, rows, rows_of, small_snap
 from tests.workspace.trees import TREES, Folder, build
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(TREES)
 def test_any_tree(tree: Folder) -> None:
     with TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def test_any_tree(tree: Folder) -> None:
         assert snapshot_of(top / "deep" / "destination", no_cache(top)).root == made.root
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(TREES, TREES)
 def test_any_tree_over_any_other(before: Folder, after: Folder) -> None:
     with TemporaryDirectory() as folder:

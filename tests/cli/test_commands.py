@@ -163,9 +163,11 @@ def sharing(home: Path, source: Path) -> Iterator[tuple["subprocess.Popen[str]",
         text=True,
     )
     assert process.stdout is not None
-    yield process, process.stdout.readline().strip()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 def test_share_in_the_foreground(home: Path, source: Path, tmp_path: Path) -> None:

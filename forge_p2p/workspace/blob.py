@@ -27,6 +27,10 @@ from forge_p2p.workspace.verify import holds
 class FilePlace(Place):
     """`root` is the directory that the file is built in."""
 
+    @property
+    def top(self) -> bytes:
+        return os.path.dirname(self.path)
+
     def put_in_place(self) -> None:
         """Moves the file, if it was written, out of its partial."""
         if self.partial is not None:

@@ -44,6 +44,11 @@ class Place:
     def name(self) -> bytes:
         return os.path.basename(self.path)
 
+    @property
+    def top(self) -> bytes:
+        """What the paths of entries are relative to."""
+        return self.path
+
     def put_in_place(self) -> None:
         """Gives a partial its final name and mode. Raises `OSError`, `ENOTEMPTY` if something has taken the name."""
         if self.partial is not None:

@@ -1,5 +1,6 @@
 """What a restore has done so far and what went wrong, shared by the threads that write."""
 
+import os
 from dataclasses import dataclass, field
 
 from forge_p2p.content.pathtext import path_text
@@ -34,6 +35,8 @@ class Outcome:
 class Ledger:
     """Dictionaries, for their single operations are atomic between threads."""
 
+    top: bytes
+    """The destination's path."""
     done: dict[bytes, Found] = field(default_factory=dict)
     """What is right, with the `stat` it was left with."""
     failed: dict[bytes, str] = field(default_factory=dict)
@@ -44,5 +47,5 @@ class Ledger:
         """Writes down why a path could not be `done` ("written"); raises `DiskError` or `DiskFull` if every other path
         would meet the same."""
         if is_fatal(error):
-            raise disk_error(done, path, error, size) from error
+            raise disk_error(done, os.path.join(self.top, path), error, size) from error
         self.failed.setdefault(path, f"it cannot be {done}: {error.strerror or error}")

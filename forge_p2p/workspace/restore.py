@@ -42,7 +42,7 @@ class RestoreWriter:
         """Makes the directories and the empty files."""
         self.plan = plan
         self._cache = cache
-        self._ledger = Ledger(dict(plan.found))
+        self._ledger = Ledger(plan.place.top, dict(plan.found))
         self._umask = umask()
         self._large: dict[bytes, LargeFile] = {}
         try:
@@ -91,6 +91,11 @@ class RestoreWriter:
     def finish(self) -> Outcome:
         """All content has been given: sets modes, makes symlinks, puts in place what was built out of sight, removes
         what is to be deleted, and remembers what is there now. What was planned and not written counts as failed."""
+        with self._directories() as directories:
+            for file in self._large.values():
+                file.close()
+                self._discard(directories, file.entry)
+        self._large.clear()
         return finish(self.plan, self._ledger, self._cache, self._umask)
 
     def close(self) -> None:

@@ -9,12 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from forge_p2p.content.link import CHUNK_MAX
+from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.errors import DiskError, DiskFull
+from forge_p2p.workspace.blob import plan_file
 from forge_p2p.workspace.plan import plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
 from forge_p2p.workspace.statcache import StatCache
-from tests.workspace.support import Snapshot, no_cache, restore, rows, rows_of, small_snapshot, symlink, write
+from tests.workspace.support import (
+    Snapshot,
+    link_of_bytes,
+    no_cache,
+    restore,
+    rows,
+    rows_of,
+    small_snapshot,
+    symlink,
+    write,
+)
 from tests.workspace.unprivileged import run_unprivileged
 
 MIB = 1 << 20
@@ -81,7 +92,9 @@ def test_disk_that_fills_up(small_disk: Path, too_large: Snapshot, tmp_path: Pat
     cache = StatCache(tmp_path / "cache")
     if there:
         (destination / "a").mkdir(parents=True)
-    with pytest.raises(DiskFull, match=r"no space left for (large|a/\d\d), which needs (786432|20000) bytes"):
+    with pytest.raises(
+        DiskFull, match=r"no space left for .*/destination/(large|a/\d\d), which needs (786432|20000) bytes"
+    ):
         restore(too_large, destination, cache)
     assert destination.exists() == there
     mount("-o", "remount,size=4m", str(small_disk))
@@ -97,8 +110,36 @@ def test_large_file_that_fills_the_disk(small_disk: Path, too_large: Snapshot, t
     with RestoreWriter(plan, no_cache(tmp_path)) as writer:
         for small in plan.write[:20]:
             writer.write_small(small, too_large.contents[small.path])
-        with pytest.raises(DiskFull, match="no space left for large, which needs 786432 bytes"):
+        with pytest.raises(DiskFull, match=r"no space left for .*/new/large, which needs 786432 bytes"):
             write(writer, entry, too_large.contents[entry.path])
+
+
+def test_blob_that_fills_the_disk(small_disk: Path, tmp_path: Path) -> None:
+    content = os.urandom(8 * CHUNK_MAX)
+    root = Root(Kind.BLOB, link_of_bytes(content))
+    (small_disk / "file").write_bytes(b"before")
+    plan = plan_file(os.fsencode(small_disk / "file"), root, no_cache(tmp_path))
+    with RestoreWriter(plan, no_cache(tmp_path)) as writer:
+        message = r"no space left for .*/small disk/file, which needs 2097152 bytes"
+        with pytest.raises(DiskFull, match=message):
+            write(writer, plan.write[0], content)
+    assert (small_disk / "file").read_bytes() == b"before"
+
+
+def test_large_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    made = small_snapshot({b"large": LARGE, b"file": b"file"})
+    destination = tmp_path / "destination"
+    destination.mkdir()
+    plan = plan_restore(os.fsencode(destination), made.root, made.entries, no_cache(tmp_path))
+    with RestoreWriter(plan, no_cache(tmp_path)) as writer:
+        file = writer.open_large(plan.write[1])
+        file.write_at(0, [LARGE])
+        (destination / "large").mkdir()
+        file.finish()
+        writer.write_small(plan.write[0], b"file")
+        outcome = writer.finish()
+    assert [str(failure) for failure in outcome.failures] == ["large: it cannot be written: Is a directory"]
+    assert sorted(os.listdir(destination)) == ["file", "large"]
 
 
 def test_read_only_disk(small_disk: Path, tmp_path: Path) -> None:

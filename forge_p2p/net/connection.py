@@ -199,7 +199,9 @@ class QuicConnection:
 
     def take_turn(self, now: float) -> None:
         with self._guarded():
-            self._take_events()
+            read_ahead = self._inbox.cap // READ_AHEAD
+            self._take_events(self._inbox.cap if self.is_over else read_ahead - self._inbox.unread)
+            self._held_back = self._inbox.unread >= read_ahead
             if self.watch is not None:
                 self.watch.step(now)
             self._transmit(now)
@@ -218,12 +220,12 @@ class QuicConnection:
             if now < when:
                 self._host.set_deadline(self, when)
                 return
-            due = self.engine.deadline()
-            if due is not None and due <= now:
-                self.engine.handle_timer(now)
             if self._keep_alive and self.is_established and now >= self._next_ping():
                 self.engine.ping()
                 self._quiet_since = now
+            due = self.engine.deadline()
+            if due is not None and due <= now:
+                self.engine.handle_timer(now)
         self.take_turn(now)
 
     def close(self, code: int, reason: str) -> None:
@@ -278,18 +280,19 @@ class QuicConnection:
             self._abandon(PeerError(text))
 
     def _abandon(self, failure: PeerError) -> None:
-        """Ends a connection whose engine has failed; the peer is told if the engine can still do that much."""
-        if self._failure is None:
+        """Ends a connection whose engine has failed, unless it turns out that it had ended before, with a reason. The
+        peer is told if the engine can still do that much."""
+        datagrams: list[Datagram] = []
+        try:
+            self._take_events(self._inbox.cap)
             self.fail(failure)
-            datagrams: list[Datagram] = []
-            try:
-                self.engine.close(CODE_FAULT, "internal error")
-                datagrams = self.engine.transmit(trio.current_time(), TURN_DATAGRAMS)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # noqa: BLE001 - it cannot, then: the peer finds out by its idle timeout
-                datagrams = []
-            self._host.transmit(datagrams)
+            self.engine.close(CODE_FAULT, "internal error")
+            datagrams = self.engine.transmit(trio.current_time(), TURN_DATAGRAMS)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - it cannot, then: the peer finds out by its idle timeout
+            self.fail(failure)
+        self._host.transmit(datagrams)
         self._host.forget(self)
 
     def _deadline(self) -> float:
@@ -306,15 +309,12 @@ class QuicConnection:
 
     # -- what the engine says
 
-    def _take_events(self) -> None:
-        inbox = self._inbox
-        room = inbox.cap // READ_AHEAD - inbox.unread
-        for event in self.engine.events(inbox.cap if self.is_over else room):
+    def _take_events(self, room: int) -> None:
+        for event in self.engine.events(room):
             if isinstance(event, StreamData | StreamAborted):
                 self._deliver(event)
             else:
                 self._on_change(event)
-        self._held_back = inbox.unread >= inbox.cap // READ_AHEAD
 
     def _deliver(self, event: StreamData | StreamAborted) -> None:
         if self.is_over or event.stream_id in self._given_up:

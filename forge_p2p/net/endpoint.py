@@ -145,6 +145,8 @@ class QuicEndpoint:
                 self._route(data, segment, sender, now, touched)
             for connection in touched:
                 connection.take_turn(now)
+            if self._socket.refused:
+                self._give_up_refused()
 
     async def _write(self) -> None:
         while True:
@@ -249,13 +251,16 @@ class QuicEndpoint:
             self._timers.set(connection, when)
 
     def add_route(self, connection_id: bytes, connection: QuicConnection) -> None:
-        self._routes[connection_id] = connection
-        self._records[connection].ids.add(connection_id)
+        record = self._records.get(connection)
+        if record is not None:
+            self._routes[connection_id] = connection
+            record.ids.add(connection_id)
 
     def remove_route(self, connection_id: bytes) -> None:
         connection = self._routes.pop(connection_id, None)
-        if connection is not None:
-            self._records[connection].ids.discard(connection_id)
+        record = None if connection is None else self._records.get(connection)
+        if record is not None:
+            record.ids.discard(connection_id)
 
     def established(self, connection: QuicConnection) -> None:
         record = self._records[connection]
@@ -291,6 +296,18 @@ class QuicEndpoint:
             self._admission.closed(record.host)
         elif record.stage in (_Stage.UNPROVEN, _Stage.PROVING):
             self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
+
+    def _give_up_refused(self) -> None:
+        """ICMP says that nothing listens where a packet went. Believed of a dial that nobody has answered yet, and only
+        if it quotes the connection's random id: who cannot see our packets cannot forge that."""
+        quotes = self._socket.refused[:]
+        self._socket.refused.clear()
+        dialling = [one for one in self._records if one.is_client and not one.engine.is_heard]
+        for connection in dialling:
+            if any(connection.engine.connection_id in quoted for quoted in quotes):
+                where = f"{connection.address.host} port {connection.address.port}"
+                connection.fail(PeerError(f"no answer from {where}: nothing listens there", hint="is the node up?"))
+                self.forget(connection)
 
     def _narrow_too_big(self) -> None:
         """The system refused datagrams for their size: it knows the path's MTU to be smaller."""

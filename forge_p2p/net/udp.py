@@ -5,13 +5,15 @@ A system call a datagram caps a Python process near 50 MB/s. Linux takes up to 6
 batches throughout, and where the kernel has neither, the same calls send and read one datagram each.
 
 The don't-fragment bit is set and the kernel's own path MTU cache is not consulted for sending (IP_PMTUDISC_PROBE): ICMP
-is easily forged, and `mtu` finds out by itself what gets through.
+is easily forged, and `mtu` finds out by itself what gets through. ICMP's word that nothing listens at an address is
+passed on with the packet that it quotes, so that the caller can tell whether that was one of its own.
 """
 
 import errno
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +34,11 @@ IPV6_MTU_DISCOVER = 23
 PMTUDISC_PROBE = 3
 """linux/in.h, linux/in6.h: set DF, ignore what ICMP said about the path."""
 
+IP_RECVERR = 11
+IPV6_RECVERR = 25
+MSG_ERRQUEUE = 0x2000
+"""linux/in.h, linux/in6.h, linux/socket.h: ICMP errors in a queue of the socket's, each with the packet it quotes."""
+
 SOCKET_BUFFER = 8 * 1024 * 1024
 """Asked for; the kernel gives at most net.core.{r,w}mem_max."""
 
@@ -43,6 +50,10 @@ MAX_BATCH_BYTES = 65_000
 
 _ANCILLARY_SPACE = socket.CMSG_SPACE(4)
 _TOO_BIG = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
+_UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
+_ERROR_READS = 64
+_QUOTE = 128
+"""Bytes of the quoted packet: more than its connection ids need."""
 
 
 class UdpSocket:
@@ -53,12 +64,16 @@ class UdpSocket:
         self._segmenting = offload
         self.too_big: list[SocketAddress] = []
         """Addresses that a datagram was too large for; the reader takes them out."""
+        self.refused: list[bytes] = []
+        """Beginnings of packets of ours that found no taker, as ICMP quotes them; the reader takes them out."""
         raw.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             raw.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
         _set_quietly(raw, socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+        _set_quietly(raw, socket.IPPROTO_IP, IP_RECVERR, 1)
         if raw.family == socket.AF_INET6:
             _set_quietly(raw, socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+            _set_quietly(raw, socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         if offload:
             _set_quietly(raw, socket.IPPROTO_UDP, UDP_GRO, 1)
 
@@ -118,9 +133,11 @@ class UdpSocket:
             except BlockingIOError:
                 break
             except OSError:
-                continue  # an ICMP error about an earlier send; QUIC notices silence by itself
+                continue  # an ICMP error about an earlier send, which stands in the queue of errors too
             if data:
                 received.append((data, _segment_size(data, ancillary), sender))
+        if len(received) < limit:
+            self._read_errors()
         return received
 
     def send(self, datagrams: Sequence[Datagram]) -> int:
@@ -130,38 +147,59 @@ class UdpSocket:
         total = len(datagrams)
         while done < total:
             count = self._batch_length(datagrams, done) if self._segmenting else 1
+            batch = datagrams[done : done + count]
             try:
-                self._send_batch(datagrams, done, count)
+                self._send_batch(batch)
             except BlockingIOError:
                 break
-            except OSError as error:
-                if count > 1 and error.errno in _TOO_BIG:
-                    self._send_singly(datagrams[done : done + count])
-                elif error.errno == errno.EMSGSIZE:
-                    self.too_big.append(datagrams[done][1])
+            except OSError:
+                self._send_again(batch)
             done += count
         return done
 
-    def _send_batch(self, datagrams: Sequence[Datagram], start: int, count: int) -> None:
-        data, address = datagrams[start]
-        if count == 1:
+    def _send_batch(self, datagrams: Sequence[Datagram]) -> None:
+        data, address = datagrams[0]
+        if len(datagrams) == 1:
             self._raw.sendto(data, address)
             return
         segment = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", len(data)))]
-        self._raw.sendmsg([datagram[0] for datagram in datagrams[start : start + count]], segment, 0, address)
+        self._raw.sendmsg([datagram[0] for datagram in datagrams], segment, 0, address)
+
+    def _send_again(self, datagrams: Sequence[Datagram]) -> None:
+        """After an error, which may have been about an earlier send to somebody else: once more, then differently."""
+        self._read_errors()
+        try:
+            self._send_batch(datagrams)
+        except OSError as error:
+            self._read_errors()
+            if len(datagrams) > 1 and error.errno in _TOO_BIG:
+                self._send_singly(datagrams)
+            elif error.errno == errno.EMSGSIZE:
+                self.too_big.append(datagrams[0][1])
+
+    def _read_errors(self) -> None:
+        """Empties the queue of ICMP errors, which otherwise keeps the socket looking readable."""
+        for _ in range(_ERROR_READS):
+            try:
+                quoted, ancillary, _, _ = self._raw.recvmsg(_QUOTE, 512, MSG_ERRQUEUE)
+            except OSError:
+                return
+            for level, kind, value in ancillary:
+                is_error = (level, kind) in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
+                if is_error and int.from_bytes(value[:4], sys.byteorder) in _UNREACHABLE:
+                    self.refused.append(quoted)
 
     def _send_singly(self, datagrams: Sequence[Datagram]) -> None:
         """After a refused batch: where the single datagrams pass, the fault was segmentation's, and it stays off."""
-        too_big = False
         for data, address in datagrams:
             try:
                 self._raw.sendto(data, address)
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
-                    too_big = True
+                    self._read_errors()
                     self.too_big.append(address)
-                    break
-        self._segmenting = too_big
+                    return
+        self._segmenting = False
 
     def _batch_length(self, datagrams: Sequence[Datagram], start: int) -> int:
         """How many from `start` on one system call can take: one address, one size, the last may be shorter."""
@@ -215,7 +253,7 @@ def _scope_id(scope: str) -> int:
 def _segment_size(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> int:
     for level, kind, value in ancillary:
         if level == socket.IPPROTO_UDP and kind == UDP_GRO:
-            return int.from_bytes(value[:4], "little" if struct.pack("H", 1)[0] else "big") or len(data)
+            return int.from_bytes(value[:4], sys.byteorder) or len(data)
     return len(data)
 
 

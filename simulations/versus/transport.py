@@ -3,12 +3,13 @@
     python -m simulations.versus.transport --megabytes 512 --datagram-size 1452 --engine qh3
 
 The sending process serves; this one dials, asks with one byte, counts what arrives and prints MB/s (10^6 bytes), which
-with `--json` come with each side's processor seconds and counters.
+with `--json` come with each side's counters, processor seconds and peak memory.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ async def serve(options: argparse.Namespace) -> None:
             await connection.send(stream, [piece], fin=remaining == 0)
         await connection.receive()
         statistics = connection.statistics()
-    print(json.dumps({"cpu": time.process_time(), "sent": statistics.bytes_sent}), flush=True)
+    print(json.dumps({"sent": statistics.bytes_sent, **_usage()}), flush=True)
 
 
 async def fetch(options: argparse.Namespace, address: Address, node: bytes) -> dict[str, Any]:
@@ -102,8 +103,13 @@ async def fetch(options: argparse.Namespace, address: Address, node: bytes) -> d
         "received": received,
         "datagram_size": statistics.datagram_size,
         "on_the_wire": statistics.bytes_received + statistics.bytes_sent,
-        "cpu": time.process_time(),
+        **_usage(),
     }
+
+
+def _usage() -> dict[str, float]:
+    """Of this process since its start: processor seconds, and peak memory in MB."""
+    return {"cpu": time.process_time(), "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
 
 
 def _config(options: argparse.Namespace) -> NetConfig:

@@ -366,11 +366,11 @@ async def test_many_connections_at_once(transport: Transport) -> None:
 
 
 async def test_an_idle_connection_is_kept_while_one_side_wants_it(transport: Transport) -> None:
-    config = NetConfig(idle_timeout=0.6)
+    config = NetConfig(idle_timeout=0.4)
     async with transport.server(config) as server, transport.client(config) as client:
         near, far = await connect(server, client)
         assert (near.keep_alive, far.keep_alive) == (True, False)
-        await trio.sleep(1.5)
+        await trio.sleep(1.0)
         stream = near.open_stream()
         await near.send(stream, [b"still there"], fin=True)
         assert await read_stream(far, stream) == b"still there"

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from forge_p2p.config import Engine, NetConfig
+from forge_p2p.errors import PeerError
 from forge_p2p.net.base import Connection, StreamData
 from forge_p2p.net.quic import open_endpoint
 from tests.net.relay import Relay, lossy, narrow, open_relay
@@ -102,6 +103,17 @@ async def test_a_path_that_swallows_large_datagrams_is_found_out(engine: Engine,
     assert max(sizes) <= limit
     if limit > 8952 and engine is Engine.QH3:
         assert sizes == {8952}
+
+
+async def test_a_path_that_swallows_everything() -> None:
+    config = NetConfig(dial_timeout=0.4)
+    async with (
+        open_endpoint(LOOPBACK, SERVER_KEY, config) as server,
+        open_endpoint(LOOPBACK, CLIENT_KEY, config) as client,
+        open_relay(server.address, narrow(0)) as relay,
+    ):
+        with trio.fail_after(20), pytest.raises(PeerError, match=r"no answer from 127\.0\.0\.1 port \d+ in 0\.4 s"):
+            await client.dial(relay.address, SERVER_ID)
 
 
 async def test_what_was_found_out_is_remembered() -> None:

@@ -105,6 +105,28 @@ def test_refused_batches_are_sent_singly_from_then_on(receivers: list[UdpSocket]
     sender.close()
 
 
+def test_a_packet_that_finds_no_taker_comes_back_as_a_quote(receivers: list[UdpSocket]) -> None:
+    gone = UdpSocket.bind(Address("127.0.0.1", 0))
+    address = gone.raw.getsockname()
+    gone.close()
+    assert receivers[0].send([(b"is anybody there?", address)]) == 1
+    assert select.select([receivers[0].raw], [], [], 10)[0]
+    assert receivers[0].receive(64) == []
+    assert receivers[0].refused == [b"is anybody there?"]
+    assert not select.select([receivers[0].raw], [], [], 0)[0], "the queue of errors is empty again"
+
+
+def test_an_error_about_one_peer_takes_nothing_from_another(receivers: list[UdpSocket]) -> None:
+    gone = UdpSocket.bind(Address("127.0.0.1", 0))
+    address = gone.raw.getsockname()
+    gone.close()
+    there = receivers[1].raw.getsockname()
+    for number in range(20):
+        assert receivers[0].send([(b"lost", address)]) == 1
+        assert receivers[0].send([(bytes([number]), there)]) == 1
+    assert arrived(receivers[1], 20) == [bytes([number]) for number in range(20)]
+
+
 def test_what_the_network_refuses_counts_as_lost(receivers: list[UdpSocket]) -> None:
     nowhere: SocketAddress = ("255.255.255.255", 9)  # nobody asked for leave to broadcast
     assert receivers[0].send([(b"lost", nowhere), (b"kept", receivers[1].raw.getsockname())]) == 2

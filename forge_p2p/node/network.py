@@ -103,6 +103,10 @@ class Network:
             )
         return found
 
+    def served(self, share_id: str) -> int:
+        """Stored bytes sent for a share since the node started."""
+        return self._server.served[share_id] if self._server is not None else 0
+
     async def dial(self, addresses: Sequence[Address], server_id: NodeId, credentials: bytes) -> "PeerSession":
         """A session with `server_id`, by whichever address answers first; its first requests may be made at once.
         Raises `PeerError` naming what was tried."""

@@ -54,7 +54,10 @@ OPERATIONS = {
     "store_rebuild": Operation("upkeep", "store_rebuild"),
 }
 
-RUNNING = {"status": Operation("upkeep", "running_status", network=True)}
+RUNNING = {
+    "status": Operation("upkeep", "running_status", network=True),
+    "shares": Operation("sharing", "running_shares", network=True),
+}
 """What a running node does in another way."""
 
 

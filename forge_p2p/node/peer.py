@@ -4,6 +4,7 @@ One task receives; sending happens in the task that caused it, so that back-pres
 say and nobody else. The outbox is emptied before anything is awaited, so what a task takes out is what it put in.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from forge_p2p.errors import ForgeError, PeerError, Refused, StreamClosed
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Connection, StreamData
 from forge_p2p.proto import outputs
-from forge_p2p.proto.session import Session
+from forge_p2p.proto.session import LINGER, Session
 from forge_p2p.proto.states import SessionState
 from forge_p2p.wire.codes import Code
 
@@ -151,11 +152,13 @@ class PeerSession:
                 else:
                     self._dispatch(output)
         self._reschedule()
-        for send in sends:
-            try:
-                await self.connection.send(send.stream_id, send.buffers, send.fin)
-            except StreamClosed:
-                continue  # the peer gave this request up while it was being answered; its abort is on the way to us
+        over = self.session.state in _OVER
+        with trio.move_on_after(LINGER if over else math.inf):  # last words wait for no peer that does not read
+            for send in sends:
+                try:
+                    await self.connection.send(send.stream_id, send.buffers, send.fin)
+                except StreamClosed:
+                    continue  # the peer gave this request up while it was being answered; its abort is on the way to us
         if self._closing:
             self._scope.deadline = trio.current_time()
 

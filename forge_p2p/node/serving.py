@@ -5,6 +5,7 @@ and over when the connection has taken it. A peer that does not read holds two b
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -24,12 +25,15 @@ LOG = logging.getLogger("forge")
 SLOTS = 4
 """Batches being read from the store at once; twice the cores of a small machine."""
 
+UNREAD_STALLS = 3
+"""Stall timeouts within which a peer has to take a batch: a minute by default, or 13 KB/s."""
+
 RIGHTS_INTERVAL = 1.0
 """Seconds after which a ticket revoked or expired opens nothing any more to who is connected already."""
 
 
 class Server:
-    """Answers all sessions of a node. `served` counts the raw bytes per peer address for `forge status`."""
+    """Answers all sessions of a node. `served`: stored bytes sent for each capability, by its id in hex."""
 
     def __init__(self, node: LocalNode, nursery: trio.Nursery) -> None:
         self._node = node
@@ -37,6 +41,7 @@ class Server:
         self._rights = Rights(node)
         self._slots = trio.CapacityLimiter(SLOTS)
         self._turns: Turns[PeerSession] = Turns()
+        self.served: Counter[str] = Counter()
         self._grants: dict[PeerSession, Grant] = {}
         nursery.start_soon(self._watch_rights)
 
@@ -101,9 +106,14 @@ class Server:
                 if chunks:
                     size = sum(len(chunk.data) for chunk in chunks if chunk is not None)
                     session.session.answer(turn.request_id, turn.indexes, chunks, trio.current_time())
-                await session.flush()
+                with trio.move_on_after(UNREAD_STALLS * self._node.config.net.stall_timeout) as patience:
+                    await session.flush()
+                if patience.cancelled_caught:
+                    session.blame(PeerError(f"{session.where} does not take what it asked for"), Code.TIMEOUT)
         finally:
             self._turns.served(turn, size)
+            if session in self._grants:
+                self.served[self._grants[session].capability.id.hex()] += size
             self._hand_out()
 
     async def _answer_query(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:

@@ -18,11 +18,12 @@ from forge_p2p.store.base import Keep, Store
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A share as its file has it. `path` is in its text form; times are Unix seconds, 0 = never."""
+    """A share as its file has it. `path` is in its text form; `bytes` of content; times are Unix seconds, 0 = never."""
 
     id: str
     path: str
     link: str
+    bytes: int
     created: float
     expires: float
 
@@ -37,9 +38,9 @@ class Shares:
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "shares"
 
-    def add(self, store: Store, identity: bytes, path: str, root: Root, expires: float) -> Share:
+    def add(self, store: Store, identity: bytes, path: str, root: Root, size: int, expires: float) -> Share:
         """Records a share and pins its content. Raises `DiskError`."""
-        share = Share(identity.hex(), path, format_link(root), time.time(), expires)
+        share = Share(identity.hex(), path, format_link(root), size, time.time(), expires)
         store.pin(_pin_name(share), root, Keep.KEPT, expires)
         try:
             self._write(share)
@@ -90,18 +91,18 @@ class Shares:
             ) from error
 
 
-def share_entry(each: Share) -> ShareEntry:
-    """A share as results show it."""
+def share_entry(each: Share, served: int = 0) -> ShareEntry:
+    """A share as results show it; `served` bytes of it have been sent."""
     root = each.root
     return ShareEntry(
         id=each.id,
         path=each.path,
         link=each.link,
         kind=root.kind.value,
-        bytes=root.link.size,
+        bytes=each.bytes,
         created=each.created,
         expires=each.expires,
-        served_bytes=0,
+        served_bytes=served,
     )
 
 

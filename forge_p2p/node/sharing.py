@@ -32,7 +32,7 @@ async def share(network: "Network", *, path: str, expires: float = 0.0, report: 
     addresses = network.reachable_addresses()
     ticket = issue(node.key, root, [(address.host, address.port) for address in addresses], expires=until)
     await trio.to_thread.run_sync(
-        lambda: Shares(node.home).add(node.store, ticket.capability.id, path, root, float(until))
+        lambda: Shares(node.home).add(node.store, ticket.capability.id, path, root, added.bytes, float(until))
     )
     return ShareResult(
         ticket=format_ticket(ticket),
@@ -46,6 +46,12 @@ async def share(network: "Network", *, path: str, expires: float = 0.0, report: 
 def shares(node: LocalNode, *, report: Report) -> SharesResult:  # noqa: ARG001  # every operation can report
     """Everything that is shared now."""
     return SharesResult([share_entry(each) for each in Shares(node.home).all()])
+
+
+async def running_shares(network: "Network", *, report: Report) -> SharesResult:  # noqa: ARG001
+    """As `shares`, with what has been sent of each since the node started."""
+    known = await trio.to_thread.run_sync(Shares(network.node.home).all)
+    return SharesResult([share_entry(each, network.served(each.id)) for each in known])
 
 
 def unshare(node: LocalNode, *, what: str, report: Report) -> UnshareResult:  # noqa: ARG001

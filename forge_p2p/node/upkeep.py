@@ -52,6 +52,7 @@ async def running_status(network: "Network", *, report: Report) -> StatusResult:
         addresses=network.up_result().addresses,
         uptime=network.uptime,
         peers=network.peers(),
+        shares=[msgspec.structs.replace(each, served_bytes=network.served(each.id)) for each in here.shares],
     )
 
 

@@ -15,6 +15,7 @@ from forge_p2p.ids import Hash
 from forge_p2p.store.environment import Environment, Transaction, open_environment
 from forge_p2p.store.pinrecords import pin_at
 from forge_p2p.store.records import Inline, broken_inline, pack_inline, unpack_inline
+from forge_p2p.store.tables import get, hashes, rows
 from forge_p2p.store.tally import Tally
 
 _TABLES: Final = ("meta", "inline", "pins", "condemned", "quarantined")
@@ -43,7 +44,7 @@ class Claims:
     def identity(self) -> bytes | None:
         """16 random bytes made with the store; `None` before `found`."""
         with self.environment.read() as transaction:
-            return transaction.get(_IDENTITY_KEY, db=self.meta)
+            return get(transaction, _IDENTITY_KEY, self.meta)
 
     def found(self, identity: bytes) -> bytes:
         """Makes this a store, once, and returns its identity, which may be another process's choice."""
@@ -51,7 +52,7 @@ class Claims:
         def work(transaction: Transaction) -> bytes:
             transaction.put(_IDENTITY_KEY, identity, db=self.meta, overwrite=False)
             transaction.put(_EPOCH_KEY, _NUMBER.pack(1), db=self.meta, overwrite=False)
-            return transaction.get(_IDENTITY_KEY, b"", self.meta)
+            return get(transaction, _IDENTITY_KEY, self.meta) or identity
 
         return self.environment.write(work)
 
@@ -60,44 +61,42 @@ class Claims:
 
         def work(transaction: Transaction) -> list[str]:
             tally = Tally()
-            with transaction.cursor(self.inline) as cursor:
-                for value in cursor.iternext(keys=False, values=True):
-                    record = unpack_inline(value)
-                    if record is not None:
-                        tally.add(record.codec, record.size, len(record.data))
+            for _, value in rows(transaction, self.inline):
+                record = unpack_inline(value)
+                if record is not None:
+                    tally.add(record.codec, record.size, len(record.data))
             transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
             transaction.put(_IDENTITY_KEY, identity, db=self.meta)
             transaction.drop(self.condemned, delete=False)
-            with transaction.cursor(self.pins) as cursor:
-                bad = [key for key, value in cursor if pin_at(value, 0) is None]
+            bad = [key for key, value in rows(transaction, self.pins) if pin_at(value, 0) is None]
             for key in bad:
                 transaction.delete(key, db=self.pins)
             return [key.decode(errors="replace") for key in bad]
 
         return self.environment.write(work)
 
-    def find(self, hashes: Sequence[Hash]) -> dict[Hash, Inline]:
+    def find(self, chunks: Sequence[Hash]) -> dict[Hash, Inline]:
         """Those that are inline, their bytes unchecked."""
         found = {}
         with self.environment.read() as transaction:
-            for chunk in hashes:
-                value = transaction.get(chunk, db=self.inline)
+            for chunk in chunks:
+                value = get(transaction, chunk, self.inline)
                 if value is not None:
                     found[chunk] = unpack_inline(value) or broken_inline(value)
         return found
 
-    def absent(self, hashes: Sequence[Hash]) -> list[Hash]:
+    def absent(self, chunks: Sequence[Hash]) -> list[Hash]:
         """Those that are not inline, in order."""
         with self.environment.read() as transaction:
             if not transaction.stat(self.inline)["entries"]:
-                return list(hashes)
+                return list(chunks)
             has = transaction.cursor(self.inline).set_key
-            return [chunk for chunk in hashes if not has(chunk)]
+            return [chunk for chunk in chunks if not has(chunk)]
 
     def put_inline(self, transaction: Transaction, chunks: Iterable[EncodedChunk]) -> None:
         """Adds what is not there yet; in order of the hashes, since that touches each page once."""
         added = int(time.time())
-        tally = Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        tally = Tally(get(transaction, _TALLY_KEY, self.meta))
         for chunk in sorted(chunks, key=lambda chunk: chunk.hash):
             if transaction.put(chunk.hash, pack_inline(chunk, added), db=self.inline, overwrite=False):
                 tally.add(chunk.codec, chunk.size, len(chunk.data))
@@ -109,7 +108,7 @@ class Claims:
         """Puts smaller forms in the place of older ones, and marks all as tried; their age stays."""
         tally = self.tally(transaction)
         for old, smaller in tried:
-            record = unpack_inline(transaction.get(old.hash, b"", self.inline))
+            record = unpack_inline(get(transaction, old.hash, self.inline) or b"")
             if record is None or record.data != old.data:
                 continue
             new = smaller or old
@@ -118,13 +117,14 @@ class Claims:
             tally.add(new.codec, new.size, len(new.data))
         transaction.put(_TALLY_KEY, tally.pack(), db=self.meta)
 
-    def drop_inline(self, transaction: Transaction, hashes: Iterable[Hash]) -> list[bytes]:
+    def drop_inline(self, transaction: Transaction, chunks: Iterable[Hash]) -> list[bytes]:
         """Removes and returns the records that were there."""
-        tally = Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        tally = Tally(get(transaction, _TALLY_KEY, self.meta))
         dropped = []
-        for chunk in hashes:
-            value = transaction.pop(chunk, db=self.inline)
+        for chunk in chunks:
+            value = get(transaction, chunk, self.inline)
             if value is not None:
+                transaction.delete(chunk, db=self.inline)
                 dropped.append(value)
                 record = unpack_inline(value) or broken_inline(value)
                 tally.add(record.codec, record.size, len(record.data), chunks=-1)
@@ -132,21 +132,21 @@ class Claims:
         return dropped
 
     def tally(self, transaction: Transaction) -> Tally:
-        return Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        return Tally(get(transaction, _TALLY_KEY, self.meta))
 
-    def absolve(self, transaction: Transaction, hashes: Iterable[Hash]) -> None:
+    def absolve(self, transaction: Transaction, chunks: Iterable[Hash]) -> None:
         """What is stored now is neither condemned nor lost any more."""
         for table in (self.condemned, self.quarantined):
             if transaction.stat(table)["entries"]:
-                for chunk in hashes:
+                for chunk in chunks:
                     transaction.delete(chunk, db=table)
 
-    def condemned_among(self, hashes: Sequence[Hash]) -> list[Hash]:
+    def condemned_among(self, chunks: Sequence[Hash]) -> list[Hash]:
         with self.environment.read() as transaction:
             if not transaction.stat(self.condemned)["entries"]:
                 return []
             has = transaction.cursor(self.condemned).set_key
-            return [chunk for chunk in hashes if has(chunk)]
+            return [chunk for chunk in chunks if has(chunk)]
 
     def epoch(self) -> int:
         with self.environment.read() as transaction:
@@ -156,7 +156,7 @@ class Claims:
         return self._number(transaction, _EPOCH_KEY)
 
     def _number(self, transaction: Transaction, key: bytes) -> int:
-        value = transaction.get(key, db=self.meta)
+        value = get(transaction, key, self.meta)
         return int(_NUMBER.unpack(value)[0]) if value else 0
 
     def next_epoch(self, transaction: Transaction) -> int:
@@ -172,16 +172,15 @@ class Claims:
     def count_pin_change(self, transaction: Transaction) -> None:
         transaction.put(_PINS_KEY, _NUMBER.pack(self.pins_changed(transaction) + 1), db=self.meta)
 
-    def condemn(self, transaction: Transaction, hashes: Iterable[Hash], epoch: int, now: float) -> None:
+    def condemn(self, transaction: Transaction, chunks: Iterable[Hash], epoch: int, now: float) -> None:
         record = _CONDEMNED.pack(epoch, now)
-        for chunk in hashes:
+        for chunk in chunks:
             transaction.put(chunk, record, db=self.condemned, overwrite=False)
 
     def all_condemned(self, transaction: Transaction) -> list[Hash]:
-        with transaction.cursor(self.condemned) as cursor:
-            return [Hash(chunk) for chunk in cursor.iternext(keys=True, values=False)]
+        return hashes(transaction, self.condemned)
 
     def condemned_before(self, transaction: Transaction, epoch: int) -> list[Hash]:
         """What was condemned in an epoch before this one."""
-        with transaction.cursor(self.condemned) as cursor:
-            return [Hash(chunk) for chunk, record in cursor if _CONDEMNED.unpack(record)[0] < epoch]
+        condemned = rows(transaction, self.condemned)
+        return [Hash(chunk) for chunk, record in condemned if _CONDEMNED.unpack(record)[0] < epoch]

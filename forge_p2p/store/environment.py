@@ -8,8 +8,8 @@ LMDB's rules, and where they are kept:
   they are counted.
 - After a failed write of its meta page LMDB refuses everything until reopened; that is done, then the caller may
   try again. Nothing is retried on a failed sync.
-- Pages of a truncated file would raise SIGBUS. On opening, a file shorter than its meta page says is extended with
-  zeros, which LMDB reports as corruption.
+- Beyond the file's end its map raises SIGBUS, and damaged pages point there. So the file is kept longer than its last
+  page, with a hole of zeros, which LMDB reports as corruption; and values are handed out as views, never copied unseen.
 """
 
 import os
@@ -30,7 +30,7 @@ from forge_p2p.store.faults import damaged_record, database_error, disk_errors
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    Transaction = lmdb.Transaction[bytes]
+    Transaction = lmdb.Transaction[memoryview]
 else:
     Transaction = lmdb.Transaction
 
@@ -38,6 +38,11 @@ _MAP_SIZES: Final = (1024 * GIB, 64 * GIB, 4 * GIB, 512 * MIB)
 """Address space, not memory or disk: the largest that the process's limits allow is taken, and grown when needed."""
 
 _MAX_READERS: Final = 510
+_MARGIN_MIN: Final = 1 << 20
+_MARGIN: Final = 16 << 20
+"""Bytes of the hole at a database's end: more than a damaged page can point past itself, and what is written until the
+next look. It takes no blocks."""
+
 _READER_SLOT: Final = 64
 """Bytes of one slot in the lock file."""
 
@@ -53,6 +58,7 @@ class Environment:
         self._idle = threading.Condition()
         self._running = 0
         self._map_size = _MAP_SIZES[0]
+        self._extended = 0
         self._open()
 
     def _open(self) -> None:
@@ -60,7 +66,9 @@ class Environment:
             _reserve_lock_file(self.path)
         self._env = self._open_largest()
         try:
-            self._extend_to_last_page()
+            if self.path.stat().st_size < self._end() + _MARGIN_MIN:
+                with self._env.begin(write=True):
+                    self._extend()
             self.tables: dict[str, Any] = self._open_tables()
         except lmdb.Error as error:
             self._env.close()
@@ -82,11 +90,18 @@ class Environment:
             return env
         raise StoreError(f"{self.path}: no address space for the database", hint="raise the limit (ulimit -v)")
 
-    def _extend_to_last_page(self) -> None:
-        least = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        with disk_errors(self.path, least):
-            if self.path.stat().st_size < least:
-                os.truncate(self.path, least)
+    def _extend(self) -> None:
+        """Keeps a hole after the last page. Only while no other process can write: it must never cut."""
+        end = self._end()
+        if end + _MARGIN_MIN > self._extended:
+            with suppress(OSError):  # as well as can be: the size of files may be limited
+                if self.path.stat().st_size < end + _MARGIN_MIN:
+                    os.truncate(self.path, end + _MARGIN)
+                self._extended = self.path.stat().st_size
+
+    def _end(self) -> int:
+        """Bytes up to the end of the last page in use."""
+        return (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
 
     def _open_tables(self) -> dict[str, Any]:
         try:
@@ -106,7 +121,8 @@ class Environment:
         """
         while True:
             try:
-                with self.running(), self._env.begin(write=True) as transaction:
+                with self.running(), self._env.begin(write=True, buffers=True) as transaction:
+                    self._extend()
                     return work(transaction)
             except lmdb.MapFullError:
                 self._resize(self._map_size * 2)
@@ -123,12 +139,12 @@ class Environment:
     def begin_read(self) -> Transaction:
         """For `Reading` alone."""
         try:
-            return self._env.begin()
+            return self._env.begin(buffers=True)
         except lmdb.MapResizedError:
             raise
         except lmdb.ReadersFullError:
             self._env.reader_check()
-            return self._env.begin()
+            return self._env.begin(buffers=True)
 
     @contextmanager
     def running(self) -> Iterator[None]:

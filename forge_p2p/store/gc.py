@@ -28,6 +28,7 @@ from forge_p2p.store.orphans import adopt_all, remove_stale_staging
 from forge_p2p.store.pins import every_pin, pins_in, remove_pins
 from forge_p2p.store.reading import read
 from forge_p2p.store.records import unpack_inline, unpack_slice
+from forge_p2p.store.tables import rows
 
 _BATCH: Final = 16384
 """Chunks a transaction deletes: others can write in between."""
@@ -103,12 +104,11 @@ def _unreached(context: Context, reached: set[Hash], before: float) -> Iterator[
     index, claims = context.index, context.claims
     with index.environment.read() as transaction:
         created = {file_id: row.created for file_id, row in index.all_files(transaction).items()}
-        with transaction.cursor(index.slices) as cursor:
-            for chunk, value in cursor:
-                if chunk not in reached and created.get(unpack_slice(value).file_id, 0.0) <= before:
-                    yield Hash(chunk)
-    with claims.environment.read() as transaction, transaction.cursor(claims.inline) as cursor:
-        for chunk, value in cursor:
+        for chunk, value in rows(transaction, index.slices):
+            if chunk not in reached and created.get(unpack_slice(value).file_id, 0.0) <= before:
+                yield Hash(chunk)
+    with claims.environment.read() as transaction:
+        for chunk, value in rows(transaction, claims.inline):
             if chunk not in reached:
                 record = unpack_inline(value)
                 if record is None or record.added <= before:

@@ -19,6 +19,7 @@ from forge_p2p.store.records import (
     unpack_file_row,
     unpack_slice,
 )
+from forge_p2p.store.tables import get, rows
 from forge_p2p.store.tally import Tally
 
 _TABLES: Final = ("meta", "slices", "files")
@@ -44,7 +45,7 @@ class Index:
     def whole_for(self, identity: bytes) -> bool:
         """Whether it was completed, for the store of this identity."""
         with self.environment.read() as transaction:
-            return bool(transaction.get(_WHOLE_KEY, db=self.meta) == identity)
+            return get(transaction, _WHOLE_KEY, self.meta) == identity
 
     def set_whole(self, transaction: Transaction, identity: bytes) -> None:
         transaction.put(_WHOLE_KEY, identity, db=self.meta)
@@ -92,9 +93,10 @@ class Index:
         dropped: list[Entry] = []
         rows: dict[int, FileRow] = {}
         for chunk in hashes:
-            value = transaction.pop(chunk, db=self.slices)
+            value = get(transaction, chunk, self.slices)
             if value is None:
                 continue
+            transaction.delete(chunk, db=self.slices)
             where = unpack_slice(value)
             dropped.append((chunk, where))
             tally.add(where.codec, where.size, where.stored, chunks=-1)
@@ -139,39 +141,37 @@ class Index:
             transaction.put(pack_file_key(file_id), pack_file_row(row._replace(cold=True)), db=self.files)
 
     def file(self, transaction: Transaction, file_id: int) -> FileRow | None:
-        value = transaction.get(pack_file_key(file_id), db=self.files)
+        value = get(transaction, pack_file_key(file_id), self.files)
         return None if value is None else unpack_file_row(value)
 
     def slices_of(self, transaction: Transaction, file_ids: Collection[int]) -> dict[int, list[Entry]]:
         """The chunks that lie in these files, by a scan of the whole table."""
         found: dict[int, list[Entry]] = {file_id: [] for file_id in file_ids}
-        with transaction.cursor(self.slices) as cursor:
-            for chunk, value in cursor:
-                where = unpack_slice(value)
-                if where.file_id in found:
-                    found[where.file_id].append((Hash(chunk), where))
+        for chunk, value in rows(transaction, self.slices):
+            where = unpack_slice(value)
+            if where.file_id in found:
+                found[where.file_id].append((Hash(chunk), where))
         return found
 
     def all_places(self, transaction: Transaction) -> list[tuple[int, int, Hash]]:
         """File, offset and hash of every chunk."""
-        with transaction.cursor(self.slices) as cursor:
-            return [(*unpack_slice(value)[:2], Hash(chunk)) for chunk, value in cursor]
+        return [(*unpack_slice(value)[:2], Hash(chunk)) for chunk, value in rows(transaction, self.slices)]
 
     def all_files(self, transaction: Transaction) -> dict[int, FileRow]:
-        with transaction.cursor(self.files) as cursor:
-            return {unpack_file_key(key): unpack_file_row(value) for key, value in cursor}
+        return {unpack_file_key(key): unpack_file_row(value) for key, value in rows(transaction, self.files)}
 
     def drop_file(self, transaction: Transaction, file_id: int) -> None:
-        value = transaction.pop(pack_file_key(file_id), db=self.files)
-        if value is not None:
-            self._count_bytes(transaction, -unpack_file_row(value).size)
+        row = self.file(transaction, file_id)
+        if row is not None:
+            transaction.delete(pack_file_key(file_id), db=self.files)
+            self._count_bytes(transaction, -row.size)
 
     def tally(self, transaction: Transaction) -> Tally:
-        return Tally(transaction.get(_TALLY_KEY, db=self.meta))
+        return Tally(get(transaction, _TALLY_KEY, self.meta))
 
     def file_bytes(self, transaction: Transaction) -> int:
         """Bytes of all data files, dead slices included."""
-        return int.from_bytes(transaction.get(_BYTES_KEY, b"", self.meta), "little")
+        return int.from_bytes(get(transaction, _BYTES_KEY, self.meta) or b"", "little")
 
     def _count_bytes(self, transaction: Transaction, change: int) -> None:
         total = max(0, self.file_bytes(transaction) + change)

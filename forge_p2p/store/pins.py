@@ -8,6 +8,7 @@ from forge_p2p.store.base import Pin
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.environment import Transaction
 from forge_p2p.store.pinrecords import pack_pin, unpack_pin
+from forge_p2p.store.tables import get, rows
 
 NAME_MAX: Final = 400
 """Bytes of a pin's name in UTF-8; LMDB's keys end at 511."""
@@ -43,8 +44,7 @@ def every_pin(claims: Claims) -> list[Pin]:
 
 
 def pins_in(claims: Claims, transaction: Transaction) -> list[Pin]:
-    with transaction.cursor(claims.pins) as cursor:
-        return [unpack_pin(value) for value in cursor.iternext(keys=False, values=True)]
+    return [unpack_pin(value) for _, value in rows(transaction, claims.pins)]
 
 
 def touch_pin(claims: Claims, name: str, now: float) -> bool:
@@ -52,7 +52,7 @@ def touch_pin(claims: Claims, name: str, now: float) -> bool:
     key = _key(name)
 
     def work(transaction: Transaction) -> bool:
-        value = transaction.get(key, db=claims.pins)
+        value = get(transaction, key, claims.pins)
         if value is None:
             return False
         old = unpack_pin(value)

@@ -15,6 +15,7 @@ from forge_p2p.ids import Hash
 from forge_p2p.store.context import Context
 from forge_p2p.store.environment import Transaction
 from forge_p2p.store.records import Inline, Slice
+from forge_p2p.store.tables import get, hashes
 
 EVIDENCE_MAX: Final = 64 << 20
 """Bytes kept in the quarantine folder; further evidence is not kept, the record is."""
@@ -38,11 +39,8 @@ def quarantine(context: Context, rotten: Sequence[Rotten]) -> None:
 
 def lost(context: Context) -> list[Hash]:
     """Chunks that were quarantined and have not come back."""
-    with (
-        context.claims.environment.read() as transaction,
-        transaction.cursor(context.claims.quarantined) as cursor,
-    ):
-        return [Hash(chunk) for chunk in cursor.iternext(keys=True, values=False)]
+    with context.claims.environment.read() as transaction:
+        return hashes(transaction, context.claims.quarantined)
 
 
 def _forget(context: Context, rotten: Iterable[Rotten]) -> None:
@@ -58,7 +56,7 @@ def _forget(context: Context, rotten: Iterable[Rotten]) -> None:
 
     def work(transaction: Transaction) -> None:
         gone = index.environment.write(forget_slices) if sliced else []
-        now = {chunk: transaction.get(chunk, b"", claims.inline) for chunk in inline}
+        now = {chunk: get(transaction, chunk, claims.inline) for chunk in inline}
         same = [chunk for chunk, value in now.items() if value and value.endswith(inline[chunk].data)]
         claims.drop_inline(transaction, same)
         for chunk in [*gone, *same]:

@@ -17,6 +17,7 @@ from forge_p2p.store.context import Context
 from forge_p2p.store.index import Entry
 from forge_p2p.store.reading import read_encoded
 from forge_p2p.store.records import unpack_inline
+from forge_p2p.store.tables import rows
 
 _SAVING: Final = 20
 """The part of its size by which a chunk has to shrink."""
@@ -49,8 +50,8 @@ class _Work:
     def inline(self) -> None:
         """Inline chunks, replaced where they are."""
         claims = self._context.claims
-        with claims.environment.read() as transaction, transaction.cursor(claims.inline) as cursor:
-            due = [Hash(chunk) for chunk, value in cursor if self._is_due(value)]
+        with claims.environment.read() as transaction:
+            due = [Hash(chunk) for chunk, value in rows(transaction, claims.inline) if self._is_due(value)]
         for first in range(0, len(due), _BATCH):
             if self._late():
                 return

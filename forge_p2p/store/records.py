@@ -150,7 +150,7 @@ def pack_slice(where: Slice) -> bytes:
     return _SLICE.pack(*where)
 
 
-def unpack_slice(value: bytes) -> Slice:
+def unpack_slice(value: bytes | memoryview) -> Slice:
     """`NOWHERE` for what no slice can be."""
     if len(value) != _SLICE.size:
         return NOWHERE
@@ -179,7 +179,7 @@ def journal_rows(data: bytes) -> Iterator[JournalRow]:
     """The whole rows of a journal's bytes that could be slices at all; a torn end is left out."""
     whole = len(data) - len(data) % JOURNAL_ROW
     for row in map(JournalRow._make, _JOURNAL_ROW.iter_unpack(memoryview(data)[JOURNAL_ROW:whole])):
-        if row.codec < len(CODECS) and row.size <= CHUNK_MAX and row.stored <= CHUNK_MAX:
+        if row.codec < len(CODECS) and max(row.size, row.stored) <= CHUNK_MAX and row.offset <= _OFFSET_MAX:
             yield row
 
 

@@ -11,6 +11,7 @@ from forge_p2p.store.context import Context
 from forge_p2p.store.damage import damage
 from forge_p2p.store.quarantine import quarantine
 from forge_p2p.store.reading import placed, read_checked
+from forge_p2p.store.tables import hashes
 
 _BATCH: Final = 64
 """Chunks read and decoded at a time; at most 16 MiB."""
@@ -19,17 +20,17 @@ _BATCH: Final = 64
 def verify(context: Context, progress: Progress | None = None) -> Verified:
     """As `Store.verify`. Raises `StoreError` when a database itself is broken."""
     require_sound(context)
-    hashes = _all_hashes(context)
+    chunks = _all_hashes(context)
     corrupt: list[Hash] = []
     size = 0
-    for first in range(0, len(hashes), _BATCH):
-        batch = hashes[first : first + _BATCH]
+    for first in range(0, len(chunks), _BATCH):
+        batch = chunks[first : first + _BATCH]
         checked, bad = _verify_batch(context, batch)
         size += checked
         corrupt += bad
         if progress is not None:
-            progress(first + len(batch), len(hashes))
-    return Verified(len(hashes) - len(corrupt), size, corrupt)
+            progress(first + len(batch), len(chunks))
+    return Verified(len(chunks) - len(corrupt), size, corrupt)
 
 
 def require_sound(context: Context) -> None:
@@ -61,6 +62,6 @@ def _all_hashes(context: Context) -> list[Hash]:
     """Every chunk, those of one data file together and in its order, so that the disk is read in order."""
     with context.index.environment.read() as transaction:
         places = context.index.all_places(transaction)
-    with context.claims.environment.read() as transaction, transaction.cursor(context.claims.inline) as cursor:
-        inline = [Hash(chunk) for chunk in cursor.iternext(keys=True, values=False)]
+    with context.claims.environment.read() as transaction:
+        inline = hashes(transaction, context.claims.inline)
     return [chunk for _, _, chunk in sorted(places)] + inline

@@ -24,12 +24,13 @@ from tests.cli.harness import COMMAND, environment
 
 CHUNK = 256 * 1024
 LOOPBACK = "127.0.0.1:0"
-QUICK = NodeConfig(
+CONFIG = NodeConfig(listen=LOOPBACK, store=StoreConfig(reserve=0))
+HASTY = NodeConfig(
     listen=LOOPBACK,
     store=StoreConfig(reserve=0),
-    net=NetConfig(idle_timeout=4.0, dial_timeout=2.0, stall_timeout=1.5, reconnect_timeout=3.0),
+    net=NetConfig(idle_timeout=4.0, dial_timeout=1.5, stall_timeout=0.8, reconnect_timeout=0.5),
 )
-"""Short patience, so that tests of peers that say nothing end soon."""
+"""Little patience, so that tests of peers that say nothing end soon."""
 
 SETTINGS = """
 listen = "127.0.0.1:0"
@@ -41,7 +42,7 @@ dial_timeout = 2
 stall_timeout = 1.5
 reconnect_timeout = 10
 """
-"""`QUICK` for a process, which takes a moment to start again."""
+"""Little patience for a process, which takes a moment to start again."""
 
 
 def noise(seed: int, size: int) -> bytes:
@@ -110,7 +111,7 @@ def settings(home: Path, text: str = SETTINGS) -> Path:
 
 
 @asynccontextmanager
-async def running(home: Path, config: NodeConfig = QUICK, *, serve: bool = True) -> AsyncIterator[Network]:
+async def running(home: Path, config: NodeConfig = CONFIG, *, serve: bool = True) -> AsyncIterator[Network]:
     """A node on `home`."""
     with LocalNode(Home(home), config) as local:
         async with open_network(local, serve=serve) as network:

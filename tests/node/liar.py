@@ -23,7 +23,7 @@ from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import EVERYTHING, Scope
 from forge_p2p.proto.hello import ServerRole
 from forge_p2p.proto.session import Session
-from tests.node.harness import QUICK
+from tests.node.harness import HASTY
 
 Answer = Callable[["Liar", PeerSession, outputs.RequestReceived], Awaitable[None]]
 Serve = Callable[["Liar", Connection], Awaitable[None]]
@@ -105,7 +105,7 @@ async def lying(
     """Runs a liar on loopback. `serve` replaces the hello, too."""
     key = Ed25519PrivateKey.generate()
     async with (
-        open_endpoint(Address("127.0.0.1", 0), key, QUICK.net) as endpoint,
+        open_endpoint(Address("127.0.0.1", 0), key, HASTY.net) as endpoint,
         trio.open_nursery() as nursery,
     ):
         liar = Liar(key, endpoint.address, nursery, answer, {} if content is None else content)

@@ -1,8 +1,9 @@
 """A server that lies, stalls, floods or vanishes: the get ends with a reason, and nothing is at the destination."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,7 +22,7 @@ from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import FrameType
 from forge_p2p.wire.varint import encode_varint
 from tests.node.conftest import Pair
-from tests.node.harness import contents, get, noise, partials, share, small_tree
+from tests.node.harness import HASTY, contents, get, noise, partials, running, share, small_tree
 from tests.node.liar import Answer, Liar, Serve, file_entry, list_node, lying, put, raw_chunk, store, tree, truthful
 
 MB = 1_000_000
@@ -29,8 +30,13 @@ MEMORY = 120 * MB
 """Bytes that a liar may make this process grow by: it runs here, too."""
 
 
-def a_blob(content: dict[Hash, bytes], size: int = 3 * CHUNK_MAX) -> Root:
-    return Root(Kind.BLOB, store(content, noise(1, size)))
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """As everywhere, but for the patience of who gets."""
+    path = tmp_path / "files"
+    path.mkdir()
+    async with running(tmp_path / "here") as here, running(tmp_path / "there", HASTY, serve=False) as there:
+        yield Pair(here, there, path)
 
 
 def a_tree(content: dict[Hash, bytes]) -> Root:
@@ -303,8 +309,8 @@ async def mute(liar: Liar, connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        (silent, PeerError, "does not answer: nothing came for 1.5 s"),
-        (dripping, PeerError, "does not answer: nothing came for 1.5 s"),
+        (silent, PeerError, "does not answer: nothing came for 0.8 s"),
+        (dripping, PeerError, "does not answer: nothing came for 0.8 s"),
         (vanishing, PeerError, "closed the connection"),
         (nothing_here, NotFound, "the peer does not have 1 of the chunks"),
         (partial(always, Code.STORE), PeerError, "does not answer: not now"),
@@ -324,7 +330,7 @@ async def test_no_proper_answer(pair: Pair, answer: Answer, error: type[ForgeErr
 
 
 async def test_no_hello(pair: Pair) -> None:
-    await deceived(pair, PeerError, "no hello within 2 s", serve=mute)
+    await deceived(pair, PeerError, "no hello within 1.5 s", serve=mute)
 
 
 async def test_others_are_got_from_meanwhile(pair: Pair) -> None:

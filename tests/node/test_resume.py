@@ -1,6 +1,5 @@
 """Whatever is killed, and whenever: the same command goes on, and little travels twice."""
 
-import os
 import random
 import signal
 import subprocess
@@ -37,16 +36,9 @@ def a_tree(root: Path, size: int) -> Path:
     return root
 
 
-def size_on_disk(folder: Path) -> int:
-    """Bytes of all files below `folder`, while they come and go."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(where, name)).st_size
-            except OSError:
-                continue
-    return total
+def size_of(root: Path) -> int:
+    """Bytes of content below `root`."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
 COUNTING = """
@@ -76,6 +68,11 @@ def start_get(home: Path, ticket: str, copy: Path, count: Path) -> "subprocess.P
     )
 
 
+def came_in(count: Path) -> int:
+    """Bytes of content that all the processes started with `count` have received."""
+    return int.from_bytes(count.read_bytes(), "little")
+
+
 def until(process: "subprocess.Popen[str]", true: Callable[[], bool]) -> bool:
     """Waits until something holds or the process has ended; whether it holds."""
     while process.poll() is None:
@@ -88,7 +85,7 @@ def until(process: "subprocess.Popen[str]", true: Callable[[], bool]) -> bool:
 def kill_and_resume(tmp_path: Path, size: int, kills: int, seed: int) -> str:
     """Kills a `get` again and again at random moments; checks what is there in the end and what it took."""
     source, copy, home = a_tree(tmp_path / "source", size), tmp_path / "copy", settings(tmp_path / "there")
-    total = size_on_disk(source)
+    total = size_of(source)
     count = tmp_path / "count"
     count.write_bytes(bytes(8))
     draw = random.Random(seed)
@@ -96,8 +93,8 @@ def kill_and_resume(tmp_path: Path, size: int, kills: int, seed: int) -> str:
     with node(tmp_path / "here", "share", str(source)) as sharing:
         while True:
             process = start_get(home, sharing.ticket, copy, count)
-            goal = size_on_disk(home) + draw.randrange(1, 2 * total // (kills + 2))
-            if killed == kills or not until(process, lambda goal=goal: size_on_disk(home) > goal):  # type: ignore[misc]
+            goal = came_in(count) + draw.randrange(1, 2 * total // (kills + 2))
+            if killed == kills or not until(process, lambda goal=goal: came_in(count) > goal):  # type: ignore[misc]
                 break
             time.sleep(draw.uniform(0, 0.02))
             process.kill()
@@ -109,7 +106,7 @@ def kill_and_resume(tmp_path: Path, size: int, kills: int, seed: int) -> str:
     assert contents(copy) == contents(source)
     assert partials(copy) == []
     assert killed >= kills * 3 // 4, "too few kills met the transfer"
-    fetched = int.from_bytes(count.read_bytes(), "little")
+    fetched = came_in(count)
     assert fetched < 1.01 * total + killed * KILL_ALLOWANCE
     return f"{total / MB:.0f} MB, {killed} kills: {fetched / total:.4f} times the content came in"
 
@@ -129,12 +126,12 @@ def test_sender_killed_and_back(tmp_path: Path, how: signal.Signals) -> None:
     source, copy, home = a_tree(tmp_path / "source", 60 * MB), tmp_path / "copy", settings(tmp_path / "there")
     count = tmp_path / "count"
     count.write_bytes(bytes(8))
-    total = size_on_disk(source)
+    total = size_of(source)
     with node(tmp_path / "here", "up", lines=2) as up:
         ticket = forge(up.home, "share", str(source)).stdout.strip()
         port = up.lines[-1].rsplit(" ", 1)[-1]
         process = start_get(home, ticket, copy, count)
-        assert until(process, lambda: size_on_disk(home) > total // 4)
+        assert until(process, lambda: int.from_bytes(count.read_bytes(), "little") > total // 4)
         up.process.send_signal(how)
         up.process.wait()
     assert process.poll() is None, "the transfer was over before the sender was killed"
@@ -142,7 +139,7 @@ def test_sender_killed_and_back(tmp_path: Path, how: signal.Signals) -> None:
         told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert contents(copy) == contents(source)
-    assert int.from_bytes(count.read_bytes(), "little") < 1.1 * total
+    assert came_in(count) < 1.1 * total
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -154,10 +151,11 @@ def test_sender_gone_for_good(tmp_path: Path, how: signal.Signals) -> None:
             "dial_timeout = 2", "dial_timeout = 1"
         ),
     )
-    (tmp_path / "count").write_bytes(bytes(8))
+    count = tmp_path / "count"
+    count.write_bytes(bytes(8))
     with node(tmp_path / "here", "share", str(source)) as sharing:
-        process = start_get(home, sharing.ticket, copy, tmp_path / "count")
-        assert until(process, lambda: size_on_disk(home) > 6 * MB)
+        process = start_get(home, sharing.ticket, copy, count)
+        assert until(process, lambda: came_in(count) > 6 * MB)
         sharing.process.send_signal(how)
         sharing.process.wait()
         out, told = process.communicate(timeout=60)
@@ -166,21 +164,22 @@ def test_sender_gone_for_good(tmp_path: Path, how: signal.Signals) -> None:
     assert not copy.exists()
     with node(tmp_path / "here", "share", str(source)) as sharing:
         result = getting_json(forge(home, "get", sharing.ticket, str(copy), "--json"))
-    assert result.fetched_bytes < size_on_disk(source) - 5 * MB
+    assert result.fetched_bytes < size_of(source) - 5 * MB
     assert contents(copy) == contents(source)
 
 
 def test_interrupted_by_the_user(tmp_path: Path) -> None:
     source, copy, home = a_tree(tmp_path / "source", 30 * MB), tmp_path / "copy", settings(tmp_path / "there")
-    (tmp_path / "count").write_bytes(bytes(8))
+    count = tmp_path / "count"
+    count.write_bytes(bytes(8))
     with node(tmp_path / "here", "share", str(source)) as sharing:
-        process = start_get(home, sharing.ticket, copy, tmp_path / "count")
-        assert until(process, lambda: size_on_disk(home) > 6 * MB)
+        process = start_get(home, sharing.ticket, copy, count)
+        assert until(process, lambda: came_in(count) > 6 * MB)
         process.send_signal(signal.SIGINT)
         out, told = process.communicate(timeout=60)
         assert (process.returncode, out) == (130, "")
         assert "interrupted" in told
         assert not copy.exists()
         result = getting_json(forge(home, "get", sharing.ticket, str(copy), "--json"))
-    assert result.fetched_bytes < size_on_disk(source) - 5 * MB
+    assert result.fetched_bytes < size_of(source) - 5 * MB
     assert contents(copy) == contents(source)

@@ -26,6 +26,7 @@ from forge_p2p.workspace.blob import plan_file
 from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import Check, RestorePlan, plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
+from forge_p2p.workspace.scan import Scan, find_restored
 from forge_p2p.workspace.statcache import StatCache
 
 if TYPE_CHECKING:
@@ -50,12 +51,17 @@ def already_there(
     """The result when the destination holds the content already and nothing has to be fetched; else `None`."""
     started = time.monotonic()
     target = parse_target(what, peers)
+    wanted = Options(**options)
     report(Progress("scan"))
+    if not wanted.check:
+        found = find_restored(path_bytes(destination), target.root, stat_cache(node))
+        if found is not None:
+            return _unchanged(target.root, destination, found, started)
     try:
         entries = listing_here(node, target.root)
     except (NotFound, CorruptChunk):
         return None
-    plan = plan_destination(node, target.root, entries, destination, Options(**options))
+    plan = plan_destination(node, target.root, entries, destination, wanted)
     if plan.write:
         plan.close()
         return None
@@ -120,6 +126,23 @@ def stat_cache(node: LocalNode) -> StatCache:
 def keep_cached(node: LocalNode, root: Root) -> None:
     """Keeps what was fetched for others and for the next time, until the room is needed."""
     node.store.pin(f"get/{format_link(root)}", root, Keep.CACHED)
+
+
+def _unchanged(root: Root, destination: str, found: Scan, started: float) -> GetResult:
+    sizes = [item.size for item in found.items if item.is_file]
+    return GetResult(
+        link=format_link(root),
+        destination=destination,
+        files=len(sizes),
+        unchanged=len(sizes),
+        bytes=sum(sizes),
+        fetched_bytes=0,
+        wire_sent=0,
+        wire_received=0,
+        seconds=time.monotonic() - started,
+        problems=[],
+        peer="",
+    )
 
 
 def _result(

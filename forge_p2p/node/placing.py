@@ -18,6 +18,9 @@ from forge_p2p.store.base import Ingest, Store
 
 Raw = bytes | memoryview
 
+BATCH_BYTES = 4 * 1024 * 1024
+"""Read from the store at once."""
+
 
 class LargeFile(Protocol):
     """A file at the destination that is written in pieces."""
@@ -25,6 +28,9 @@ class LargeFile(Protocol):
     def write_at(self, offset: int, buffers: Sequence[Raw]) -> None: ...
 
     def fileno(self) -> int: ...
+
+    @property
+    def failed(self) -> bool: ...
 
     def finish(self) -> None: ...
 
@@ -105,30 +111,52 @@ class Placer:
     def place_stored(self, chunks: Sequence[Stored]) -> list[Stored]:
         """Places chunks that the store has already; large files are filled by the kernel where it can. Returns those
         that turned out to be damaged or gone, unplaced."""
-        lost: list[Stored] = []
-        read: list[tuple[Slot, Raw]] = []
         by_file: dict[int, list[Stored]] = defaultdict(list)
+        whole: list[Stored] = []
         for chunk in chunks:
             if isinstance(chunk[2].target, LargeTarget):
                 by_file[id(chunk[2].target)].append(chunk)
-                continue
-            try:
-                read.append((chunk[2], self._store.read(chunk[0])))
-            except (CorruptChunk, NotFound):
-                lost.append(chunk)
-        self._place(read)
+            else:
+                whole.append(chunk)
+        lost = self._read(whole)
         for parts in by_file.values():
             if not self._copy(parts):
                 lost += [part for part in parts if not self._copy([part])]
         return lost
+
+    def _read(self, chunks: Sequence[Stored]) -> list[Stored]:
+        """Places whole contents, about `BATCH_BYTES` at a time. Returns those that are damaged or gone."""
+        lost: list[Stored] = []
+        batch: list[Stored] = []
+        size = 0
+        for chunk in (*chunks, None):
+            if chunk is not None:
+                batch.append(chunk)
+                size += chunk[1]
+            if batch and (chunk is None or size >= BATCH_BYTES):
+                if not self._read_batch(batch):
+                    lost += [single for single in batch if not self._read_batch([single])]
+                batch, size = [], 0
+        return lost
+
+    def _read_batch(self, batch: Sequence[Stored]) -> bool:
+        """Places a batch; whether all of it was good. If not, none of it is placed."""
+        try:
+            contents = self._store.read_many([chunk for chunk, _, _ in batch])
+        except (CorruptChunk, NotFound):
+            return False
+        self._place([(slot, content) for (_, _, slot), content in zip(batch, contents, strict=True)])
+        return True
 
     def _copy(self, parts: Sequence[Stored]) -> bool:
         """Fills parts of one large file from the store; whether all of them were good."""
         target = parts[0][2].target
         if not isinstance(target, LargeTarget):
             raise TypeError(target)
+        file = self._open(target)
         try:
-            self._store.copy_into(self._open(target).fileno(), [(chunk, slot.offset) for chunk, _, slot in parts])
+            if not file.failed:
+                self._store.copy_into(file.fileno(), [(chunk, slot.offset) for chunk, _, slot in parts])
         except (CorruptChunk, NotFound):
             return False
         self._count(target, sum(size for _, size, _ in parts))

@@ -39,6 +39,12 @@ READ_AHEAD = 4
 TURN_DATAGRAMS = 192
 """Sent in one turn: 272 KiB at 1452 bytes, so that no connection holds the socket for more than about a millisecond."""
 
+HANDSHAKE_BYTES = 65_536
+"""More than any handshake takes. Engines may keep out-of-order CRYPTO data at twenty bytes of memory a byte, and a
+handshake is open to everybody."""
+GIVEN_UP_STREAMS = 1024
+"""As many streams that this side gave up are remembered, to drop what still comes for them."""
+
 CODE_CLOSED = 0
 CODE_WRONG_KEY = 0x101
 CODE_OVERFLOW = 0x102
@@ -96,7 +102,7 @@ class QuicConnection:
         self._closing = False
         self._held_back = False
         self._waiting_to_send: dict[int, trio.Event] = {}
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, None] = {}
         self._bytes_sent = 0
         self._bytes_received = 0
         self._quiet_since = trio.current_time()
@@ -142,7 +148,9 @@ class QuicConnection:
     def abort_stream(self, stream_id: int, code: int) -> None:
         if self.is_over:
             return
-        self._given_up.add(stream_id)
+        self._given_up[stream_id] = None
+        if len(self._given_up) > GIVEN_UP_STREAMS:
+            del self._given_up[next(iter(self._given_up))]
         with self._guarded():
             self.engine.abort(stream_id, code)
         self._wake_senders()
@@ -192,6 +200,9 @@ class QuicConnection:
     def received(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
         self._bytes_received += len(data)
         self._quiet_since = now
+        if self._bytes_received > HANDSHAKE_BYTES and not self.is_established:
+            self.fail(PeerError("the peer sent more than a handshake takes"))
+            return
         with self._guarded():
             self.engine.receive(data, segment, sender, now)
         if self.watch is not None:

@@ -134,6 +134,12 @@ class EngineFactory(Protocol):
         """A Retry packet (RFC 9000 section 17.2.5)."""
 
 
+def receive_window(config: NetConfig, *, is_client: bool) -> int:
+    """Bytes that the peer may have sent and this side not yet taken, out-of-order ones included. What a node dials it
+    has chosen; what dials it may be anybody, and gets a quarter of that."""
+    return config.buffer_per_connection // (2 if is_client else 8)
+
+
 def make_engine(identity: Identity, config: NetConfig) -> EngineFactory:
     """The configured engine. Raises `PeerError` where its library is missing."""
     try:

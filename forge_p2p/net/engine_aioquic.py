@@ -34,6 +34,7 @@ from forge_p2p.net.engine import (
     EngineEvent,
     Established,
     Terminated,
+    receive_window,
 )
 from forge_p2p.net.tls import ALPN, Identity
 from forge_p2p.net.udp import Datagram, SocketAddress
@@ -284,7 +285,7 @@ class AioquicFactory:
     def connect(self, peer: SocketAddress, datagram_size: int, now: float) -> AioquicConnection:
         configuration = self._configuration(True, datagram_size)
         configuration.verify_mode = ssl.CERT_NONE  # of names and issuers; the key is checked against the node id
-        quic = _Quic(self._window, configuration=configuration)
+        quic = _Quic(receive_window(self._config, is_client=True), configuration=configuration)
         quic.connect(peer, now)
         return AioquicConnection(quic)
 
@@ -293,7 +294,7 @@ class AioquicFactory:
         configuration.certificate = self._certificate
         configuration.private_key = self._private_key
         quic = _Quic(
-            self._window,
+            receive_window(self._config, is_client=False),
             configuration=configuration,
             original_destination_connection_id=original_id or destination_id,
             retry_source_connection_id=destination_id if original_id else None,
@@ -304,10 +305,6 @@ class AioquicFactory:
         packet: bytes = encode_quic_retry(QuicProtocolVersion.VERSION_1, new_id, client_id, original_id, token)
         return packet
 
-    @property
-    def _window(self) -> int:
-        return self._config.buffer_per_connection // 2
-
     def _configuration(self, is_client: bool, datagram_size: int) -> QuicConfiguration:
         return QuicConfiguration(
             is_client=is_client,
@@ -315,7 +312,7 @@ class AioquicFactory:
             connection_id_length=CONNECTION_ID_LENGTH,
             congestion_control_algorithm="cubic",
             idle_timeout=self._config.idle_timeout,
-            max_data=self._window,
+            max_data=receive_window(self._config, is_client=is_client),
             max_stream_data=UNLIMITED,
             max_datagram_size=min(datagram_size, MAX_DATAGRAM),
             supported_versions=[QuicProtocolVersion.VERSION_1],

@@ -36,6 +36,7 @@ from forge_p2p.net.engine import (
     EngineStuck,
     Established,
     Terminated,
+    receive_window,
 )
 from forge_p2p.net.tls import ALPN, Identity
 from forge_p2p.net.udp import Datagram, SocketAddress
@@ -320,8 +321,8 @@ class Qh3Factory:
             alpn_protocols=[ALPN],
             connection_id_length=CONNECTION_ID_LENGTH,
             idle_timeout=self._config.idle_timeout,
-            max_data=self._config.buffer_per_connection // 2,
-            max_stream_data=self._config.buffer_per_connection // 2,
+            max_data=receive_window(self._config, is_client=is_client),
+            max_stream_data=receive_window(self._config, is_client=is_client),
             max_datagram_size=datagram_size,
             probe_datagram_size=False,
             active_connection_id_limit=ACTIVE_CONNECTION_IDS,

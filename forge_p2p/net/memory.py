@@ -6,8 +6,8 @@ and what changes is when things arrive. Time is trio's, so under `MockClock` hou
 the same sends give the same trace: every direction of every connection draws from a generator of its own, which is
 seeded from the network's seed and the two addresses.
 
-Flow control is the real transport's: a sender may have half the receiver's cap under way and unread. Not modelled:
-the size of headers, congestion, and the time that credit takes to come back.
+Flow control is the real transport's: a sender may have the receiver's window under way and unread. Not modelled: the
+size of headers, congestion, and the time that credit takes to come back.
 """
 
 from collections import Counter, deque

@@ -9,6 +9,7 @@ import trio
 from forge_p2p.errors import PeerError, StreamClosed
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Buffer, ConnectionStatistics, NetEvent, StreamAborted, StreamData
+from forge_p2p.net.engine import receive_window
 from forge_p2p.net.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class MemoryConnection:
 
     def pair(self, peer: "MemoryConnection") -> None:
         self._peer = peer
-        self._window = peer.endpoint.config.buffer_per_connection // 2
+        self._window = receive_window(peer.endpoint.config, is_client=peer.is_client)
 
     def post(self, kind: str, size: int, arrive: Callable[[], None]) -> None:
         self._bytes_sent += size

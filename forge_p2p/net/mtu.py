@@ -29,6 +29,9 @@ MAX_REMEMBERED = 1024
 TRIES = 6
 """As many large packets, none of which arrives, condemn a size: were it chance, with one packet in five lost, it would
 happen once in 15,000 times."""
+FRESH_TRIES = 2
+"""So many of them were sent after the trouble began: a burst that overran the receiver's socket is lost as a whole, and
+says nothing about the path."""
 FIRST_WAIT = 0.05
 LAST_WAIT = 1.0
 QUIET = 3.0
@@ -101,13 +104,16 @@ class PathWatch:
         self._seen = engine.lost + engine.probe_timeouts
         self._lost = 0
         self._sent = 0
+        self._fresh = 0
         self._heard = False
         self._wait = 0.0
 
     def sent(self, datagrams: Sequence[Datagram]) -> None:
         if self.deadline is not None:
             smaller = self._smaller
-            self._sent += len([1 for data, _ in datagrams if len(data) > smaller])
+            large = len([1 for data, _ in datagrams if len(data) > smaller])
+            self._sent += large
+            self._fresh += large
 
     def heard(self) -> None:
         """Something came from the other side."""
@@ -121,6 +127,7 @@ class PathWatch:
             if troubles != self._seen and now >= self._quiet_until and engine.datagram_size > SMALLEST:
                 self._lost, self._heard = engine.lost, False
                 self._sent = engine.outstanding(self._smaller)
+                self._fresh = 0
                 self._wait = max(FIRST_WAIT, 2 * engine.round_trip)
                 self._ask(now)
         elif now >= self.deadline:
@@ -142,7 +149,7 @@ class PathWatch:
         missing = engine.outstanding(self._smaller) + engine.lost - self._lost
         if self._sent == 0 or self._sent > missing:
             self._settle(now + QUIET)
-        elif self._heard and self._sent >= TRIES:
+        elif self._heard and self._sent >= TRIES and self._fresh >= FRESH_TRIES:
             self.narrow()
         else:
             self._ask(now)

@@ -198,13 +198,13 @@ async def test_a_reader_that_rests_stops_the_sender_and_loses_nothing(transport:
     async with transport.server(small) as server, transport.client(CONFIG) as client:
         near, far = await connect(server, client)
         stream = near.open_stream()
-        piece = random.Random(1).randbytes(MIB // 8)
+        piece = random.Random(1).randbytes(MIB // 16)
         accepted = 0
 
         async def send_all() -> None:
             nonlocal accepted
-            for number in range(64):
-                await near.send(stream, [piece], fin=number == 63)
+            for number in range(128):
+                await near.send(stream, [piece], fin=number == 127)
                 accepted += 1
 
         async with trio.open_nursery() as nursery:
@@ -213,9 +213,9 @@ async def test_a_reader_that_rests_stops_the_sender_and_loses_nothing(transport:
             while before < accepted:  # until it stands still
                 before = accepted
                 await trio.sleep(0.5)
-            assert 0 < accepted < 32, "4 MiB under way for a buffer of 1 MiB"
-            assert await read_stream(far, stream) == piece * 64
-        assert accepted == 64
+            assert 0 < accepted < 64, "4 MiB under way for a buffer of 1 MiB"
+            assert await read_stream(far, stream) == piece * 128
+        assert accepted == 128
 
 
 async def test_a_server_with_another_key_is_refused(transport: Transport) -> None:

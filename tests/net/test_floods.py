@@ -127,6 +127,17 @@ async def test_one_host_proves_its_address_and_still_gets_only_its_share(engine:
         assert len(server._records) == 1 + HALF_OPEN_UNPROVEN + HALF_OPEN_PER_HOST
 
 
+@ENGINES
+async def test_a_handshake_takes_only_so_much(engine: Engine) -> None:
+    """One that goes on and on, from the same client, is dropped at 64 KiB: here, with its 55th packet of 1200 bytes."""
+    async with member(engine) as (server, near, _):
+        packet = initial_packet(make_hello())
+        await flood(server.address, [packet] * 54, near)
+        assert len(server._records) == 2
+        await flood(server.address, [packet], near)
+        assert len(server._records) == 1
+
+
 async def retry_packet(stranger: trio.socket.SocketType) -> bytes:
     """The next Retry; the packets of handshakes that were begun are passed over."""
     while True:

@@ -48,7 +48,7 @@ class Admission:
 
     def judge(self, host: str, *, proven: bool) -> Verdict:
         """What to do with a first packet from `host`."""
-        if self._unproven + self._proving.total() >= HALF_OPEN:
+        if self.half_open >= HALF_OPEN:
             return Verdict.DROP
         if proven:
             return Verdict.DROP if self._proving[host] >= HALF_OPEN_PER_HOST else Verdict.ADMIT
@@ -65,6 +65,11 @@ class Admission:
             _decrease(self._proving, host)
         else:
             self._unproven -= 1
+
+    @property
+    def half_open(self) -> int:
+        """Handshakes under way."""
+        return self._unproven + self._proving.total()
 
     def has_room(self, host: str, connections: int) -> bool:
         """Whether one more accepted connection of `host` may stay, beside `connections` of all kinds."""

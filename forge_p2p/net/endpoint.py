@@ -109,10 +109,14 @@ class QuicEndpoint:
         """`None`: no handshake within `timeout`."""
         if self._closed:
             raise PeerError("this endpoint is closed")
-        if len(self._records) >= self._config.max_connections:
+        if len(self._records) - self._admission.half_open >= self._config.max_connections:
             raise PeerError(f"this node already has its {self._config.max_connections} connections")
         now = trio.current_time()
-        engine = self._engines.connect(self._socket.to_socket_address(address), size, now)
+        peer = self._socket.to_socket_address(address)
+        try:
+            engine = self._engines.connect(peer, size, now)
+        except Exception as error:
+            raise PeerError(f"cannot dial {address.host} port {address.port}: {error!r}") from error
         cap = self._config.buffer_per_connection
         connection = QuicConnection(self, engine, address, server_id, is_client=True, cap=cap)
         self._records[connection] = _Record(host_key(address.host), _Stage.DIALLED)
@@ -270,7 +274,7 @@ class QuicEndpoint:
             return
         self._admission.end_handshake(record.host, proven=record.stage is _Stage.PROVING)
         record.stage = _Stage.REFUSED
-        if self._admission.has_room(record.host, len(self._records) - 1):
+        if self._admission.has_room(record.host, len(self._records) - self._admission.half_open - 1):
             try:
                 self._to_accept.send_nowait(connection)
             except (trio.WouldBlock, trio.ClosedResourceError):

@@ -192,7 +192,9 @@ class Qh3Connection:
         return (self._quic if self._core is None else self._core).get_send_buffer_size(stream_id)
 
     def abort(self, stream_id: int, code: int) -> None:
-        for give_up in (self._quic.reset_stream, self._quic.stop_stream):
+        core, quic = self._core, self._quic
+        halves = (quic.reset_stream, quic.stop_stream) if core is None else (core.reset_stream, core.stop_sending)
+        for give_up in halves:
             try:
                 give_up(stream_id, code)
             except ValueError:
@@ -200,7 +202,7 @@ class Qh3Connection:
 
     def ping(self) -> None:
         self._next_ping += 1
-        self._quic.send_ping(self._next_ping)
+        (self._quic if self._core is None else self._core).send_ping(self._next_ping)
 
     def close(self, code: int, reason: str) -> None:
         self._terminated = True

@@ -38,6 +38,7 @@ def test_proven_hosts_have_a_share_each_and_a_limit_together() -> None:
         assert limits.judge(str(host), proven=True) is Verdict.DROP
     assert limits.judge("another", proven=True) is Verdict.DROP
     assert limits.judge("another", proven=False) is Verdict.DROP
+    assert limits.half_open == HALF_OPEN
     limits.end_handshake("0", proven=True)
     assert limits.judge("0", proven=True) is Verdict.ADMIT
 

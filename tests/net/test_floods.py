@@ -92,7 +92,7 @@ async def test_garbage_changes_nothing(engine: Engine) -> None:
 async def test_half_open_handshakes_are_few_and_members_are_served(engine: Engine) -> None:
     hello = make_hello()
     async with member(engine) as (server, near, _):
-        packets = [initial_packet(hello) for _ in range(10_000)]
+        packets = [initial_packet(hello) for _ in range(10_000 if engine is Engine.QH3 else 2000)]
         received = await flood(server.address, packets, near)
         assert len(server._records) == 1 + HALF_OPEN_UNPROVEN
         assert received < 3 * sum(map(len, packets))

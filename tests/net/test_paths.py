@@ -53,7 +53,7 @@ async def echo_through(
 @ENGINES
 @pytest.mark.parametrize("share", [0.05, 0.2])
 async def test_lost_datagrams_lose_no_data(engine: Engine, share: float) -> None:
-    await echo_through(lossy(share), engine, MIB // 2)
+    await echo_through(lossy(share), engine, MIB // 2 if engine is Engine.QH3 else MIB // 8)
 
 
 @ENGINES
@@ -62,7 +62,7 @@ async def test_reordered_datagrams_lose_no_data(engine: Engine) -> None:
         relay.reordering = 0.1
         await trio.lowlevel.checkpoint()
 
-    await echo_through(everything, engine, MIB // 2, reorder)
+    await echo_through(everything, engine, MIB // 4, reorder)
 
 
 @ENGINES
@@ -98,7 +98,7 @@ async def test_a_client_whose_address_changes_keeps_its_connection(engine: Engin
 )
 async def test_a_path_that_swallows_large_datagrams_is_found_out(engine: Engine, limit: int) -> None:
     """The route promises 8952 bytes (loopback), the path carries less and does not say so."""
-    near, far, _ = await echo_through(narrow(limit), engine, MIB // 2)
+    near, far, _ = await echo_through(narrow(limit), engine, MIB // 4)
     sizes = {connection.statistics().datagram_size for connection in (near, far)}
     assert max(sizes) <= limit
     if limit > 8952 and engine is Engine.QH3:

@@ -209,5 +209,6 @@ class _FileSource:
 
     def _shrunk(self, end: int) -> SourceChanged:
         return SourceChanged(
-            f"{self._name} has {end} bytes now and had {self._size} when it was opened", hint="share it again"
+            f"{self._name} changed while it was read; nothing was shared",
+            hint=f"it has {end} bytes and had {self._size}: run the command again when nothing writes there",
         )

@@ -122,7 +122,7 @@ class Adder:
         try:
             builder = TreeBuilder()
             done = 0
-            for chunks in chunker.cut_file(descriptor, item.size, path_text(item.path)):
+            for chunks in chunker.cut_file(descriptor, item.size, self._name(item.path)):
                 writer.put_now([(chunk.hash, chunk.data) for chunk in chunks], group)
                 builder.add_all([(chunk.hash, chunk.length) for chunk in chunks])
                 writer.put_nodes(builder.take_nodes())
@@ -141,13 +141,16 @@ class Adder:
             return Root(Kind.BLOB, links.get(item.path, Link(Hash(item.payload), item.size, item.level)))
         return Root(Kind.TREE, store_pages(writer, encode_pages(self._scan.entries(links))))
 
+    def _name(self, path: bytes) -> str:
+        """A path of the scan as messages have it."""
+        return path_text(os.path.join(self._scan.root, path).rstrip(b"/"))
+
     def _check_unchanged(self) -> None:
         changed = rescan_changes(self._scan)
         if changed:
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            where = path_text(os.path.join(self._scan.root, changed[0]).rstrip(b"/"))
             raise SourceChanged(
-                f"{where}{more} changed while the directory was read; nothing was shared",
+                f"{self._name(changed[0])}{more} changed while the directory was read; nothing was shared",
                 hint="run the command again when nothing writes there: what was read already goes fast",
             )
 

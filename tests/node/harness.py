@@ -64,13 +64,14 @@ class Seen:
 
 
 def contents(root: Path) -> dict[bytes, Seen]:
-    """Everything below `root`, symlinks not followed."""
+    """Everything below `root` but pipes, symlinks not followed."""
     found: dict[bytes, Seen] = {}
     base = os.fsencode(root)
     for folder, folders, files in os.walk(base):
         for name in folders + files:
             path = os.path.join(folder, name)
-            found[os.path.relpath(path, base)] = _seen(path)
+            if not stat.S_ISFIFO(os.lstat(path).st_mode):
+                found[os.path.relpath(path, base)] = _seen(path)
     return found
 
 

@@ -23,7 +23,7 @@ HALF_OPEN_PER_HOST = 32
 HALF_OPEN_UNPROVEN = 64
 """Handshakes under way: in all, for one proven host, and for addresses that are not proven."""
 
-TOKEN_LIFETIME = 10
+TOKEN_LIFETIME = 30
 """Seconds from Retry to the Initial that brings its token."""
 
 _TOKEN_HEAD = struct.Struct(">QB")

@@ -195,6 +195,8 @@ class QuicEndpoint:
         host = host_key(address.host)
         source = f"{address.host} {address.port}"
         original_id = self._tokens.original_id(source, initial, now) if initial.token else None
+        if initial.token and original_id is None:
+            return  # forged or too old; without it the client's first connection id is not known any more
         verdict = self._admission.judge(host, proven=original_id is not None)
         if verdict is Verdict.PROVE:
             new_id = secrets.token_bytes(CONNECTION_ID_LENGTH)

@@ -67,15 +67,17 @@ async def flood(target: Address, datagrams: list[bytes], served: Connection) -> 
 
 
 def garbage(count: int) -> list[bytes]:
-    """Random bytes, cut short Initials, Initials whose ciphertext is noise, ids and versions that do not exist."""
+    """Random bytes, cut short Initials, Initials of noise, ids, versions and tokens that do not exist."""
     rng = random.Random(3)
-    real = initial_packet(make_hello())
+    hello = make_hello()
+    real = initial_packet(hello)
     kinds = [
         lambda: rng.randbytes(rng.randrange(1, 1500)),
         lambda: real[: rng.randrange(1, 1200)],
         lambda: real[:60] + rng.randbytes(1140),
         lambda: b"\xc0\xfa\xce\xb0\x0c" + rng.randbytes(1300),
         lambda: b"\x40" + rng.randbytes(40),
+        lambda: initial_packet(hello, token=rng.randbytes(rng.randrange(1, 300))),
         lambda: real[:5] + bytes([rng.randrange(9, 256)]) + real[6:],
     ]
     return [rng.choice(kinds)() for _ in range(count)]

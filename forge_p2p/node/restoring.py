@@ -16,7 +16,9 @@ from forge_p2p.node.placing import LargeTarget, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts, Receiver, Wanted
 from forge_p2p.node.results import Progress
 from forge_p2p.workspace.ledger import Outcome
+from forge_p2p.workspace.plan import RestorePlan
 from forge_p2p.workspace.restore import RestoreWriter
+from forge_p2p.workspace.statcache import StatCache
 
 WANTS = 512
 """Small files wanted at once."""
@@ -44,8 +46,7 @@ class Restoring:
             plan_destination, node, self._root, self.entries, self._destination, self._options
         )
         self.entries = list(plan.entries)
-        self._writer = await trio.to_thread.run_sync(RestoreWriter, plan, stat_cache(node))
-        plan.require_space()
+        self._writer = await trio.to_thread.run_sync(_writer, plan, stat_cache(node))
         receiver.restore_to(self._writer)
         self._total = plan.bytes_needed
         small = [entry for entry in plan.write if entry.level == 0]
@@ -92,3 +93,13 @@ class Restoring:
             await trio.to_thread.run_sync(self._fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
             self._has_zeros = True
         return wanted
+
+
+def _writer(plan: RestorePlan, cache: StatCache) -> RestoreWriter:
+    """A writer for `plan`. Raises `DiskFull`, before anything is made, if it cannot fit."""
+    try:
+        plan.require_space()
+    except BaseException:
+        plan.close()
+        raise
+    return RestoreWriter(plan, cache)

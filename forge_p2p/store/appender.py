@@ -27,7 +27,7 @@ from forge_p2p.store.records import (
     pack_journal_head,
     pack_journal_row,
 )
-from forge_p2p.store.writeback import WriteBehind
+from forge_p2p.writeback import WriteBehind
 
 _IOV_MAX: Final = 1024
 
@@ -85,6 +85,11 @@ class Appender:
         self.entries += entries
         self.behind.wrote(offset)
         return entries
+
+    def read(self) -> bytes:
+        """All that was appended."""
+        with disk_errors(self._path):
+            return os.pread(self.file.fd, self.size, 0)
 
     def sync(self) -> None:
         """Makes data and journal durable. After a failure the file cannot be used any more."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
@@ -34,12 +34,29 @@ class Claims:
 
     def __init__(self, path: Path) -> None:
         self.environment: Environment = open_environment(path, _TABLES)
-        tables = self.environment.tables
-        self.meta, self.inline, self.pins = tables["meta"], tables["inline"], tables["pins"]
-        self.condemned, self.quarantined = tables["condemned"], tables["quarantined"]
 
     def close(self) -> None:
         self.environment.release()
+
+    @property
+    def meta(self) -> Any:
+        return self.environment.tables["meta"]
+
+    @property
+    def inline(self) -> Any:
+        return self.environment.tables["inline"]
+
+    @property
+    def pins(self) -> Any:
+        return self.environment.tables["pins"]
+
+    @property
+    def condemned(self) -> Any:
+        return self.environment.tables["condemned"]
+
+    @property
+    def quarantined(self) -> Any:
+        return self.environment.tables["quarantined"]
 
     def identity(self) -> bytes | None:
         """16 random bytes made with the store; `None` before `found`."""

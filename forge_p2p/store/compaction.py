@@ -39,6 +39,8 @@ def remove_files(context: Context) -> int:
         used = index.slices_of(transaction, empty)  # a counter's word is not enough to delete on
         empty = {file_id: row for file_id, row in empty.items() if not used[file_id]}
         for file_id in empty:
+            # Inside the transaction: who adopts files that no index knows must not meet one on its way out.
+            _unlink(context, file_id)
             index.drop_file(transaction, file_id)
         return empty
 
@@ -46,13 +48,11 @@ def remove_files(context: Context) -> int:
         if all(row.live > 0 for row in index.all_files(transaction).values()):
             return 0
     empty = context.claims.environment.write(lambda _: index.environment.write(work))
-    for file_id in empty:
-        _unlink(context, file_id)
     return sum(row.size + JOURNAL_ROW * (row.slices + 1) for row in empty.values())
 
 
 def _unlink(context: Context, file_id: int) -> None:
-    """Removes a data file that the index does not know any more; first the data, which is what makes it one."""
+    """Removes a data file without live slices; first the data, which is what makes it one."""
     with disk_errors(context.layout.data_file(file_id)):
         context.layout.data_file(file_id).unlink(missing_ok=True)
         context.layout.journal(file_id).unlink(missing_ok=True)

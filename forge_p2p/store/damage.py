@@ -7,9 +7,9 @@ import lmdb.verify
 
 def damage(path: Path) -> list[str]:
     """What is wrong with the structure of a database file; empty if it is sound."""
-    if not path.exists():
-        return [f"{path} is missing"]
     try:
+        if not path.exists():
+            return [f"{path} is missing"]
         return [f"{path}: {finding}" for finding in lmdb.verify.verify(str(path))]  # type: ignore[no-untyped-call]
     except (lmdb.verify.VerifyError, OSError) as error:
         return [f"{path}: {error}"]

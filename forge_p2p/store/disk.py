@@ -25,6 +25,7 @@ class DiskStore:
     def __init__(self, context: Context, lock: Lock) -> None:
         self.context = context
         self._lock = lock
+        self._closed = False
 
     def has(self, chunk: Hash) -> bool:
         return not self.context.absent([chunk], self.context.sessions)
@@ -92,6 +93,9 @@ class DiskStore:
         return recompress(self.context, older_than, seconds)
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self.context.encoders.close()
         self.context.files.close()
         self.context.index.close()

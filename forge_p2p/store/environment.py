@@ -6,8 +6,8 @@ LMDB's rules, and where they are kept:
 - An environment does not survive a fork: every transaction checks the process id.
 - The map may only change its size, and the environment only be reopened, while no transaction of the process runs:
   they are counted.
-- After a failed write of its meta page LMDB refuses everything until reopened; that is done, then the caller may
-  try again. Nothing is retried on a failed sync.
+- After a failed write of its meta page LMDB refuses everything until it is reopened, which the next transaction does:
+  the failed one has been reported and is not tried again.
 - Beyond the file's end its map raises SIGBUS, and damaged pages point there. So the file is kept longer than its last
   page, with a hole of zeros, which LMDB reports as corruption; and values are handed out as views, never copied unseen.
 """
@@ -37,7 +37,13 @@ else:
 _MAP_SIZES: Final = (1024 * GIB, 64 * GIB, 4 * GIB, 512 * MIB)
 """Address space, not memory or disk: the largest that the process's limits allow is taken, and grown when needed."""
 
+_TRIES: Final = 12
+"""Of one transaction: the map may have to grow several times, and the environment to be reopened."""
+
 _MAX_READERS: Final = 510
+_PAGES: Final = 16 << 10
+"""Bytes that a small change writes, about: a few pages."""
+
 _MARGIN_MIN: Final = 1 << 20
 _MARGIN: Final = 16 << 20
 """Bytes of the hole at a database's end: more than a damaged page can point past itself, and what is written until the
@@ -66,7 +72,9 @@ class Environment:
             _reserve_lock_file(self.path)
         self._env = self._open_largest()
         try:
-            if self.path.stat().st_size < self._end() + _MARGIN_MIN:
+            with disk_errors(self.path):
+                short = self.path.stat().st_size < self._end() + _MARGIN_MIN
+            if short:
                 with self._env.begin(write=True):
                     self._extend()
             self.tables: dict[str, Any] = self._open_tables()
@@ -114,12 +122,12 @@ class Environment:
         """A read transaction: `with environment.read() as transaction`. Sees one moment; keep it short."""
         return Reading(self)
 
-    def write(self, work: Callable[[Transaction], T], needed: int = 0) -> T:
+    def write(self, work: Callable[[Transaction], T], needed: int = _PAGES) -> T:
         """Runs `work` in the one write transaction and makes it durable; from the start again if the map was too small.
 
         `needed`: bytes the caller is about to store, for the message of a full disk.
         """
-        while True:
+        for _ in range(_TRIES):
             try:
                 with self.running(), self._env.begin(write=True, buffers=True) as transaction:
                     self._extend()
@@ -128,20 +136,20 @@ class Environment:
                 self._resize(self._map_size * 2)
             except lmdb.MapResizedError:
                 self._resize(0)
-            except lmdb.PanicError as error:
-                self._reopen()
-                raise database_error(error, self.path, needed) from error
+            except lmdb.PanicError:
+                self.reopen()
             except lmdb.Error as error:
                 raise database_error(error, self.path, needed) from error
             except StructError as error:
                 raise damaged_record(self.path) from error
+        raise StoreError(
+            f"{self.path} cannot be written to", hint="run `forge store verify`, then `forge store rebuild`"
+        )
 
     def begin_read(self) -> Transaction:
         """For `Reading` alone."""
         try:
             return self._env.begin(buffers=True)
-        except lmdb.MapResizedError:
-            raise
         except lmdb.ReadersFullError:
             self._env.reader_check()
             return self._env.begin(buffers=True)
@@ -185,7 +193,8 @@ class Environment:
                 raise database_error(error, self.path) from error
             self._map_size = self._env.info()["map_size"]
 
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """After a failed write of the meta page, which has been reported then."""
         with self._alone():
             self._env.close()
             self._open()
@@ -197,7 +206,8 @@ class Environment:
 
     def used_bytes(self) -> int:
         """Bytes of the file on disk."""
-        return self.path.stat().st_blocks * 512
+        with disk_errors(self.path):
+            return self.path.stat().st_blocks * 512
 
     def release(self) -> None:
         """One user less; the last one closes it. In a forked child nothing is touched: all of it is the parent's."""
@@ -228,6 +238,10 @@ class Reading:
         except lmdb.MapResizedError:
             environment.leave()
             environment.adopt_size()
+            return self.__enter__()
+        except lmdb.PanicError:
+            environment.leave()
+            environment.reopen()
             return self.__enter__()
         except lmdb.Error as error:
             environment.leave()

@@ -17,6 +17,12 @@ Path = str | os.PathLike[str]
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+_BLOCK: Final = 4096
+"""Bytes that even a name needs."""
+
+_NEARLY_FULL: Final = 256 << 10
+"""Free bytes; a transaction of LMDB is written in pieces of up to 64 pages."""
+
 _HINTS: Final = {
     errno.EROFS: "the file system is mounted read-only",
     errno.EACCES: "check who owns the folder",
@@ -35,6 +41,7 @@ def disk_error(error: OSError, path: Path, needed: int = 0) -> DiskError:
 
 
 def disk_full(path: Path, reason: str, needed: int) -> DiskFull:
+    needed = max(needed, _BLOCK)
     return DiskFull(
         f"{os.fspath(path)}: {reason}, {needed} bytes more are needed", hint="free some space and run again"
     )
@@ -53,10 +60,20 @@ def damaged_record(path: Path) -> StoreError:
     return StoreError(f"{os.fspath(path)}: a record is damaged", hint="run `forge store rebuild`")
 
 
+def _is_full(path: Path, needed: int) -> bool:
+    """Whether LMDB's EIO was a short write: it does not look for the reason."""
+    try:
+        state = os.statvfs(os.path.dirname(os.fspath(path)))
+    except OSError:
+        return False
+    return state.f_bavail * state.f_frsize < needed + _NEARLY_FULL
+
+
 def database_error(error: lmdb.Error, path: Path, needed: int = 0) -> StoreError:
     """LMDB's errors; the system's errors reach us inside its generic ones, as text alone."""
     text = str(error)
     for number in (*_FULL, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE):
         if os.strerror(number) in text:
-            return disk_error(OSError(number, text), path, needed)
+            full = number == errno.EIO and _is_full(path, needed)
+            return disk_error(OSError(errno.ENOSPC if full else number, text), path, needed)
     return StoreError(f"{os.fspath(path)}: {text}", hint="run `forge store verify`, then `forge store rebuild`")

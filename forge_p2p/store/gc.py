@@ -24,7 +24,7 @@ from forge_p2p.store.environment import Transaction
 from forge_p2p.store.leases import oldest_epoch
 from forge_p2p.store.locks import lock_file
 from forge_p2p.store.marking import Marks, mark
-from forge_p2p.store.orphans import adopt_all, remove_stale_staging
+from forge_p2p.store.orphans import adopt_all, remove_lone_journals, remove_stale_staging
 from forge_p2p.store.pins import every_pin, pins_in, remove_pins
 from forge_p2p.store.reading import read
 from forge_p2p.store.records import unpack_inline, unpack_slice
@@ -53,6 +53,7 @@ def _collect(context: Context, grace: float, now: float) -> Collected:
         environment.clear_dead_readers()
     remove_stale_staging(context.layout, now)
     adopt_all(context)
+    remove_lone_journals(context.layout, now)
     expired = [pin.name for pin in every_pin(context.claims) if 0 < pin.expires <= now]
     dropped = remove_pins(context.claims, expired) if expired else 0
     walk = _Walk(context)

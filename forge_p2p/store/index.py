@@ -5,7 +5,7 @@ It belongs to the store whose identity it carries and is whole only when it says
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from forge_p2p.ids import Hash
 from forge_p2p.store.environment import Environment, Transaction, open_environment
@@ -36,11 +36,21 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self.environment: Environment = open_environment(path, _TABLES)
-        tables = self.environment.tables
-        self.meta, self.slices, self.files = tables["meta"], tables["slices"], tables["files"]
 
     def close(self) -> None:
         self.environment.release()
+
+    @property
+    def meta(self) -> Any:
+        return self.environment.tables["meta"]
+
+    @property
+    def slices(self) -> Any:
+        return self.environment.tables["slices"]
+
+    @property
+    def files(self) -> Any:
+        return self.environment.tables["files"]
 
     def whole_for(self, identity: bytes) -> bool:
         """Whether it was completed, for the store of this identity."""

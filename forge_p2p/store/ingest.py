@@ -14,7 +14,6 @@ Committing: sync data files and journals, rename them, sync the folder, one tran
 else sees anything; after it everything is durable.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -128,9 +127,10 @@ class DiskIngest:
                 self._context.files.take_back(appender.file_id)
             try:
                 if self._staging is not None:
-                    self._staging.close(keep=self._key is not None)
+                    with suppress(ForgeError):  # a collector removes what is left
+                        self._staging.close(keep=self._key is not None)
             finally:
-                self._session.lease.release()
+                self._session.end()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -233,7 +233,7 @@ class DiskIngest:
             return
         if any(where.stored > INLINE_MAX for _, where in shared.entries):
             return
-        data = memoryview(os.pread(shared.file.fd, shared.size, 0))
+        data = memoryview(shared.read())
         for chunk, where in shared.entries:
             stored = bytes(data[where.offset : where.offset + where.stored])
             encoded = EncodedChunk(chunk, CODECS[where.codec], where.size, stored)

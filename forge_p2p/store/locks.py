@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from forge_p2p.store.faults import disk_errors
@@ -36,7 +37,8 @@ class Lock:
     def release(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            with suppress(OSError):  # closed it is, whatever the system says
+                os.close(fd)
 
 
 def lock_file(path: Path, *, shared: bool = False, wait: bool = False) -> Lock | None:

@@ -1,7 +1,6 @@
 """What crashes leave behind: data files that no index knows, journals without data, staging folders of the dead."""
 
 import os
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -30,10 +29,9 @@ def adopt_all(context: Context) -> int:
 def adopt(context: Context, prefix: int) -> int:
     """As `adopt_all`, of the one folder with this first byte."""
     folder = context.layout.files / f"{prefix:02x}"
-    try:
+    names: list[str] = []
+    with disk_errors(folder), suppress(FileNotFoundError):
         names = os.listdir(folder)
-    except FileNotFoundError:
-        return 0
     ids = {file_id for name in names if name.endswith(DATA_SUFFIX) and (file_id := file_id_of(name)) is not None}
     with context.index.environment.read() as transaction:
         unknown = [file_id for file_id in sorted(ids) if context.index.file(transaction, file_id) is None]
@@ -49,12 +47,14 @@ def _adopt_file(context: Context, file_id: int) -> bool:
 
 
 def publish_recovered(context: Context, file_id: int, recovered: Recovered) -> None:
-    """Makes a verified file known, as old as its journal."""
-    index = context.index
-    with disk_errors(context.layout.data_file(file_id)):
-        size = context.layout.data_file(file_id).stat().st_size
+    """Makes a verified file known, as old as its journal, if a collector has not just removed it."""
+    index, path = context.index, context.layout.data_file(file_id)
 
     def work(transaction: Transaction) -> None:
+        with disk_errors(path):
+            if not path.exists():
+                return
+            size = path.stat().st_size
         index.publish(transaction, file_id, size, recovered.entries, float(recovered.head.created))
 
     context.claims.environment.write(lambda _: index.environment.write(work))
@@ -70,7 +70,7 @@ def remove_stale_staging(layout: Layout, now: float) -> None:
         if lock is None:
             continue
         try:
-            with suppress(FileNotFoundError), disk_errors(path):
+            with disk_errors(path), suppress(FileNotFoundError):
                 newest = max([path.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(path))])
                 if name.startswith(KEYLESS) or newest < now - KEPT_FOR:
                     remove_folder(path)
@@ -78,9 +78,11 @@ def remove_stale_staging(layout: Layout, now: float) -> None:
             lock.release()
 
 
-def remove_lone_journals(layout: Layout) -> None:
+def remove_lone_journals(layout: Layout, now: float) -> None:
     """Removes journals in `files/` whose data file is gone for good."""
-    for path in layout.files.glob(f"*/*{JOURNAL_SUFFIX}"):
-        with suppress(FileNotFoundError):
-            if not path.with_suffix(DATA_SUFFIX).exists() and path.stat().st_mtime < time.time() - _SETTLED:
+    with disk_errors(layout.files):
+        journals = list(layout.files.glob(f"*/*{JOURNAL_SUFFIX}"))
+    for path in journals:
+        with disk_errors(path), suppress(FileNotFoundError):
+            if not path.with_suffix(DATA_SUFFIX).exists() and path.stat().st_mtime < now - _SETTLED:
                 path.unlink()

@@ -77,7 +77,9 @@ def _build(context: Context, identity: bytes, progress: Progress | None) -> Rebu
 
 def _data_files(layout: Layout) -> Iterator[tuple[int, int]]:
     """Id and size of every data file."""
-    for folder in sorted(layout.files.iterdir()):
+    with disk_errors(layout.files):
+        folders = sorted(layout.files.iterdir())
+    for folder in folders:
         with disk_errors(folder), os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 file_id = file_id_of(entry.name)

@@ -74,13 +74,14 @@ def _salvage(layout: Layout, identity: bytes) -> list[str]:
     """Moves what can be found in the broken database to a new one; returns the names of the pins."""
     broken = layout.quarantine / f"store.lmdb-{time.time_ns()}"
     with disk_errors(layout.claims):
-        if layout.claims.exists():
+        found = layout.claims.exists()
+        if found:
             layout.claims.rename(broken)
     remove_database(layout.claims)
     claims = Claims(layout.claims)
     try:
         claims.found(identity)
-        return _take_over(claims, broken) if broken.exists() else []
+        return _take_over(claims, broken) if found else []
     finally:
         claims.close()
 

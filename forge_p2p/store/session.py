@@ -25,10 +25,11 @@ _PREFIX = 8
 class Session:
     """The public side of one ingest. `seen_lock` is held from looking a chunk up until it is remembered as seen."""
 
-    __slots__ = ("_seen", "lease", "pending", "placed", "seen_lock")
+    __slots__ = ("_seen", "ended", "lease", "pending", "placed", "seen_lock")
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
+        self.ended = False
         self.placed: dict[Hash, Slice] = {}
         self.pending: dict[Hash, EncodedChunk] = {}
         self.seen_lock = threading.Lock()
@@ -44,9 +45,17 @@ class Session:
         """From now on the ingest relies on these. The caller holds `seen_lock`."""
         self._seen.frombytes(b"".join([chunk[:_PREFIX] for chunk in chunks]))
 
+    def end(self) -> None:
+        """Gives the lease up."""
+        with self.seen_lock:
+            self.ended = True
+            self.lease.release()
+
     def renew(self, claims: Claims) -> None:
         """Takes back what is condemned and was seen; then the lease is as one that begins now."""
         with self.seen_lock:
+            if self.ended:
+                return
             seen = set(self._seen)
 
             def work(transaction: Transaction) -> int:

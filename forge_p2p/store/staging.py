@@ -95,9 +95,9 @@ class Staging:
 
     def _recover(self, file_id: int) -> Recovered | None:
         journal, moved = self._journal(file_id), self._layout.journal(file_id)
-        if not journal.exists() and moved.exists() and not self._layout.data_file(file_id).exists():
-            with disk_errors(moved):  # a commit was cut off after its first rename
-                moved.rename(journal)
+        with disk_errors(moved):
+            if not journal.exists() and moved.exists() and not self._layout.data_file(file_id).exists():
+                moved.rename(journal)  # a commit was cut off after its first rename
         return recover(self._data(file_id), journal, file_id)
 
     def _remove(self, file_id: int) -> None:

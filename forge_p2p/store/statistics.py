@@ -44,6 +44,6 @@ def statistics(context: Context) -> Statistics:
 def _staged_bytes(context: Context, folders: list[str]) -> int:
     total = 0
     for folder in folders:
-        with suppress(FileNotFoundError):
+        with disk_errors(context.layout.staging), suppress(FileNotFoundError):
             total += sum(entry.stat().st_size for entry in os.scandir(context.layout.staging / folder))
     return total

@@ -206,7 +206,9 @@ class PeerSession:
                 self.peer_id = event.peer_id
                 self.ready.set()
             case outputs.Refused():
-                self.reason = Refused(f"{self.where} refused: {event.reason}")
+                self.reason = (Refused if event.code in _NO_RIGHT else PeerError)(
+                    f"{self.where} refused: {event.reason}"
+                )
             case outputs.PeerGone():
                 self._gone(event)
             case _:

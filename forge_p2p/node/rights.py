@@ -1,5 +1,6 @@
 """Who may have what: a ticket's capability opens its root, nothing opens anything else."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -15,6 +16,8 @@ from forge_p2p.node.scope import Closure
 from forge_p2p.node.shares import Shares
 from forge_p2p.proto.auth import Refusal, Scope
 from forge_p2p.wire.codes import Code
+
+LOG = logging.getLogger("forge")
 
 CLOSURES_KEPT = 64
 
@@ -63,7 +66,8 @@ class Rights:
         try:
             return Grant(capability, self._closure(capability.root))
         except ForgeError as error:
-            return Refusal(Code.STORE, f"the share of {share.path} is damaged at its source: {error.message}")
+            LOG.error("the share of %s is damaged: %s (adding it again heals it)", share.path, error.message)
+            return Refusal(Code.STORE, "the share is damaged at its source")
 
     def ended(self, grants: Iterable[Grant]) -> dict[bytes, Refusal]:
         """The capabilities, by id, that are good no more. Blocks: one look at the disk each."""

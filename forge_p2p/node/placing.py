@@ -78,7 +78,9 @@ class Slot:
     size: int = 0
 
 
-Arrival = tuple[EncodedChunk, list[Slot]]
+Arrival = tuple[EncodedChunk, int | None]
+"""A chunk from a peer, and the group that the store keeps it with."""
+
 Stored = tuple[Hash, int, Slot]
 """A chunk that the store has, its raw size, and where it is wanted."""
 
@@ -92,21 +94,33 @@ class Placer:
         self._store = store
         self._ingest = ingest
 
-    def take_in(self, arrivals: Sequence[Arrival]) -> None:
-        """Stores and places chunks from a peer. Raises `CorruptChunk`, `DiskError`, and `Malformed` for a chunk that is
-        right and has another size than the list says that names it."""
-        by_group: dict[int | None, list[Arrival]] = defaultdict(list)
-        for arrival in arrivals:
-            by_group[_group(arrival[1])].append(arrival)
-        placed: list[tuple[Slot, Raw]] = []
+    def store(self, arrivals: Sequence[Arrival]) -> list[Raw]:
+        """Verifies and stores chunks from a peer; returns their content. From here on a kill does not lose them. Raises
+        `CorruptChunk`, `DiskError`."""
+        by_group: dict[int | None, list[int]] = defaultdict(list)
+        for at, (_, group) in enumerate(arrivals):
+            by_group[group].append(at)
+        found: dict[int, Raw] = {}
         for group, members in by_group.items():
-            contents = self._ingest.put_encoded([chunk for chunk, _ in members], group)
-            for (chunk, slots), content in zip(members, contents, strict=True):
-                for slot in slots:
-                    if slot.size and slot.size != chunk.size:
-                        raise _wrong_size(chunk, slot.size)
-                    placed.append((slot, content))
-        self._place(placed)
+            contents = self._ingest.put_encoded([arrivals[at][0] for at in members], group)
+            found.update(zip(members, contents, strict=True))
+        return [found[at] for at in range(len(arrivals))]
+
+    def place(self, contents: Sequence[tuple[Slot, Raw]]) -> None:
+        """Puts stored content where it is waited for. Raises `DiskError`."""
+        small: list[tuple[Entry, Raw]] = []
+        runs: dict[int, list[tuple[Slot, Raw]]] = defaultdict(list)
+        for slot, content in contents:
+            if isinstance(slot.target, SmallTarget):
+                small.append((slot.target.entry, content))
+            elif isinstance(slot.target, LargeTarget):
+                runs[id(slot.target)].append((slot, content))
+            else:
+                slot.target.content = content
+        if small and self.destination is not None:
+            self.destination.write_batch(small)
+        for parts in runs.values():
+            self._write_large(parts)
 
     def place_stored(self, chunks: Sequence[Stored]) -> list[Stored]:
         """Places chunks that the store has already; large files are filled by the kernel where it can. Returns those
@@ -145,7 +159,7 @@ class Placer:
             contents = self._store.read_many([chunk for chunk, _, _ in batch])
         except (CorruptChunk, NotFound):
             return False
-        self._place([(slot, content) for (_, _, slot), content in zip(batch, contents, strict=True)])
+        self.place([(slot, content) for (_, _, slot), content in zip(batch, contents, strict=True)])
         return True
 
     def _copy(self, parts: Sequence[Stored]) -> bool:
@@ -161,21 +175,6 @@ class Placer:
             return False
         self._count(target, sum(size for _, size, _ in parts))
         return True
-
-    def _place(self, placed: Sequence[tuple[Slot, Raw]]) -> None:
-        small: list[tuple[Entry, Raw]] = []
-        runs: dict[int, list[tuple[Slot, Raw]]] = defaultdict(list)
-        for slot, content in placed:
-            if isinstance(slot.target, SmallTarget):
-                small.append((slot.target.entry, content))
-            elif isinstance(slot.target, LargeTarget):
-                runs[id(slot.target)].append((slot, content))
-            else:
-                slot.target.content = content
-        if small and self.destination is not None:
-            self.destination.write_batch(small)
-        for parts in runs.values():
-            self._write_large(parts)
 
     def _write_large(self, parts: list[tuple[Slot, Raw]]) -> None:
         """Writes chunks of one file, adjacent ones in one call."""
@@ -211,13 +210,17 @@ class Placer:
             target.file.finish()
 
 
-def _wrong_size(chunk: EncodedChunk, size: int) -> Malformed:
-    return Malformed(
-        f"chunk {chunk.hash.hex()[:16]} has {chunk.size} bytes, its list says {size}", hint="ask for a new ticket"
-    )
+def check_size(chunk: EncodedChunk, slot: Slot) -> None:
+    """Raises `Malformed` for a chunk that is right and has another size than the list says that names it."""
+    if slot.size and slot.size != chunk.size:
+        raise Malformed(
+            f"chunk {chunk.hash.hex()[:16]} has {chunk.size} bytes, its list says {slot.size}",
+            hint="ask for a new ticket",
+        )
 
 
-def _group(slots: Sequence[Slot]) -> int | None:
+def group_of(slots: Sequence[Slot]) -> int | None:
+    """The group of the large file among `slots`, if there is one."""
     for slot in slots:
         if isinstance(slot.target, LargeTarget):
             return slot.target.group

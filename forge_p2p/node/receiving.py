@@ -1,6 +1,6 @@
 """A fetch, driven: wants to peers, arrivals to the placer, back-pressure from the disk to the network.
 
-    produce --want()--> Fetch --requests--> sessions --chunks--> inbox --batches--> writer threads --credit--> Fetch
+    produce --want()--> Fetch --requests--> sessions --chunks--> inbox --> store --> ready --> place --credit--> Fetch
 
 The window of `Fetch` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is
 never more than it, whatever peers do, because sessions drop what was not asked for.
@@ -18,13 +18,13 @@ from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError, Refu
 from forge_p2p.ids import Hash
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot
+from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot, check_size, group_of
 from forge_p2p.proto.fetch import Fetch, Item, Request
 from forge_p2p.store.base import Ingest
 
-BATCH_BYTES = 512 * 1024
-WRITERS = 2
-"""Threads. Verifying, decompressing and writing release the GIL, so the second one fills the first one's waits."""
+STORE_BYTES = 1 * 1024 * 1024
+PLACE_BYTES = 4 * 1024 * 1024
+"""Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
 RETRY_DELAY = 0.2
 RETRY_DELAY_MAX = 5.0
@@ -67,6 +67,8 @@ class Receiver:
         self._fetch = Fetch()
         self._waiting: dict[Hash, _Waiting] = {}
         self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
+        self._ready: deque[tuple[_Waiting, Raw]] = deque()
+        self._ready_filled = trio.Event()
         self._busy = 0
         self._changed = trio.Condition()
         self._pump_wanted = trio.Event()
@@ -80,11 +82,11 @@ class Receiver:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_connected, connect)
                 nursery.start_soon(self._pump)
-                for _ in range(WRITERS):
-                    nursery.start_soon(self._write)
+                nursery.start_soon(self._store)
+                nursery.start_soon(self._place)
                 await produce(self)
                 async with self._changed:
-                    while self._waiting or self._inbox or self._busy or not self._fetch.idle:
+                    while self._waiting or self._inbox or self._ready or self._busy or not self._fetch.idle:
                         await self._changed.wait()
                 nursery.cancel_scope.cancel()
 
@@ -198,7 +200,8 @@ class Receiver:
             if session.ended.is_set():
                 self._fetch.remove_peer(session)
 
-    async def _write(self) -> None:
+    async def _store(self) -> None:
+        """Stores what is in the inbox. First thing, and by itself: what is in the store survives a kill."""
         while True:
             await self._inbox_filled.wait()
             session, batch = self._take_batch()
@@ -207,54 +210,76 @@ class Receiver:
                 continue
             self._busy += 1
             try:
-                await trio.to_thread.run_sync(self._placer.take_in, batch)
-                await self._place_stored(self._written(batch))
+                contents = await trio.to_thread.run_sync(self._placer.store, batch)
+                self._stored([chunk for chunk, _ in batch], contents)
             except CorruptChunk as error:
-                self._distrust(session, batch, error)
+                self._distrust(session, [chunk for chunk, _ in batch], error)
             finally:
                 self._busy -= 1
             self._pump_wanted.set()
             await self._notify()
 
     def _take_batch(self) -> tuple[PeerSession | None, list[Arrival]]:
-        """Arrivals of one session, about `BATCH_BYTES` of them, each with those who wait for it now."""
+        """Arrivals of one session, about `STORE_BYTES` of them."""
         if not self._inbox:
             return None, []
         session = self._inbox[0][0]
-        batch: list[Arrival] = []
+        batch: dict[Hash, Arrival] = {}
         size = 0
-        while self._inbox and self._inbox[0][0] is session and size < BATCH_BYTES:
+        while self._inbox and self._inbox[0][0] is session and size < STORE_BYTES:
             chunk = self._inbox.popleft()[1]
             waiting = self._waiting.get(chunk.hash)
             if waiting is not None:
-                batch.append((chunk, list(waiting.slots)))
+                batch[chunk.hash] = (chunk, group_of(waiting.slots))
                 size += chunk.size
-        return session, batch
+        return session, list(batch.values())
 
-    def _written(self, batch: Sequence[Arrival]) -> list[Wanted]:
-        """Settles the accounts of a batch; returns what came to wait for its chunks meanwhile."""
-        late: list[Wanted] = []
-        size = 0
-        for chunk, slots in batch:
+    def _stored(self, chunks: Sequence[EncodedChunk], contents: Sequence[Raw]) -> None:
+        """Hands content on to those who wait for it."""
+        for chunk, content in zip(chunks, contents, strict=True):
             waiting = self._waiting.pop(chunk.hash)
-            self._fetch.written(waiting.item.size)
-            late += [(chunk.hash, chunk.size, slot) for slot in waiting.slots[len(slots) :]]
+            self._fetch.stored(waiting.item.size)
             self.counts.fetched += chunk.size
-            size += chunk.size * sum(not isinstance(slot.target, NodeTarget) for slot in slots)
+            for slot in waiting.slots:
+                check_size(chunk, slot)
+            self._ready.append((waiting, content))
         self._progressed = True
-        self._placed(size)
-        return late
+        self._ready_filled.set()
+
+    async def _place(self) -> None:
+        """Places what has been stored."""
+        while True:
+            await self._ready_filled.wait()
+            batch: list[tuple[_Waiting, Raw]] = []
+            size = 0
+            while self._ready and size < PLACE_BYTES:
+                batch.append(self._ready.popleft())
+                size += len(batch[-1][1])
+            if not batch:
+                self._ready_filled = trio.Event()
+                continue
+            self._busy += 1
+            try:
+                contents = [(slot, content) for waiting, content in batch for slot in waiting.slots]
+                await trio.to_thread.run_sync(self._placer.place, contents)
+            finally:
+                self._busy -= 1
+            self._fetch.written(sum(waiting.item.size for waiting, _ in batch))
+            self._placed(sum(len(content) for slot, content in contents if not isinstance(slot.target, NodeTarget)))
+            self._pump_wanted.set()
+            await self._notify()
 
     def _placed(self, size: int) -> None:
         self.counts.placed += size
         self._on_placed(self.counts)
 
-    def _distrust(self, session: PeerSession, batch: Sequence[Arrival], error: CorruptChunk) -> None:
+    def _distrust(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """A peer that sends wrong bytes is left for good; what it sent is asked of others."""
         session.blame(PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}"))
         self._fetch.remove_peer(session)
-        for chunk, _ in batch:
+        for chunk in chunks:
             waiting = self._waiting[chunk.hash]
+            self._fetch.stored(waiting.item.size)
             self._fetch.written(waiting.item.size)
             self._fetch.offer([waiting.item], waiting.urgent)
 

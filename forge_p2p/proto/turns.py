@@ -67,7 +67,7 @@ class _Line:
 
 
 class Turns(Generic[Peer]):
-    """The serving queue of a node. Every call is O(1), or O(log n) in the requests of one peer."""
+    """The serving queue of a node; `quantum` bytes are a batch and a round's share. Every call is O(1), or O(log n) in the requests of one peer."""
 
     def __init__(self, quantum: int = BATCH_BYTES, depth: int = 2) -> None:
         self._quantum = quantum
@@ -141,7 +141,7 @@ class Turns(Generic[Peer]):
         self._enter(turn.peer, line)
 
     def _take(self, peer: Peer, line: _Line, request: _Request) -> Turn[Peer]:
-        count = min(BATCH_CHUNKS, max(1, int(BATCH_BYTES / line.chunk_size)), len(request.indexes) - request.taken)
+        count = min(BATCH_CHUNKS, max(1, int(self._quantum / line.chunk_size)), len(request.indexes) - request.taken)
         batch = slice(request.taken, request.taken + count)
         request.taken += count
         if request.taken == len(request.indexes):

@@ -18,6 +18,7 @@ from forge_p2p.errors import Malformed, StoreError
 from forge_p2p.store.base import Pin, Progress, Rebuilt
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.damage import damage
+from forge_p2p.store.durable import sync_folder
 from forge_p2p.store.environment import remove_database
 from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.identity import new_identity, read_identity, write_identity
@@ -25,7 +26,7 @@ from forge_p2p.store.layout import Layout
 from forge_p2p.store.locks import lock_file
 from forge_p2p.store.opening import open_disk_store
 from forge_p2p.store.pinrecords import PIN_MAGIC, pin_at
-from forge_p2p.store.pins import set_pin
+from forge_p2p.store.pins import every_pin, set_pin
 from forge_p2p.store.records import CODECS, INLINE_MAGIC, inline_at
 
 _BATCH: Final = 256
@@ -71,23 +72,45 @@ def _mend(layout: Layout, identity: bytes) -> None:
 
 
 def _salvage(layout: Layout, identity: bytes) -> list[str]:
-    """Moves what can be found in the broken database to a new one; returns the names of the pins."""
-    broken = layout.quarantine / f"store.lmdb-{time.time_ns()}"
+    """Puts a new database with all that can be found in the place of the broken one; returns the names of the pins.
+
+    The new one is complete before the old one moves, so an interrupted repair begins again from the old one.
+    """
+    fresh = layout.claims.with_suffix(".salvaged")
     with disk_errors(layout.claims):
-        found = layout.claims.exists()
-        if found:
-            layout.claims.rename(broken)
-    remove_database(layout.claims)
-    claims = Claims(layout.claims)
+        if not layout.claims.exists() and fresh.exists():
+            fresh.rename(layout.claims)
+            return [pin.name for pin in _pins_of(layout)]
+    remove_database(fresh)
+    claims = Claims(fresh)
     try:
         claims.found(identity)
-        return _take_over(claims, broken) if found else []
+        names = _take_over(claims, layout.claims)
+    finally:
+        claims.close()
+    with disk_errors(layout.claims):
+        if layout.claims.exists():
+            layout.claims.rename(layout.quarantine / f"store.lmdb-{time.time_ns()}")
+        fresh.rename(layout.claims)
+    for path in (layout.claims, fresh):
+        with disk_errors(path):
+            Path(f"{path}-lock").unlink(missing_ok=True)
+    sync_folder(layout.root)
+    return names
+
+
+def _pins_of(layout: Layout) -> list[Pin]:
+    claims = Claims(layout.claims)
+    try:
+        return every_pin(claims)
     finally:
         claims.close()
 
 
 def _take_over(claims: Claims, broken: Path) -> list[str]:
     pins: dict[str, Pin] = {}
+    if not broken.exists():
+        return []
     with disk_errors(broken), broken.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return []

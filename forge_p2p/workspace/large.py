@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.workspace.ledger import Ledger
+from forge_p2p.writeback import WriteBehind
 
 Raw = bytes | bytearray | memoryview
 
 _ZEROS = bytes(CHUNK_MAX)
 _GATHERED_MAX = 256
 """Buffers in one system call; the systems' own limit is 1024 and more."""
+
+_BEHIND_FROM = 128 << 20
+"""Bytes from which a file would push too much else out of the page cache; what is smaller stays there to be read."""
 
 _NULL = os.O_WRONLY | os.O_CLOEXEC
 
@@ -28,6 +32,7 @@ class LargeFile:
         self._complete = complete
         self._descriptor = descriptor
         self._failed = descriptor < 0
+        self._behind = WriteBehind(descriptor) if entry.size >= _BEHIND_FROM else None
         if self._failed:
             self._descriptor = os.open(os.devnull, _NULL)
 
@@ -61,6 +66,9 @@ class LargeFile:
             write_all(self._descriptor, run, start)
         except OSError as error:
             self._fail(error)
+        else:
+            if self._behind is not None:
+                self._behind.wrote(end)
 
     def finish(self) -> None:
         """All has been written: the file gets its mode and time, and where it was there before, takes its place."""

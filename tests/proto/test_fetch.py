@@ -17,6 +17,7 @@ def items(count: int, size: int = 100) -> list[Item]:
 
 def finish(fetch: Fetch, request: Request) -> None:
     fetch.received(request.number, range(len(request.items)))
+    fetch.stored(sum(item.size for item in request.items))
     fetch.written(sum(item.size for item in request.items))
     fetch.ended(request.number)
 
@@ -67,10 +68,11 @@ def test_the_window_follows_the_disk() -> None:
         finish(fetch, under_way.pop(0))
         under_way = in_flight(fetch, under_way)
     assert len(under_way) == 16
-    for request in under_way:  # all of it comes before any is written
+    for request in under_way:  # all of it comes before any is stored
         fetch.received(request.number, range(len(request.items)))
         fetch.ended(request.number)
     for _ in range(16):
+        fetch.stored(1000)
         fetch.written(1000)
     assert len(fetch.next_requests()) <= 4
 
@@ -152,6 +154,7 @@ def _answer(chance: random.Random, fetch: Fetch, request: Request, arrived: list
         fate = chance.random()
         if fate < 0.7 and fetch.received(request.number, [index]):
             arrived.append(item)
+            fetch.stored(item.size)
             fetch.written(item.size)
         elif fate > 0.9 and request.peer != 0:
             fetch.missing(request.number, [index])

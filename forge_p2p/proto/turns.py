@@ -67,7 +67,8 @@ class _Line:
 
 
 class Turns(Generic[Peer]):
-    """The serving queue of a node; `quantum` bytes are a batch and a round's share. Every call is O(1), or O(log n) in the requests of one peer."""
+    """The serving queue of a node; `quantum` bytes are a batch and a round's share. Every call is O(1), or O(log n) in
+    the requests of one peer."""
 
     def __init__(self, quantum: int = BATCH_BYTES, depth: int = 2) -> None:
         self._quantum = quantum

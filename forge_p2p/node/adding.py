@@ -19,7 +19,8 @@ from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
 from forge_p2p.content.snapshot import encode_pages
 from forge_p2p.content.tree import TreeBuilder
-from forge_p2p.errors import SourceChanged
+from forge_p2p.content.walk import reach
+from forge_p2p.errors import CorruptChunk, NotFound, SourceChanged
 from forge_p2p.ids import Hash
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import AddResult, Progress
@@ -83,21 +84,44 @@ class Adder:
                 root = self._finish(writer, links)
             self._check_unchanged()
             ingest.commit()
-            self._node.store.pin(f"interim/{format_link(root)}", root, Keep.CACHED, time.time() + INTERIM)
+            self._hold(root)
             tallied = ingest.statistics()
         self.new_bytes, self.stored_bytes = tallied.raw_bytes, tallied.stored_bytes
         self._scan.remember(self._cache, links, root)
         return root
 
     def _is_whole(self, root: Root) -> bool:
-        """Whether a root that was added before is still here: what is pinned is."""
-        return any(pin.root == root for pin in self._node.store.pins())
+        """Whether a root that was added before is still here: what is pinned is, unless damage was found. It then stays
+        until the caller has pinned it."""
+        store = self._node.store
+        if store.statistics().quarantined or not self._is_pinned(root):
+            return False
+        self._hold(root)
+        return self._is_pinned(root)
+
+    def _is_pinned(self, root: Root) -> bool:
+        interim = _interim(root)
+        return any(pin.root == root and pin.name != interim for pin in self._node.store.pins())
+
+    def _hold(self, root: Root) -> None:
+        """Keeps `root` until its lasting pin is set."""
+        self._node.store.pin(_interim(root), root, Keep.CACHED, time.time() + INTERIM)
 
     def _to_read(self, ingest: Ingest) -> list[Found]:
-        """Files whose content is not known, and those whose content was collected since."""
-        known = [Hash(item.payload) for item in self._scan.items if item.is_file and not item.is_unknown]
-        gone = set(ingest.missing(known))
-        return [item for item in self._scan.items if item.is_unknown or (item.is_file and Hash(item.payload) in gone)]
+        """Files whose content is not known, and those of whose content something was collected or damaged since."""
+        known = [item for item in self._scan.items if item.is_file and not item.is_unknown]
+        gone = set(ingest.missing([Hash(item.payload) for item in known]))
+        lost = {item.path for item in known if Hash(item.payload) in gone}
+        lost |= {item.path for item in known if item.level and item.path not in lost and self._has_lost(ingest, item)}
+        return [item for item in self._scan.items if item.is_unknown or item.path in lost]
+
+    def _has_lost(self, ingest: Ingest, item: Found) -> bool:
+        """Whether any chunk of a large file is not here. Those that are stay: its name alone would keep only itself."""
+        root = Root(Kind.BLOB, Link(Hash(item.payload), item.size, item.level))
+        try:
+            return bool(ingest.missing(reach(root, self._node.store.read)))
+        except (NotFound, CorruptChunk):
+            return True
 
     def _read_files(self, source: SourceReader, writer: "_Writer", files: Sequence[Found]) -> dict[bytes, Link]:
         total = sum(item.size for item in files)
@@ -153,6 +177,10 @@ class Adder:
                 f"{self._name(changed[0])}{more} changed while the directory was read; nothing was shared",
                 hint="run the command again when nothing writes there: what was read already goes fast",
             )
+
+
+def _interim(root: Root) -> str:
+    return f"interim/{format_link(root)}"
 
 
 def store_pages(writer: "_Writer", pages: Iterable[bytes]) -> Link:

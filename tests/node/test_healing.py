@@ -5,6 +5,7 @@ import os
 import random
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from hypothesis import strategies as st
 from forge_p2p.errors import NotFound, PeerError
 from forge_p2p.node.adding import add
 from forge_p2p.node.network import Network
+from forge_p2p.node.results import Progress
+from forge_p2p.store import open_store
 from tests.cli.harness import forge
 from tests.node.conftest import Pair
 from tests.node.harness import CHUNK, contents, get, node, noise, running, share, small_tree
+
+SETTLED = 0.1
+"""Seconds after which a file that was written is remembered without being read again."""
 
 
 def data_files(network: Network) -> list[Path]:
@@ -138,7 +144,7 @@ PIECES = [noise(seed, size) for seed, size in enumerate([1, 1000, 20_000, 70_000
 """What files are made of: few pieces, so that chunks repeat within and across files."""
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.lists(st.lists(st.integers(0, len(PIECES) - 1), max_size=8), min_size=1, max_size=12),
     st.lists(st.integers(0, 11), max_size=4),
@@ -166,3 +172,56 @@ def test_repeated_content(files: list[list[int]], there_before: list[int]) -> No
 
     with tempfile.TemporaryDirectory() as folder:
         trio.run(main, Path(folder))
+
+
+@pytest.mark.parametrize("files", [1, 60], ids=["large", "small"])
+async def test_adding_again_heals_what_verify_found(pair: Pair, files: int) -> None:
+    """Nothing in the directory has changed: what is damaged in the store is read again all the same."""
+    source = pair.path / "source"
+    source.mkdir()
+    for number in range(files):
+        (source / f"{number}").write_bytes(noise(number, 30 * CHUNK // files))
+    await trio.sleep(SETTLED)
+    store = pair.here.node.store
+    first = await trio.to_thread.run_sync(partial(add, pair.here.node, path=str(source), report=quiet))
+    for path in data_files(pair.here):
+        flip(path, random.Random(5))
+    (corrupt,) = store.verify().corrupt
+    assert not store.has(corrupt)
+    again = await trio.to_thread.run_sync(partial(add, pair.here.node, path=str(source), report=quiet))
+    assert again.link == first.link
+    assert store.has(corrupt)
+    await get(pair.here, again.link, pair.path / "copy")
+    assert contents(pair.path / "copy") == contents(source)
+
+
+async def test_adding_holds_on_to_what_is_being_collected(pair: Pair) -> None:
+    """A large file that has not changed, in a directory that has: all of its chunks are kept, not its name alone."""
+    source = small_tree(pair.path / "source")
+    (source / "bulk").write_bytes(noise(2, 40 * CHUNK))
+    await trio.sleep(SETTLED)
+    store = pair.here.node.store
+    await trio.to_thread.run_sync(partial(add, pair.here.node, path=str(source), report=quiet))
+    other = open_store(pair.here.node.home.store, pair.here.node.config.store)
+    with ExitStack() as writer:
+        writer.enter_context(closing(other))
+        writer.enter_context(other.ingest())  # one that has begun before: nothing condemned is deleted while it runs
+        for pin in store.pins():
+            store.unpin(pin.name)
+        assert store.collect(grace=0.0).condemned > 0
+
+        def collecting(progress: Progress) -> None:
+            """In the middle of the add the other writer ends, and somebody collects."""
+            if progress.phase == "ingest":
+                writer.close()
+                store.collect(grace=0.0)
+
+        (source / "d0" / "f000").write_bytes(b"changed")
+        added = await trio.to_thread.run_sync(partial(add, pair.here.node, path=str(source), report=collecting))
+    store.collect(grace=0.0)
+    await get(pair.here, added.link, pair.path / "copy")
+    assert contents(pair.path / "copy") == contents(source)
+
+
+def quiet(progress: Progress) -> None:
+    """Reports nothing."""

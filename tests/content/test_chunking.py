@@ -154,7 +154,10 @@ def test_an_insertion_changes_few_chunks() -> None:
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(noise(1000))
-    with path.open("rb") as file, pytest.raises(SourceChanged, match="photo changed while it was read.*it has 1000 bytes and had 2000"):
+    with (
+        path.open("rb") as file,
+        pytest.raises(SourceChanged, match=r"photo changed while it was read.*it has 1000 bytes and had 2000"),
+    ):
         list(Chunker().cut_file(file.fileno(), 2000, "photo"))
 
 

@@ -8,13 +8,17 @@ from forge_p2p.store.faults import disk_errors
 
 def write_durably(path: Path, content: bytes) -> None:
     """Writes a small file whole or not at all."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_suffix(f".{os.getpid()}.new")
     with disk_errors(path, len(content)):
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 

@@ -3,7 +3,8 @@
 LMDB's rules, and where they are kept:
 - A file may be open once in a process, for its locks belong to the process: `open_environment` hands out one shared
   object with a count of its users. For the same reason nothing else here ever opens a lock file that is in use.
-- An environment does not survive a fork: every transaction checks the process id.
+- An environment does not survive a fork, nor can the child open the same file: LMDB would touch its parent's locks.
+  Both are refused; a child has to be forked before, or be a program of its own.
 - The map may only change its size, and the environment only be reopened, while no transaction of the process runs:
   they are counted.
 - After a failed write of its meta page LMDB refuses everything until it is reopened, which the next transaction does:
@@ -165,7 +166,7 @@ class Environment:
 
     def enter(self) -> None:
         if self._pid != os.getpid():
-            raise StoreError(f"{self.path} was opened before a fork", hint="open the store in the child process itself")
+            raise _forked(self.path)
         with self._idle:
             self._running += 1
 
@@ -264,12 +265,16 @@ class Reading:
 
 _registry: dict[str, Environment] = {}
 _registry_lock = threading.Lock()
+_of_parent: set[str] = set()
+"""What was open when this process was forked; it stays mapped and cannot be closed."""
 
 
 def open_environment(path: Path, tables: Sequence[str]) -> Environment:
     """The process's one environment of this file; the file is created if need be."""
     with _registry_lock:
         key = os.path.realpath(path)
+        if key in _of_parent:
+            raise _forked(path)
         shared = _registry.get(key)
         if shared is None:
             shared = _registry[key] = Environment(path, tables)
@@ -285,12 +290,17 @@ def remove_database(path: Path) -> None:
         Path(f"{path}-lock").unlink(missing_ok=True)
 
 
+def _forked(path: Path) -> StoreError:
+    return StoreError(f"{path} was open when this process was forked", hint="fork first, or start a new program")
+
+
 def _start_anew_in_child() -> None:
+    _of_parent.update(_registry)
     _registry.clear()
     _registry_lock.release()
 
 
-# A child has none of its parent's environments; the lock is held over the fork so that it is never copied half-way.
+# The lock is held over the fork so that it is never copied half-way.
 os.register_at_fork(
     before=_registry_lock.acquire, after_in_parent=_registry_lock.release, after_in_child=_start_anew_in_child
 )

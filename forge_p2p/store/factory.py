@@ -15,7 +15,7 @@ def open_store(path: str | os.PathLike[str], config: StoreConfig, heal: "Heal | 
 
     `heal` is called with the hashes of chunks that were found damaged; it must not block. Raises `StoreError` for a
     store of another format, `DiskError` and `DiskFull` for what the operating system refuses. Several processes may
-    have one store open; after a fork the child has to open its own.
+    have one store open, but not a process and one that was forked from it meanwhile.
     """
     from forge_p2p.store.opening import open_disk_store
 

@@ -5,8 +5,7 @@ longest unused on, until the low watermark is reached. What is pinned for good i
 and the message says what holds the room.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import threading
 from typing import Final
 
 from forge_p2p.content.walk import reach
@@ -32,56 +31,49 @@ class Room:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._lock = threading.Lock()
         self._granted = 0
         self._taken = 0
 
     def take(self, size: int) -> None:
         """Before `size` bytes are written. Raises `DiskFull` when there is no room and none can be made."""
-        if size > self._granted:
-            wanted = max(size, _STEP)
-            _make_room(self._context, size, self._taken)
-            self._granted = wanted
-        self._granted -= size
-        self._taken += size
+        with self._lock:
+            if size > self._granted:
+                self._granted = _grant(self._context, size, self._taken)
+            self._granted -= size
+            self._taken += size
 
     def landed(self) -> None:
         """What was taken so far is now counted by the store itself."""
         self._taken = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Shortage:
-    """`over`: bytes to be given back so that the request fits; `reason`: what it does not fit into."""
-
-    over: int
-    aim: int
-    reason: str
-
-
-def _make_room(context: Context, size: int, arriving: int) -> None:
-    shortage = _shortage(context, size, arriving, context.config.high_watermark)
-    if shortage is None:
-        return
-    collect(context, grace=0.0)
-    if _shortage(context, size, arriving, context.config.high_watermark) is not None:
-        sizes = _evict(context, used_bytes(context) - shortage.aim)
-        shortage = _shortage(context, size, arriving, 1.0)
-        if shortage is not None:
-            raise _full(context, size, shortage, sizes)
-
-
-def _shortage(context: Context, size: int, arriving: int, share: float) -> _Shortage | None:
-    """Whether `size` bytes more fit into this share of the quota and leave the file system its reserve."""
+def _grant(context: Context, size: int, arriving: int) -> int:
+    """At least `size` bytes, making room if need be; `arriving` bytes more are written and not counted yet."""
     config = context.config
-    used = used_bytes(context) + arriving
-    if config.quota and used + size > share * config.quota:
-        aim = used + size - int(config.low_watermark * config.quota)
-        return _Shortage(used + size - config.quota, aim, f"the store's quota of {config.quota} bytes is used up")
+    room, _ = _room(context, arriving, config.high_watermark)
+    if room < size:
+        collect(context, grace=0.0)
+        room, _ = _room(context, arriving, config.high_watermark)
+    if room < size:
+        wanted = size - _room(context, arriving, config.low_watermark)[0]
+        sizes = _evict(context, used_bytes(context) - wanted)
+        room, reason = _room(context, arriving, 1.0)
+        if room < size:
+            raise _full(context, size, room, reason, sizes)
+    return min(room, max(size, _STEP))
+
+
+def _room(context: Context, arriving: int, share: float) -> tuple[int, str]:
+    """Bytes left of this share of the quota and before the file system's reserve, and which of both is the limit."""
+    config = context.config
     free = free_bytes(context)
-    if free - size < config.reserve:
-        over = size + config.reserve - free
-        return _Shortage(over, over, f"{free} bytes are free and {config.reserve} are left to the file system")
-    return None
+    room, reason = free - config.reserve, f"{free} bytes are free and {config.reserve} are left to the file system"
+    if config.quota:
+        left = int(share * config.quota) - used_bytes(context) - arriving
+        if left < room:
+            room, reason = left, f"the store's quota of {config.quota} bytes is used up"
+    return room, reason
 
 
 def _evict(context: Context, most: int) -> dict[str, int]:
@@ -132,11 +124,10 @@ def _stored_bytes(context: Context, chunks: list[Hash]) -> int:
     return total
 
 
-def _full(context: Context, size: int, shortage: _Shortage, sizes: dict[str, int]) -> DiskFull:
-    largest: Iterable[str] = sorted(sizes, key=lambda name: -sizes[name])[:_NAMED]
+def _full(context: Context, size: int, room: int, reason: str, sizes: dict[str, int]) -> DiskFull:
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:_NAMED]
     held = ", ".join(f"{name} ({sizes[name]} bytes)" for name in largest) or "nothing"
     return DiskFull(
-        f"{context.layout.root}: {shortage.reason}; {size} bytes are to be written, {shortage.over} too many; "
-        f"pinned: {held}",
+        f"{context.layout.root}: {reason}; {size} bytes are to be written, {size - room} too many; pinned: {held}",
         hint="remove pins, raise the quota or free some space",
     )

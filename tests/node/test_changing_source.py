@@ -23,8 +23,8 @@ MB = 1 << 20
 
 def source_tree(root: Path) -> Path:
     """Enough small files that the change comes before the last of them is read, and one large file at the end."""
-    small_tree(root, files=300)
-    (root / "z large").write_bytes(noise(3, 24 * MB))
+    small_tree(root, files=270)
+    (root / "z large").write_bytes(noise(3, 12 * MB))
     return root
 
 
@@ -94,14 +94,14 @@ def reading_begins(progress: Progress) -> bool:
 
 
 def in_the_large_file(progress: Progress) -> bool:
-    return progress.phase == "ingest" and progress.done > 12 * MB
+    return progress.phase == "ingest" and progress.done > 6 * MB
 
 
 @pytest.mark.parametrize("when", [reading_begins, in_the_large_file], ids=["read later", "read already"])
 @pytest.mark.parametrize("change", CHANGES)
 async def test_small_file(pair: Pair, change: str, when: Callable[[Progress], bool]) -> None:
     source = source_tree(pair.path / "source")
-    victim = source / "d3" / "f299"
+    victim = source / "d3" / "f267"
     await changed(pair, source, victim, Once(lambda: CHANGES[change](victim), when))
 
 
@@ -131,12 +131,12 @@ async def test_directory_goes(pair: Pair) -> None:
 
 async def test_single_file(pair: Pair) -> None:
     source = pair.path / "source"
-    source.write_bytes(noise(1, 24 * MB))
+    source.write_bytes(noise(1, 12 * MB))
     with pytest.raises(SourceChanged, match="changed while it was read; nothing was shared"):
         await share(pair.here, path=str(source), report=Once(lambda: grow(source), in_the_large_file))
     again = await share(pair.here, path=str(source), report=lambda progress: None)
     await get(pair.there, again.ticket, pair.path / "copy")
-    assert (pair.path / "copy").read_bytes() == noise(1, 24 * MB) + b"more"
+    assert (pair.path / "copy").read_bytes() == noise(1, 12 * MB) + b"more"
 
 
 async def changed(pair: Pair, source: Path, victim: Path, report: Once) -> None:

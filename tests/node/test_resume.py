@@ -14,8 +14,9 @@ from tests.cli.harness import environment, forge
 from tests.node.harness import SETTINGS, contents, getting_json, node, partials, settings, small_tree
 
 MB = 1_000_000
-KILL_ALLOWANCE = MB
-"""Bytes that a kill may cost: what had arrived and was not yet in a journal."""
+KILL_ALLOWANCE = 3 * MB
+"""Bytes that a kill may cost: what had arrived and was not yet in a journal. At worst, on a busy machine, that is the
+narrowest window and a batch in hand; about 1 MB as a rule."""
 
 
 def a_tree(root: Path, size: int) -> Path:
@@ -164,7 +165,7 @@ def test_sender_gone_for_good(tmp_path: Path, how: signal.Signals) -> None:
     assert not copy.exists()
     with node(tmp_path / "here", "share", str(source)) as sharing:
         result = getting_json(forge(home, "get", sharing.ticket, str(copy), "--json"))
-    assert result.fetched_bytes < size_of(source) - 5 * MB
+    assert result.fetched_bytes < size_of(source) - 2 * MB
     assert contents(copy) == contents(source)
 
 
@@ -181,5 +182,5 @@ def test_interrupted_by_the_user(tmp_path: Path) -> None:
         assert "interrupted" in told
         assert not copy.exists()
         result = getting_json(forge(home, "get", sharing.ticket, str(copy), "--json"))
-    assert result.fetched_bytes < size_of(source) - 5 * MB
+    assert result.fetched_bytes < size_of(source) - 2 * MB
     assert contents(copy) == contents(source)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
 from forge_p2p.store.environment import Environment, Transaction, open_environment
+from forge_p2p.store.index import Entry
 from forge_p2p.store.pinrecords import pin_at
 from forge_p2p.store.records import Inline, broken_inline, pack_inline, unpack_inline
 from forge_p2p.store.tables import get, hashes, rows
@@ -109,6 +110,13 @@ class Claims:
                 return list(chunks)
             has = transaction.cursor(self.inline).set_key
             return [chunk for chunk in chunks if not has(chunk)]
+
+    def not_inline(self, transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of a new file's entries that are not stored inline: no chunk is kept twice."""
+        if not transaction.stat(self.inline)["entries"]:
+            return list(entries)
+        has = transaction.cursor(self.inline).set_key
+        return [entry for entry in entries if not has(entry[0])]
 
     def put_inline(self, transaction: Transaction, chunks: Iterable[EncodedChunk]) -> None:
         """Adds what is not there yet; in order of the hashes, since that touches each page once."""

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from forge_p2p.config import StoreConfig
 from forge_p2p.content.codec import EncodedChunk
@@ -85,19 +86,23 @@ class Context:
         hashes = [chunk for file in files for chunk, _ in file.entries]
         needed = sum(len(chunk.data) for chunk in inline) + 128 * len(hashes)
 
-        def publish_files(transaction: Transaction) -> None:
-            for file in files:
-                self.index.publish(transaction, file.file_id, file.size, file.entries, time.time())
-
         def work(transaction: Transaction) -> None:
             self.claims.absolve(transaction, hashes)
             self.claims.absolve(transaction, [chunk.hash for chunk in inline])
             if files:
-                self.index.environment.write(publish_files, needed)
+                new = [(file, self.claims.not_inline(transaction, file.entries)) for file in files]
+                self.index.environment.write(partial(self._publish_files, new), needed)
             if inline:
-                self.claims.put_inline(transaction, inline)
+                sliced = self.index.find([chunk.hash for chunk in inline])
+                rest = [chunk for chunk, where in zip(inline, sliced, strict=True) if where is None]
+                self.claims.put_inline(transaction, rest)
 
         self.claims.environment.write(work, needed)
+
+    def _publish_files(self, files: Sequence[tuple[NewFile, Sequence[Entry]]], transaction: Transaction) -> None:
+        now = time.time()
+        for file, entries in files:
+            self.index.publish(transaction, file.file_id, file.size, entries, now)
 
     def revive(self, hashes: Iterable[Hash]) -> set[Hash]:
         """Takes condemned chunks back; returns those that were deleted meanwhile."""

@@ -55,9 +55,11 @@ def publish_recovered(context: Context, file_id: int, recovered: Recovered) -> N
             if not path.exists():
                 return
             size = path.stat().st_size
-        index.publish(transaction, file_id, size, recovered.entries, float(recovered.head.created))
+        entries = context.claims.not_inline(transaction, recovered.entries)
+        created = float(recovered.head.created)
+        index.environment.write(lambda inner: index.publish(inner, file_id, size, entries, created))
 
-    context.claims.environment.write(lambda _: index.environment.write(work))
+    context.claims.environment.write(work)
 
 
 def remove_stale_staging(layout: Layout, now: float) -> None:

@@ -7,6 +7,7 @@ nothing true is said about are moved to quarantine.
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from forge_p2p.errors import StoreError
@@ -60,14 +61,15 @@ def _build(context: Context, identity: bytes, progress: Progress | None) -> Rebu
     lost += [f"pin {name}" for name in context.claims.mend(identity)]
     index = context.index
 
-    def work(transaction: Transaction) -> None:
+    def work(outer: Transaction, transaction: Transaction) -> None:
         index.clear(transaction)
         for file_id, size in _data_files(context.layout):
             head, entries = _entries(context.layout, file_id)
+            entries = context.claims.not_inline(outer, entries)
             index.publish(transaction, file_id, size, entries, float(head.created))
         index.set_whole(transaction, identity)
 
-    context.claims.environment.write(lambda _: index.environment.write(work))
+    context.claims.environment.write(lambda outer: index.environment.write(partial(work, outer)))
     with index.environment.read() as transaction:
         files, tally = len(index.all_files(transaction)), index.tally(transaction)
     with context.claims.environment.read() as transaction:

@@ -84,7 +84,8 @@ class Server:
         except PeerError:
             return  # the session's own task says what happened
         except ForgeError as error:
-            session.blame(error, Code.INTERNAL)
+            LOG.error("cannot answer %s: %s", session.where, error)
+            session.blame(PeerError("its store fails"), Code.INTERNAL)
         except Exception:
             LOG.exception("a defect of Forge ended the session with %s; please report it", session.where)
             session.blame(PeerError("a defect of this node"), Code.INTERNAL)
@@ -100,7 +101,8 @@ class Server:
             async with self._slots:
                 chunks = await trio.to_thread.run_sync(self._node.store.read_encoded, turn.hashes)
         except ForgeError as error:
-            session.session.finish(turn.request_id, Code.STORE, error.message, trio.current_time())
+            LOG.error("cannot answer %s: %s", session.where, error)
+            session.session.finish(turn.request_id, Code.STORE, "its store fails", trio.current_time())
             self._turns.cancel(session, turn.request_id)
             chunks = []
         try:
@@ -132,7 +134,8 @@ class Server:
         try:
             verdict: Scope | Refusal = await trio.to_thread.run_sync(self._rights.decide, client_id, credentials)
         except ForgeError as error:
-            verdict = Refusal(Code.INTERNAL, error.message)
+            LOG.error("cannot tell what %s may have: %s", session.where, error)
+            verdict = Refusal(Code.INTERNAL, "the ticket cannot be looked up")  # not why: paths are nobody's business
         if isinstance(verdict, Grant) and not session.ended.is_set():
             self._grants[session] = verdict
         session.session.decide(verdict, trio.current_time())

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from forge_p2p.content.ticket import parse_ticket
 from forge_p2p.node.control import HEADER, Kind, pack
 from tests.cli.harness import COMMAND, environment, forge
 from tests.node.harness import Node, contents, node, noise, refused, settings, small_tree
@@ -239,3 +240,52 @@ def test_control_socket_is_the_owners_alone(up: Node) -> None:
     assert os.stat(up.home).st_mode & 0o077 == 0
     assert os.stat(up.home / "control.sock").st_mode & 0o077 == 0
     assert os.stat(up.home / "node.key").st_mode & 0o077 == 0
+
+
+def test_get_killed_in_the_middle(tmp_path: Path, up: Node) -> None:
+    """The node lets the destination go, keeps what has arrived, and finishes when asked again."""
+    source = small_tree(tmp_path / "source")
+    with (source / "bulk").open("wb") as file:
+        for seed in range(80):
+            file.write(noise(seed, 1 << 20))
+    with node(tmp_path / "sharing", "share", str(source)) as sharing:
+        words = ["get", sharing.ticket, str(tmp_path / "copy")]
+        command = subprocess.Popen([*COMMAND, *words], env=environment(up.home), stdout=subprocess.DEVNULL)
+        wait_until(lambda: bool(list(tmp_path.glob(".copy.*.forge-partial/bulk"))) or command.poll() is not None)
+        command.kill()
+        command.wait()
+        assert not (tmp_path / "copy").exists()
+        wait_until(lambda: forge(up.home, *words).returncode == 0)
+    assert contents(tmp_path / "copy") == contents(source)
+    assert said(up.home, "status")["pid"] == up.process.pid
+
+
+def test_port_that_is_taken(tmp_path: Path, up: Node) -> None:
+    address = f"127.0.0.1:{up.lines[-1].rsplit(' ', 1)[-1]}"
+    told = refused(forge(tmp_path / "other", "up", "--listen", address), 10)
+    assert f"cannot listen on 127.0.0.1 port {address.rpartition(':')[2]}" in told
+    assert told == refused(forge(tmp_path / "other", "up", "--detach", "--listen", address), 10)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_share_that_serves_by_itself(tmp_path: Path, stop: signal.Signals) -> None:
+    """It is a node: other commands use it, and its share outlives it until the next node is up."""
+    source = small_tree(tmp_path / "source")
+    with node(tmp_path / "home", "share", str(source)) as sharing:
+        assert said(sharing.home, "status")["running"] is True
+        assert len(said(sharing.home, "shares")["shares"]) == 1
+        sharing.process.send_signal(stop)
+        assert sharing.process.wait(timeout=20) == 0
+        assert not (sharing.home / "control.sock").exists()
+    port = parse_ticket(sharing.ticket).addresses[0][1]
+    with node(tmp_path / "home", "up", "--listen", f"127.0.0.1:{port}", lines=2):
+        assert forge(settings(tmp_path / "there"), "get", sharing.ticket, str(tmp_path / "copy")).returncode == 0
+    assert contents(tmp_path / "copy") == contents(source)
+
+
+def test_share_of_nothing(tmp_path: Path) -> None:
+    home = settings(tmp_path / "home")
+    told = refused(forge(home, "share", str(tmp_path / "missing")), 2)
+    assert str(tmp_path / "missing") in told
+    assert not (home / "control.sock").exists()
+    assert said(home, "shares")["shares"] == []

@@ -104,6 +104,24 @@ async def test_rot_at_the_source_is_never_served(
     assert contents(pair.path / "copy") == contents(source)
 
 
+async def test_a_store_that_fails_is_no_business_of_peers(pair: Pair, tmp_path: Path) -> None:
+    """They are told that it fails; where it lies is for this node's own log."""
+    source = small_tree(pair.path / "source")
+    (source / "bulk").write_bytes(noise(2, 20 * CHUNK))
+    async with running(tmp_path / "sharing") as here:
+        shared = await share(here, source)
+        files = data_files(here)
+    for path in files:
+        path.unlink()
+        path.mkdir()
+    async with running(tmp_path / "sharing") as here:
+        (address,) = here.reachable_addresses()
+        with pytest.raises(PeerError) as caught:
+            await get(pair.there, shared.ticket, pair.path / "copy", peers=[f"{address.host}:{address.port}"])
+        assert str(tmp_path) not in str(caught.value)
+    assert not (pair.path / "copy").exists()
+
+
 async def test_a_share_whose_content_was_removed(pair: Pair) -> None:
     source = small_tree(pair.path / "source")
     shared = await share(pair.here, source)

@@ -16,6 +16,8 @@ from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import DiskFull, ForgeError, HostileSnapshot, Malformed, NotFound, PeerError
 from forge_p2p.ids import Hash
 from forge_p2p.net.base import Connection
+from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.looking import cat, ls
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto.outputs import RequestReceived
 from forge_p2p.wire.codes import Code
@@ -331,6 +333,26 @@ async def test_no_proper_answer(pair: Pair, answer: Answer, error: type[ForgeErr
 
 async def test_no_hello(pair: Pair) -> None:
     await deceived(pair, PeerError, "no hello within 1.5 s", serve=mute)
+
+
+@pytest.mark.parametrize("path", ["large", ""])
+async def test_looking_into_a_lie(pair: Pair, path: str) -> None:
+    """Neither a listing nor content is shown that is not what the link names."""
+    content: dict[Hash, bytes] = {}
+    root = a_tree(content)
+    shown: list[bytes] = []
+
+    async def emit(piece: bytes) -> None:
+        shown.append(piece)
+
+    async with lying(replaced(flipped), content) as liar:
+        ticket = liar.ticket(root)
+        with pytest.raises(PeerError, match="sent wrong bytes"):
+            if path:
+                await cat(pair.there, what=ticket, path=path, emit=emit, report=ignore_progress)
+            else:
+                await ls(pair.there, what=ticket, report=ignore_progress)
+    assert shown == []
 
 
 async def test_others_are_got_from_meanwhile(pair: Pair) -> None:

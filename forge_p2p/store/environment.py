@@ -64,6 +64,7 @@ class Environment:
         self._pid = os.getpid()
         self._idle = threading.Condition()
         self._running = 0
+        self._halted = False
         self._map_size = _MAP_SIZES[0]
         self._extended = 0
         self._open()
@@ -168,6 +169,8 @@ class Environment:
         if self._pid != os.getpid():
             raise _forked(self.path)
         with self._idle:
+            while self._halted:
+                self._idle.wait()
             self._running += 1
 
     def leave(self) -> None:
@@ -179,8 +182,15 @@ class Environment:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with self._idle:
+            while self._halted:
+                self._idle.wait()
+            self._halted = True  # or a stream of readers would keep us waiting
             self._idle.wait_for(lambda: not self._running)
-            yield
+            try:
+                yield
+            finally:
+                self._halted = False
+                self._idle.notify_all()
 
     def adopt_size(self) -> None:
         """Takes over the size that another process has given the map."""

@@ -12,7 +12,7 @@ leaves chunks condemned, or files that nothing refers to; both are found by the 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Final
 
@@ -37,18 +37,20 @@ _TRIES: Final = 8
 """How often pins may be added between a walk and the deletion that relies on it."""
 
 
-def collect(context: Context, grace: float | None = None) -> Collected:
-    """As `Store.collect`. One at a time on a store: while another process collects, nothing is done."""
+def collect(context: Context, grace: float | None = None, regardless: Collection[Hash] = frozenset()) -> Collected:
+    """As `Store.collect`; what is in `regardless` goes whatever its age. One at a time on a store: while another
+    process collects, nothing is done."""
     lock = lock_file(context.layout.gc_lock)
     if lock is None:
         return Collected(0, 0, count_condemned(context), 0, [])
     try:
-        return _collect(context, context.config.grace if grace is None else grace, time.time())
+        grace = context.config.grace if grace is None else grace
+        return _collect(context, grace, regardless, time.time())
     finally:
         lock.release()
 
 
-def _collect(context: Context, grace: float, now: float) -> Collected:
+def _collect(context: Context, grace: float, regardless: Collection[Hash], now: float) -> Collected:
     for environment in (context.claims.environment, context.index.environment):
         environment.clear_dead_readers()
     remove_stale_staging(context.layout, now)
@@ -61,7 +63,10 @@ def _collect(context: Context, grace: float, now: float) -> Collected:
     if walk.marks.incomplete:
         incomplete = [f"{name}: {reason}" for name, reason in sorted(walk.marks.incomplete.items())]
         return Collected(0, 0, count_condemned(context), dropped, incomplete)
-    _condemn(context, walk.marks.reached, now - grace, now)
+    condemned = [
+        chunk for chunk, added in _unreached(context, walk.marks.reached) if added <= now - grace or chunk in regardless
+    ]
+    _condemn(context, condemned, walk.marks.reached, now)
     chunks, freed = _delete(context, walk)
     freed += compact(context)
     return Collected(chunks, freed, count_condemned(context), dropped, [])
@@ -86,10 +91,9 @@ class _Walk:
             self.pins_changed = changed
 
 
-def _condemn(context: Context, reached: set[Hash], before: float, now: float) -> None:
-    """Condemns what is stored, not reached and old enough; acquits what is reached again."""
+def _condemn(context: Context, condemned: list[Hash], reached: set[Hash], now: float) -> None:
+    """Ends the epoch if there is anything to condemn; acquits what is reached again."""
     claims = context.claims
-    condemned = list(_unreached(context, reached, before))
 
     def work(transaction: Transaction) -> None:
         for chunk in claims.all_condemned(transaction):
@@ -101,19 +105,19 @@ def _condemn(context: Context, reached: set[Hash], before: float, now: float) ->
     claims.environment.write(work, 64 * len(condemned))
 
 
-def _unreached(context: Context, reached: set[Hash], before: float) -> Iterator[Hash]:
+def _unreached(context: Context, reached: set[Hash]) -> Iterator[tuple[Hash, float]]:
+    """What is stored and not reached, and when it was added."""
     index, claims = context.index, context.claims
     with index.environment.read() as transaction:
         created = {file_id: row.created for file_id, row in index.all_files(transaction).items()}
         for chunk, value in rows(transaction, index.slices):
-            if chunk not in reached and created.get(unpack_slice(value).file_id, 0.0) <= before:
-                yield Hash(chunk)
+            if chunk not in reached:
+                yield Hash(chunk), created.get(unpack_slice(value).file_id, 0.0)
     with claims.environment.read() as transaction:
         for chunk, value in rows(transaction, claims.inline):
             if chunk not in reached:
                 record = unpack_inline(value)
-                if record is None or record.added <= before:
-                    yield Hash(chunk)
+                yield Hash(chunk), record.added if record else 0.0
 
 
 def _delete(context: Context, walk: _Walk) -> tuple[int, int]:

@@ -6,7 +6,7 @@ Nothing survives the process; an interrupted session with a key leaves what it h
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -176,6 +176,10 @@ class MemoryStore:
             )
 
     def collect(self, grace: float | None = None) -> Collected:
+        return self._collect(self._grace if grace is None else grace)
+
+    def _collect(self, grace: float, regardless: Collection[Hash] = frozenset()) -> Collected:
+        """`regardless`: goes whatever its age."""
         with self.lock:
             kept = {pin.name: pin for pin in self.pins()}
             dropped, self._pins = len(self._pins) - len(kept), kept
@@ -185,8 +189,9 @@ class MemoryStore:
                 incomplete = [f"{name}: {reason}" for name, reason in sorted(marks.incomplete.items())]
                 return Collected(0, 0, 0, dropped, incomplete)
             held = marks.reached.union(*(session.seen for session in self._sessions))
-            before = time.time() - (self._grace if grace is None else grace)
-            doomed = [chunk for chunk, added in self._added.items() if chunk not in held and added <= before]
+            before = time.time() - grace
+            old = (chunk for chunk, added in self._added.items() if added <= before or chunk in regardless)
+            doomed = [chunk for chunk in old if chunk not in held]
             freed = sum(_cost(self._drop(chunk)) for chunk in doomed)
             return Collected(len(doomed), freed, 0, dropped, [])
 
@@ -230,13 +235,15 @@ class MemoryStore:
         self._size += size
 
     def _make_room(self, size: int) -> None:
-        self.collect(grace=0.0)
+        self._collect(self._grace)
         cached = sorted((pin for pin in self._pins.values() if pin.keep is Keep.CACHED), key=lambda pin: pin.used)
         for pin in cached:
             if self._size + size <= self._limit:
                 return
+            marks = Marks()
+            mark(marks, [pin], self.read)
             self.unpin(pin.name)
-            self.collect(grace=0.0)
+            self._collect(self._grace, marks.reached)
         if self._size + size > self._limit:
             pinned = ", ".join(sorted(self._pins)[:3]) or "nothing"
             raise DiskFull(

@@ -53,7 +53,7 @@ def _grant(context: Context, size: int, arriving: int) -> int:
     config = context.config
     room, _ = _room(context, arriving, config.high_watermark)
     if room < size:
-        collect(context, grace=0.0)
+        collect(context)
         room, _ = _room(context, arriving, config.high_watermark)
     if room < size:
         wanted = size - _room(context, arriving, config.low_watermark)[0]
@@ -77,7 +77,9 @@ def _room(context: Context, arriving: int, share: float) -> tuple[int, str]:
 
 
 def _evict(context: Context, most: int) -> dict[str, int]:
-    """Drops cached pins until what the others reach takes at most `most` bytes, then collects. Returns bytes by pin."""
+    """Drops cached pins until what the others reach takes at most `most` bytes, then collects what these held, however
+    young. Returns bytes by pin."""
+    loosened: set[Hash] = set()
     reached: set[Hash] = set()
     sizes: dict[str, int] = {}
     dropped: list[str] = []
@@ -88,12 +90,13 @@ def _evict(context: Context, most: int) -> dict[str, int]:
         size = _stored_bytes(context, new) if len(reached) > before else 0
         if pin.keep is Keep.CACHED and (dropped or total + size > most):
             dropped.append(pin.name)
+            loosened.update(new)
             continue
         total += size
         sizes[pin.name] = size
     if dropped:
         remove_pins(context.claims, dropped)
-        collect(context, grace=0.0)
+        collect(context, regardless=loosened)
     return sizes
 
 

@@ -134,7 +134,8 @@ def test_map_grows_where_address_space_is_short(tmp_path: Path) -> None:
     """With little address space the map is small, and grows while readers of this and of other processes go on."""
 
     def add() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 30), used + (6 << 30)))
         environment = open_environment(tmp_path / "database", ["table"])
         table = environment.tables["table"]
         stop = threading.Event()

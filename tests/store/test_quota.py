@@ -18,13 +18,13 @@ QUOTA = 40 * MIB
 CONTENT = 20 * CHUNK_MAX
 
 
-def on_disk(path: Path) -> Store:
-    config = StoreConfig(quota=QUOTA, reserve=0, grace=3600.0, hot_bytes=0)
+def on_disk(path: Path, grace: float = 3600.0) -> Store:
+    config = StoreConfig(quota=QUOTA, reserve=0, grace=grace, hot_bytes=0)
     return open_disk_store(path / "store", config)
 
 
-def in_memory(_: Path) -> Store:
-    return MemoryStore(QUOTA)
+def in_memory(_: Path, grace: float = 3600.0) -> Store:
+    return MemoryStore(QUOTA, grace)
 
 
 @pytest.fixture(params=[on_disk, in_memory])
@@ -56,7 +56,9 @@ def test_cached_pins_go_by_oldest_use(store: Store) -> None:
     store.close()
 
 
-def test_garbage_goes_before_any_pin(store: Store) -> None:
+@pytest.mark.parametrize("make", [on_disk, in_memory])
+def test_garbage_goes_before_any_pin(make: Callable[[Path, float], Store], tmp_path: Path) -> None:
+    store = make(tmp_path, 0.0)
     add(store, "cached", big(0, CONTENT), Keep.CACHED)
     add(store, "kept", big(1, CONTENT), Keep.KEPT)
     for number in range(2, 9):
@@ -64,6 +66,16 @@ def test_garbage_goes_before_any_pin(store: Store) -> None:
         store.unpin("dropped")
     assert {pin.name for pin in store.pins()} == {"cached", "kept"}
     assert store.missing(hashes(big(0, CONTENT) + big(1, CONTENT))) == []
+    store.close()
+
+
+def test_young_garbage_stays_and_the_error_says_what_holds_the_room(store: Store) -> None:
+    for number in range(6):
+        add(store, "dropped", big(number, CONTENT), Keep.KEPT)
+        store.unpin("dropped")
+    with pytest.raises(DiskFull, match="pinned: nothing"):
+        add(store, "more", big(60, 4 * CONTENT), Keep.KEPT)
+    assert store.missing(hashes(big(0, CONTENT))) == []
     store.close()
 
 

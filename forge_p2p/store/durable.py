@@ -11,10 +11,11 @@ def write_durably(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.new")
     with disk_errors(path, len(content)):
         try:
-            with temporary.open("wb") as file:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(fd)
             temporary.rename(path)
         except OSError:
             temporary.unlink(missing_ok=True)

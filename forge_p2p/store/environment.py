@@ -88,7 +88,12 @@ class Environment:
         for map_size in (size for size in _MAP_SIZES if size <= self._map_size):
             try:
                 env = lmdb.open(
-                    str(self.path), subdir=False, map_size=map_size, max_dbs=len(self._names), max_readers=_MAX_READERS
+                    str(self.path),
+                    subdir=False,
+                    mode=0o600,
+                    map_size=map_size,
+                    max_dbs=len(self._names),
+                    max_readers=_MAX_READERS,
                 )
             except (lmdb.MemoryError, OverflowError):
                 continue

@@ -46,7 +46,7 @@ OWN_FILE_FROM: Final = 1 << 20
 
 _FILE_MAX: Final = 1 << 30
 _SHARED_MAX: Final = 256 << 20
-_ENTRIES_MAX: Final = 32768
+_ENTRIES_MAX: Final = 16384
 """A data file that has reached one of these is landed and another begun: it bounds what a session keeps in memory."""
 
 _OPEN_GROUPS: Final = 32

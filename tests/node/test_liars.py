@@ -322,7 +322,7 @@ async def mute(liar: Liar, connection: Connection) -> None:
         (partial(raw, encode_varint(FrameType.DATA) + encode_varint(1 << 60)), PeerError, "claims 1152921504606846976"),
         (partial(raw, noise(8, 5000)), PeerError, "ended: "),
         (flooding, PeerError, "more than 64 frames of unknown types"),
-        (pinging, PeerError, "control frames a second"),
+        (pinging, PeerError, "control frames a second|a hello of more than"),
         (unasked, PeerError, "ended: "),
     ],
 )
@@ -335,8 +335,7 @@ async def test_no_hello(pair: Pair) -> None:
     await deceived(pair, PeerError, "no hello within 1.5 s", serve=mute)
 
 
-@pytest.mark.parametrize("path", ["large", ""])
-async def test_looking_into_a_lie(pair: Pair, path: str) -> None:
+async def test_looking_into_a_lie(pair: Pair) -> None:
     """Neither a listing nor content is shown that is not what the link names."""
     content: dict[Hash, bytes] = {}
     root = a_tree(content)
@@ -348,10 +347,9 @@ async def test_looking_into_a_lie(pair: Pair, path: str) -> None:
     async with lying(replaced(flipped), content) as liar:
         ticket = liar.ticket(root)
         with pytest.raises(PeerError, match="sent wrong bytes"):
-            if path:
-                await cat(pair.there, what=ticket, path=path, emit=emit, report=ignore_progress)
-            else:
-                await ls(pair.there, what=ticket, report=ignore_progress)
+            await ls(pair.there, what=ticket, report=ignore_progress)
+        with pytest.raises(PeerError, match="sent wrong bytes"):
+            await cat(pair.there, what=ticket, path="large", emit=emit, report=ignore_progress)
     assert shown == []
 
 

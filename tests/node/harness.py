@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+import pytest
 import trio
 
 from forge_p2p.config import NetConfig, NodeConfig, StoreConfig
@@ -209,3 +211,10 @@ def refused(result: "subprocess.CompletedProcess[str]", code: int) -> str:
     assert lines[0].startswith("forge: error: "), result.stderr
     assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("forge: hint: ")), result.stderr
     return result.stderr
+
+
+def strace(*arguments: str) -> list[str]:
+    """The words that run a command under strace, its own output thrown away."""
+    if shutil.which("strace") is None:
+        pytest.fail("strace is missing: apt install strace")
+    return ["strace", "-f", "-qqq", "-o", os.devnull, *arguments]

@@ -1,7 +1,6 @@
 """Disks that are full, read-only or failing: a clear message, nothing half done, and the same command works later."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +14,18 @@ from forge_p2p.errors import DiskError, ForgeError
 from forge_p2p.node import inprocess
 from forge_p2p.node.home import Home
 from tests.cli.harness import COMMAND, environment, forge
-from tests.node.harness import Node, contents, getting_json, node, noise, partials, refused, settings, small_tree
+from tests.node.harness import (
+    Node,
+    contents,
+    getting_json,
+    node,
+    noise,
+    partials,
+    refused,
+    settings,
+    small_tree,
+    strace,
+)
 from tests.workspace.unprivileged import run_unprivileged
 
 MB = 1_000_000
@@ -166,9 +176,13 @@ def injected(home: Path, faults: str, *arguments: str, path: Path | None = None)
     """A command, some of whose system calls fail: `faults` as `strace -e inject=` takes them."""
     calls = faults.partition(":")[0]
     only = ["-P", str(path)] if path else []
-    strace = ["strace", "-f", "-qq", "-o", os.devnull, *only, "-e", f"trace={calls}", "-e", f"inject={faults}"]
     return subprocess.run(
-        [*strace, *COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=60, check=False
+        [*strace(*only, "-e", f"trace={calls}", "-e", f"inject={faults}"), *COMMAND, *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

@@ -3,7 +3,6 @@
 Random kills seldom meet the short moments that matter: just before a rename, between two of them, before a sync."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import COMMAND, environment, forge
-from tests.node.harness import Node, contents, getting_json, node, noise, partials, settings, small_tree
+from tests.node.harness import Node, contents, getting_json, node, noise, partials, settings, small_tree, strace
 
 GETS = ["renameat,rename,renameat2", "fdatasync,fsync", "mkdirat,mkdir", "utimensat", "symlinkat", "ftruncate"]
 ADDS = ["renameat,rename,renameat2", "fdatasync,fsync", "mkdir,mkdirat", "unlink,unlinkat", "pwritev,pwritev2"]
@@ -36,9 +35,13 @@ def sharing(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Iterator[
 def killed(home: Path, calls: str, number: int, *arguments: str) -> bool:
     """Runs a command that is killed when it makes the `number`-th of `calls`; whether it came to that."""
     faults = f"inject={calls}:signal=KILL:when={number}"
-    strace = ["strace", "-f", "-qqq", "-o", os.devnull, "-e", f"trace={calls}", "-e", faults]
     done = subprocess.run(
-        [*strace, *COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=120, check=False
+        [*strace("-e", f"trace={calls}", "-e", faults), *COMMAND, *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode in {0, -9, 137}, done.stderr
     return done.returncode != 0

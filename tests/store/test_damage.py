@@ -19,9 +19,6 @@ from forge_p2p.store.disk import DiskStore
 from forge_p2p.store.opening import open_disk_store
 from tests.store.inputs import BARE, big, blob, fill, hashes, items, named, noise, open_bare
 
-SOAK = bool(os.environ.get("FORGE_SOAK"))
-FLIPS = 2000 if SOAK else 4
-
 
 @pytest.fixture
 def healed() -> list[Hash]:
@@ -186,11 +183,12 @@ check_flips(pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.ar
 """
 
 
+@pytest.mark.parametrize("flips", [4, pytest.param(2000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("pattern", ["store.lmdb", "index.lmdb", "identity", "files/*/*.data", "files/*/*.slices"])
-def test_no_flipped_bit_is_ever_served(tmp_path: Path, pattern: str) -> None:
+def test_no_flipped_bit_is_ever_served(tmp_path: Path, pattern: str, flips: int) -> None:
     """In a process of its own, so that a crash is seen as what it is."""
     sample_store(tmp_path / "sound")
-    arguments = [sys.executable, "-c", CHECK, str(tmp_path), pattern, str(FLIPS), "1"]
+    arguments = [sys.executable, "-c", CHECK, str(tmp_path), pattern, str(flips), "1"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert result.returncode == 0, result.stderr[-3000:]
 

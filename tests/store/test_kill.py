@@ -1,23 +1,23 @@
 """SIGKILL at random moments: what was acknowledged stays, no pin dangles, nothing is unreadable, transfers resume."""
 
-import os
 import random
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from forge_p2p.store.disk import DiskStore
 from tests.store.inputs import hashes, open_bare
 from tests.store.victims import content, keep_busy, key_of, run_and_kill
 
-KILLS = 200 if os.environ.get("FORGE_SOAK") else 20
 
-
-def test_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    moments = random.Random(os.environ.get("FORGE_SEED", "kills"))
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_kills_lose_nothing_acknowledged(tmp_path: Path, kills: int) -> None:
+    moments = random.Random(kills)
     pins: set[int] = set()
     got: dict[int, set[int]] = defaultdict(set)
-    for kill in range(KILLS):
+    for kill in range(kills):
         lines = run_and_kill(partial(keep_busy, tmp_path / "store", kill + 1), moments.uniform(0, 0.3))
         for line in lines:
             word, *rest = line.split()

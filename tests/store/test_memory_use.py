@@ -11,17 +11,17 @@ from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.content.link import CHUNK_MAX
 from tests.store.inputs import named, noise, open_bare
 
-TOTAL = (2048 if os.environ.get("FORGE_SOAK") else 192) * MIB
 GROWTH = 64 * MIB
 
 
+@pytest.mark.parametrize("total", [192 * MIB, pytest.param(2048 * MIB, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("keyed", [False, True])
-def test_storing_and_reading_a_lot_takes_little_memory(tmp_path: Path, keyed: bool) -> None:
+def test_storing_and_reading_a_lot_takes_little_memory(tmp_path: Path, keyed: bool, total: int) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         try:
-            os.write(writing, b"%d" % store_and_read(tmp_path / "store", keyed))
+            os.write(writing, b"%d" % store_and_read(tmp_path / "store", keyed, total))
         finally:
             os._exit(0)
     os.close(writing)
@@ -30,7 +30,7 @@ def test_storing_and_reading_a_lot_takes_little_memory(tmp_path: Path, keyed: bo
     assert grown < GROWTH
 
 
-def store_and_read(path: Path, keyed: bool) -> int:
+def store_and_read(path: Path, keyed: bool, total: int) -> int:
     """Bytes that the process's memory has grown by at its peak."""
     body = noise(1, CHUNK_MAX - 8)
     store = open_bare(path)
@@ -39,7 +39,7 @@ def store_and_read(path: Path, keyed: bool) -> int:
     before = peak()
     hashes = []
     with store.ingest(named(b"key")[0] if keyed else None) as ingest:
-        for first in range(0, TOTAL // CHUNK_MAX, 4):
+        for first in range(0, total // CHUNK_MAX, 4):
             batch = [named(number.to_bytes(8) + body) for number in range(first, first + 4)]
             hashes += [chunk for chunk, _ in batch]
             if keyed:

@@ -1,13 +1,20 @@
 """A store against a dictionary: any order of operations, crashes of the mind included, gives what the model says."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.ids import Hash
@@ -145,7 +152,6 @@ class StoreMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=1000 if os.environ.get("FORGE_SOAK") else 12, stateful_step_count=20
-)
-TestStore = StoreMachine.TestCase
+@pytest.mark.parametrize("examples", [12, pytest.param(1000, marks=pytest.mark.soak)])
+def test_any_order_of_operations(examples: int) -> None:
+    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=examples, stateful_step_count=20))

@@ -8,10 +8,11 @@ import itertools
 import mmap
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,9 +23,6 @@ from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.errors import DiskError
 from forge_p2p.store.disk import DiskStore
 from tests.store.inputs import Item, big, hashes, items, open_bare, put_blob
-
-SOAK = bool(os.environ.get("FORGE_SOAK"))
-RUNS = 60
 
 CALLS = (
     "openat,write,pwrite64,writev,pwritev,fsync,fdatasync,ftruncate,truncate,fallocate,rename,unlink,rmdir,mkdir,"
@@ -180,21 +178,30 @@ def calls_of(path: Path, operations: tuple[str, ...]) -> list[tuple[str, int]]:
     return calls
 
 
-def cases() -> list[tuple[str, ...]]:
-    return (
-        list(sequences(3)) if SOAK else [("small", "large", "drop"), ("fetch", "drop", "rebuild"), ("large", "reopen")]
-    )
+SHORT = (("small", "large", "drop"), ("fetch", "drop", "rebuild"), ("large", "reopen"))
 
 
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
-@pytest.mark.parametrize("operations", cases(), ids=",".join)
-def test_every_call_may_be_the_last(tmp_path: Path, operations: tuple[str, ...], fault: str) -> None:
+@pytest.mark.parametrize("operations", SHORT, ids=",".join)
+def test_calls_here_and_there(tmp_path: Path, operations: tuple[str, ...], fault: str) -> None:
     calls = calls_of(tmp_path / "sound" / "store", operations)
-    moments = list(range(len(calls)))
-    if not SOAK:
-        moments = random.Random(f"{operations}{fault}").sample(moments, RUNS // 9)
+    moments = random.Random(f"{operations}{fault}").sample(range(len(calls)), 6)
+    break_at(tmp_path, operations, fault, calls, moments)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
+@pytest.mark.parametrize("operations", list(sequences(3)), ids=",".join)
+def test_every_call_of_every_short_sequence(tmp_path: Path, operations: tuple[str, ...], fault: str) -> None:
+    calls = calls_of(tmp_path / "sound" / "store", operations)
+    break_at(tmp_path, operations, fault, calls, range(len(calls)))
+
+
+def break_at(
+    folder: Path, operations: tuple[str, ...], fault: str, calls: list[tuple[str, int]], moments: Iterable[int]
+) -> None:
     for moment in moments:
-        path = tmp_path / str(moment) / "store"
+        path = folder / str(moment) / "store"
         run = Run(path, operations)
         name, count = calls[moment]
         status = run.under("-e", f"trace={name}", "-e", f"inject={name}:{fault}:when={count}")
@@ -204,3 +211,4 @@ def test_every_call_may_be_the_last(tmp_path: Path, operations: tuple[str, ...],
         except BaseException as error:
             error.add_note(f"{fault} at call {moment} of {len(calls)} of {operations}: {name} {count}")
             raise
+        shutil.rmtree(path.parent)

@@ -103,7 +103,8 @@ class Appender:
         self.behind.synced(self.size)
 
     def move(self, data_path: Path, journal_path: Path) -> None:
-        """Renames both files to their final places; a second time does what the first has left."""
+        """Renames both files to their final places; a second time does what the first has left. Raises `DiskError`, also
+        when a collector has removed meanwhile what an earlier, failed commit had left there."""
         with disk_errors(data_path, 4096):
             here = self.folder / journal_name(self.file_id)
             if here.exists():
@@ -111,6 +112,9 @@ class Appender:
             if not self._moved:
                 self._path.rename(data_path)
                 self._moved = True
+            elif not data_path.exists():
+                self.broken = True
+                self.require_sound()
 
     def discard(self) -> None:
         """Removes both files."""

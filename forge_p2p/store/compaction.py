@@ -8,11 +8,12 @@ from typing import Final
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import DiskFull
+from forge_p2p.store.appender import Appender
 from forge_p2p.store.context import Context
 from forge_p2p.store.environment import Transaction
 from forge_p2p.store.faults import disk_errors
 from forge_p2p.store.index import Entry
-from forge_p2p.store.landing import land
+from forge_p2p.store.landing import place, prepare
 from forge_p2p.store.reading import read_encoded
 from forge_p2p.store.records import JOURNAL_ROW, FileRow
 from forge_p2p.store.staging import Staging
@@ -110,13 +111,21 @@ def move(context: Context, entries: Sequence[Entry], recode: Recode, *, cold: bo
             moved += zip([entry for entry, form in pairs if form is not None], placed, strict=True)
         if not moved:
             return 0
-        land(context.layout, [appender])
+        prepare(context.layout, [appender])
+        _switch(context, appender, moved, cold=cold)
     finally:
         staging.close(keep=False)
-    index = context.index
-    context.claims.environment.write(
-        lambda _: index.environment.write(
-            lambda transaction: index.move(transaction, appender.file_id, appender.size, moved, cold=cold)
-        )
-    )
     return appender.size
+
+
+def _switch(context: Context, appender: Appender, moved: Sequence[tuple[Entry, Entry]], *, cold: bool) -> None:
+    index = context.index
+
+    def work(transaction: Transaction) -> None:
+        index.move(transaction, appender.file_id, appender.size, moved, cold=cold)
+
+    def place_and_work(_: Transaction) -> None:
+        place(context.layout, [appender])
+        index.environment.write(work)
+
+    context.claims.environment.write(place_and_work)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +21,7 @@ from forge_p2p.store.session import Found, Session
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A data file that is in its final place and durable, to be made known."""
+    """A data file whose content is durable, to be made known."""
 
     file_id: int
     size: int
@@ -81,12 +81,16 @@ class Context:
                 return where
         return None
 
-    def publish(self, files: Sequence[NewFile], inline: Sequence[EncodedChunk]) -> None:
-        """Makes new data files and inline chunks known, durably. The one way in."""
+    def publish(
+        self, files: Sequence[NewFile], inline: Sequence[EncodedChunk], place_files: Callable[[], None]
+    ) -> None:
+        """Makes new data files, which `place_files` moves to their place, and inline chunks known, durably. The one way
+        in."""
         hashes = [chunk for file in files for chunk, _ in file.entries]
         needed = sum(len(chunk.data) for chunk in inline) + 128 * len(hashes)
 
         def work(transaction: Transaction) -> None:
+            place_files()
             self.claims.absolve(transaction, hashes)
             self.claims.absolve(transaction, [chunk.hash for chunk in inline])
             if files:

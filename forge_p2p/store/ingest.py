@@ -10,14 +10,15 @@ Where a chunk goes:
 A session with a key writes to its staging files at once, so a kill loses no more than the call it was in; without a key
 nothing could be resumed, and small chunks wait in memory.
 
-Committing: sync data files and journals, rename them, sync the folder, one transaction. Until that transaction nobody
-else sees anything; after it everything is durable.
+Committing: sync data files and journals; then one transaction, in which they are renamed and the folder synced. Until
+it ends nobody else sees anything; after it everything is durable.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from forge_p2p.content.codec import EncodedChunk, decode
@@ -26,7 +27,7 @@ from forge_p2p.ids import Hash
 from forge_p2p.store.appender import Appender
 from forge_p2p.store.base import Tallied
 from forge_p2p.store.context import Context, NewFile
-from forge_p2p.store.landing import land
+from forge_p2p.store.landing import place, prepare
 from forge_p2p.store.leases import Lease
 from forge_p2p.store.orphans import adopt
 from forge_p2p.store.quota import Room
@@ -247,24 +248,33 @@ class DiskIngest:
     def _land(self, appenders: list[Appender]) -> None:
         """Makes data files durable and known, then forgets them."""
         filled = [appender for appender in appenders if appender.entries]
+        if not filled:
+            return
+        layout = self._context.layout
+        files = [NewFile(a.file_id, a.size, a.entries) for a in filled]
         try:
-            landed = land(self._context.layout, filled)
+            prepare(layout, filled)
+            self._publish(files, [], partial(place, layout, filled))
         except DiskError:
-            for appender in filled:
-                if appender.broken:
-                    self._forget(appender)
-                    with suppress(ForgeError):
-                        appender.discard()
+            self._drop_broken(filled)
             raise
-        if landed:
-            self._publish([NewFile(a.file_id, a.size, a.entries) for a in landed], [])
-        for appender in landed:
+        for appender in filled:
             self._forget(appender)
 
-    def _publish(self, files: list[NewFile], inline: list[EncodedChunk]) -> None:
+    def _drop_broken(self, appenders: list[Appender]) -> None:
+        """A file whose sync has failed is given up: its chunks count as never put."""
+        for appender in appenders:
+            if appender.broken:
+                self._forget(appender)
+                with suppress(ForgeError):
+                    appender.discard()
+
+    def _publish(
+        self, files: list[NewFile], inline: list[EncodedChunk], place_files: Callable[[], None] = lambda: None
+    ) -> None:
         """Makes chunks known to all. The session goes on relying on them: nothing has pinned them yet."""
         with self._session.seen_lock:
-            self._context.publish(files, inline)
+            self._context.publish(files, inline, place_files)
             self._session.saw(chunk for file in files for chunk, _ in file.entries)
             self._session.saw(chunk.hash for chunk in inline)
         self._room.landed()

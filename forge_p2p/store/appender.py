@@ -103,8 +103,8 @@ class Appender:
         self.behind.synced(self.size)
 
     def move(self, data_path: Path, journal_path: Path) -> None:
-        """Renames both files to their final places; a second time does what the first has left. Raises `DiskError`: also
-        if a collector has meanwhile removed what an earlier, failed commit had left there."""
+        """Renames both files to their final places; a second time does what the first has left. Raises `DiskError`,
+        also if a collector has meanwhile removed what an earlier, failed commit had left there."""
         with disk_errors(data_path, 4096):
             here = self.folder / journal_name(self.file_id)
             if here.exists():

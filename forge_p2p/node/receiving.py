@@ -45,11 +45,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Counts:
-    """Bytes of raw content that came from peers, bytes in place, and their encoded size on arrival."""
+    """Bytes of raw content that came from peers, and bytes in place."""
 
     fetched: int = 0
     placed: int = 0
-    encoded: int = 0
 
 
 class Receiver:
@@ -162,7 +161,6 @@ class Receiver:
             return
         for _, chunk in chunks:
             self._inbox.append((session, chunk))
-            self.counts.encoded += len(chunk.data)
         self._inbox_filled.set()
 
     def missing(self, number: int, indexes: Sequence[int]) -> None:

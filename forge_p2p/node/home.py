@@ -1,5 +1,6 @@
 """The node's folder: its key, store, caches and control socket. Made on first use, readable by its owner only."""
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -96,6 +97,11 @@ class Home:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            kind = DiskFull if error.errno in (28, 122) else DiskError
-            raise kind(f"cannot write the node's key {self.key_file}: {error.strerror}") from error
+            raise unwritable(f"the node's key {self.key_file}", error) from error
         return secret
+
+
+def unwritable(what: str, error: OSError) -> DiskError:
+    """The error for a file of the node's folder that could not be written; the caller raises it."""
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskError
+    return kind(f"cannot write {what}: {error.strerror}")

@@ -11,8 +11,8 @@ import msgspec
 
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
-from forge_p2p.errors import DiskError, DiskFull, ForgeError
-from forge_p2p.node.home import Home
+from forge_p2p.errors import ForgeError
+from forge_p2p.node.home import Home, unwritable
 from forge_p2p.node.results import ShareEntry
 from forge_p2p.store.base import Keep, Store
 
@@ -46,8 +46,7 @@ class Shares:
             self._write(share)
         except OSError as error:
             store.unpin(_pin_name(share))
-            kind = DiskFull if error.errno in (28, 122) else DiskError
-            raise kind(f"cannot record the share in {self._folder}: {error.strerror}") from error
+            raise unwritable(f"the record of the share in {self._folder}", error) from error
         return share
 
     def find(self, identity: bytes) -> Share | None:

@@ -8,5 +8,8 @@ Hash = NewType("Hash", bytes)
 NodeId = NewType("NodeId", bytes)
 """A node's Ed25519 public key; always 32 bytes."""
 
+NetworkId = NewType("NetworkId", bytes)
+"""A private network's Ed25519 public key; always 32 bytes."""
+
 HASH_SIZE = 32
 NODE_ID_SIZE = 32

@@ -28,7 +28,7 @@ MAX_RAW = 4 * 1024 * 1024
 
 _OVER = (SessionState.LEAVING, SessionState.CLOSED)
 _NO_RIGHT = (Code.DENIED, Code.EXPIRED, Code.REVOKED)
-_SLOW = (Code.DEADLINE, Code.CANCELLED)
+_SLOW = (Code.DEADLINE, Code.CANCELLED, Code.BUDGET)
 """Ends of a request that say nothing about the next one."""
 
 
@@ -39,7 +39,8 @@ class RequestHandler(Protocol):
 
     def missing(self, number: int, indexes: Sequence[int]) -> None: ...
 
-    def ended(self, number: int) -> None: ...
+    def ended(self, number: int, code: Code) -> None:
+        """The request is over: `Code.OK` when every index was answered; what was not may be asked for again."""
 
 
 class SessionHandler(Protocol):
@@ -199,7 +200,7 @@ class PeerSession:
                 asked.handler.missing(asked.number, event.indexes)
             case outputs.RequestDone():
                 asked = self._requests.pop(event.request_id)
-                asked.handler.ended(asked.number)
+                asked.handler.ended(asked.number, Code.OK)
             case outputs.RequestFailed():
                 self._failed(self._requests.pop(event.request_id), event)
             case outputs.Ready():
@@ -227,7 +228,7 @@ class PeerSession:
 
     def _failed(self, asked: _Asked, event: outputs.RequestFailed) -> None:
         """A request that brought nothing would bring nothing again: whoever wants it tries in another session."""
-        asked.handler.ended(asked.number)
+        asked.handler.ended(asked.number, event.code)
         hopeless = event.code is Code.STALLED or not (asked.answered or event.code in _SLOW)
         if hopeless and self.session.state not in _OVER:
             code = Code.TIMEOUT if event.code is Code.STALLED else Code.OK
@@ -240,6 +241,6 @@ class PeerSession:
         elif self.reason is None and event.code is not Code.OK:
             self.reason = PeerError(f"the session with {self.where} ended: {event.reason or event.code.name.lower()}")
         for asked in list(self._requests.values()):
-            asked.handler.ended(asked.number)
+            asked.handler.ended(asked.number, event.code)
         self._requests.clear()
         self.ended.set()

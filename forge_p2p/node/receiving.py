@@ -21,6 +21,7 @@ from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot, check_size, group_of
 from forge_p2p.proto.fetch import Fetch, Item, Request
 from forge_p2p.store.base import Ingest
+from forge_p2p.wire.codes import Code
 
 STORE_BYTES = 1 * 1024 * 1024
 PLACE_BYTES = 4 * 1024 * 1024
@@ -168,7 +169,7 @@ class Receiver:
         self._fetch.missing(number, indexes)
         self._pump_wanted.set()
 
-    def ended(self, number: int) -> None:
+    def ended(self, number: int, code: Code) -> None:
         """Request `number` is over, well or not."""
         self._fetch.ended(number)
         self._pump_wanted.set()

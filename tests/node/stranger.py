@@ -17,6 +17,7 @@ from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.hello import ClientRole
 from forge_p2p.proto.session import Session
+from forge_p2p.wire.codes import Code
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Stranger:
     def missing(self, number: int, indexes: Sequence[int]) -> None:
         self._answers[number].missing += indexes
 
-    def ended(self, number: int) -> None:
+    def ended(self, number: int, code: Code) -> None:
         self._answers[number].ended.set()
 
 

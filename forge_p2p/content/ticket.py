@@ -9,13 +9,13 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.armor import armor, unarmor
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import is_possible
+from forge_p2p.content.moment import since
 from forge_p2p.errors import Malformed, Refused, UsageError
 from forge_p2p.ids import NODE_ID_SIZE, Hash, NodeId
 
@@ -129,7 +129,7 @@ def verify(capability: Capability, node: NodeId, now: float) -> None:
     except (InvalidSignature, ValueError) as error:
         raise Refused("this ticket was tampered with: its signature is wrong", hint="ask for a new one") from error
     if capability.expires and now >= capability.expires:
-        raise Refused(f"this ticket expired {_when(capability.expires, now)}", hint="ask for a new one")
+        raise Refused(f"this ticket expired {since(capability.expires, now)}", hint="ask for a new one")
 
 
 def format_ticket(ticket: Ticket) -> str:
@@ -187,19 +187,3 @@ def _decode_addresses(data: bytes) -> tuple[tuple[str, int], ...]:
         addresses.append((str(family(data[1 : end - _PORT.size])), port))
         data = data[end:]
     return tuple(addresses)
-
-
-def _when(expires: int, now: float) -> str:
-    seconds = int(now - expires)
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if seconds >= length:
-            count = seconds // length
-            ago = f"{count} {unit}{'s' if count > 1 else ''} ago"
-            break
-    else:
-        ago = "just now"
-    try:
-        moment = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, ValueError, OSError):
-        return ago
-    return f"{ago}, at {moment}"

@@ -47,6 +47,10 @@ class NetConfig:
     """Seconds after which a peer that sends nothing of what was asked is left."""
     reconnect_timeout: float = 60.0
     """Seconds for which a peer that went away in the middle is waited for."""
+    lan: bool = True
+    """Whether the node announces itself on its LAN and looks for others there."""
+    peers: tuple[str, ...] = ()
+    """Nodes to connect to wherever they are, each as `NODEID@ADDR:PORT`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ The table below is the whole vocabulary; the defaults are those of `forge_p2p.co
 text like "10GB", a duration a number of seconds or text like "1d".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,28 @@ def _positive(value: Any) -> int:
     return int(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _peers(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise UsageError(f"{value!r} is not a list of peers", hint='write ["NODEID@ADDR:PORT"]')
+    return read_peers(value)
+
+
+def read_peers(texts: Sequence[str]) -> tuple[str, ...]:
+    """Static peers, each checked for its form: "NODEID@192.0.2.1:4433". Raises `UsageError`."""
+    if texts:
+        from forge_p2p.node.addresses import parse_peer
+
+        for text in texts:
+            parse_peer(text)
+    return tuple(texts)
+
+
 def _fraction(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise UsageError(f"{value!r} is not a share of the quota, above 0 and at most 1")
@@ -162,6 +184,8 @@ SETTINGS = {
     "net.dial_timeout": Setting("net", "dial_timeout", _duration),
     "net.stall_timeout": Setting("net", "stall_timeout", _duration),
     "net.reconnect_timeout": Setting("net", "reconnect_timeout", _duration),
+    "net.lan": Setting("net", "lan", _flag),
+    "net.peers": Setting("net", "peers", _peers),
     "quic.engine": Setting("net", "engine", _engine),
     "quic.datagram_size": Setting("net", "datagram_size", _datagram),
 }

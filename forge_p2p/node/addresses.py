@@ -1,7 +1,10 @@
-"""The addresses that a ticket should carry: where this node can be reached from elsewhere."""
+"""Addresses as people write them, and those that a ticket carries: where this node can be reached from elsewhere."""
 
 import ipaddress
 
+from forge_p2p.content.contact import Contact
+from forge_p2p.errors import UsageError
+from forge_p2p.ids import NODE_ID_SIZE, NodeId
 from forge_p2p.net.base import Address
 
 MAX_ADDRESSES = 8
@@ -33,8 +36,6 @@ def _interface_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def parse_listen(text: str) -> Address:
     """`ADDR:PORT`, `[V6ADDR]:PORT`, `:PORT` or `PORT`. Raises `UsageError`."""
-    from forge_p2p.errors import UsageError
-
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "::"
     try:
@@ -47,3 +48,29 @@ def parse_listen(text: str) -> Address:
     if not 0 <= number <= 65535:
         raise UsageError(f"cannot listen on {text!r}: port {number} is not between 0 and 65535")
     return Address(str(address), number)
+
+
+def parse_peer(text: str) -> Contact:
+    """`NODEID@ADDR:PORT` or `NODEID@[V6ADDR]:PORT`: a static peer. Raises `UsageError`."""
+    written, at, place = text.strip().rpartition("@")
+    host, _, port = place.rpartition(":")
+    if not at or not port.isascii() or not port.isdecimal() or (":" in host) != host.startswith("["):
+        raise _no_peer(text, "it is not of the form NODEID@ADDR:PORT")
+    try:
+        node_id = NodeId(bytes.fromhex(written))
+    except ValueError:
+        node_id = NodeId(b"")
+    if len(node_id) != NODE_ID_SIZE:
+        raise _no_peer(text, f"a node id has {2 * NODE_ID_SIZE} hexadecimal digits")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise _no_peer(text, f"{host!r} is not a numeric IP address") from None
+    if address.is_unspecified or address.is_multicast or not 0 < int(port) <= 65535:
+        raise _no_peer(text, f"nobody can be reached at {place}")
+    return Contact(node_id, ((str(address), int(port)),))
+
+
+def _no_peer(text: str, reason: str) -> UsageError:
+    hint = "write NODEID@192.0.2.1:4433 or NODEID@[2001:db8::1]:4433; forge status on that machine shows both"
+    return UsageError(f"{text!r} is not a peer: {reason}", hint=hint)

@@ -29,6 +29,8 @@ max_connections_per_host = 3
 buffer_per_connection = "1MiB"
 idle_timeout = "2min"
 dial_timeout = 2.5
+lan = false
+peers = ["1111111111111111111111111111111111111111111111111111111111111111@192.0.2.1:4433"]
 
 [quic]
 engine = "aioquic"
@@ -55,6 +57,8 @@ def test_every_setting() -> None:
             datagram_size=1452,
             idle_timeout=120.0,
             dial_timeout=2.5,
+            lan=False,
+            peers=("11" * 32 + "@192.0.2.1:4433",),
         ),
     )
 
@@ -86,6 +90,10 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
         ("[store]\nhigh_watermark = 2", "store.high_watermark: 2 is not a share", ""),
         ("[store]\nhigh_watermark = 0.3", "store.low_watermark (0.85) must be below", ""),
         ("[net]\nmax_connections = 0", "net.max_connections: 0 would let nobody in", ""),
+        ("[net]\nlan = 1", "net.lan: 1 is neither true nor false", ""),
+        ("[net]\npeers = 'x'", "net.peers: 'x' is not a list of peers", "NODEID@ADDR:PORT"),
+        ("[net]\npeers = [7]", "net.peers: [7] is not a list of peers", "NODEID@ADDR:PORT"),
+        ("[net]\npeers = ['x@192.0.2.1:1']", "net.peers: 'x@192.0.2.1:1' is not a peer", "forge status"),
         ("[quic]\nengine = 'quiche'", "quic.engine: 'quiche' is no QUIC engine", "aioquic"),
         ("[quic]\ndatagram_size = 99", "quic.datagram_size: 99 is no datagram size", ""),
         ("listen = 'here'", "listen: 'here' is not an address", "4433"),

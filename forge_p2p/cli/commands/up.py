@@ -9,7 +9,7 @@ from typing import IO
 import click
 
 from forge_p2p import errors
-from forge_p2p.cli.config import read_address
+from forge_p2p.cli.config import read_address, read_peers
 from forge_p2p.cli.output import emit
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.errors import DiskError, ForgeError
@@ -21,17 +21,25 @@ from forge_p2p.node.results import UpResult
 @click.option(
     "--listen", default="", metavar="ADDR:PORT", help="Where to listen; the settings file's `listen` otherwise."
 )
+@click.option("--no-lan", is_flag=True, help="Neither announce the node on the LAN nor look for others there.")
+@click.option(
+    "--peer", "peers", multiple=True, metavar="NODEID@ADDR:PORT", help="A node to connect to, beside `net.peers`."
+)
 @click.option("--detach", "-d", is_flag=True, help="Return as soon as the node is up, and leave it running.")
 @pass_settings
-def command(settings: Settings, listen: str, detach: bool) -> None:
+def command(settings: Settings, listen: str, no_lan: bool, peers: tuple[str, ...], detach: bool) -> None:
     """Start the node.
 
     It answers for what is shared, and other commands use it while it is up. It runs until it is interrupted or until
     forge down; with --detach in the background, its messages going to node.log in its folder.
     """
-    config = replace(settings.config, listen=read_address(listen)) if listen else settings.config
+    config = settings.config
+    net = replace(config.net, lan=config.net.lan and not no_lan, peers=config.net.peers + read_peers(peers))
+    config = replace(config, net=net, listen=read_address(listen) if listen else config.listen)
     if detach:
-        _show(settings, _detached(Home(settings.home), listen))
+        words = ["--listen", listen] if listen else []
+        words += ["--no-lan"] * no_lan + [f"--peer={peer}" for peer in peers]
+        _show(settings, _detached(Home(settings.home), words))
         return
 
     from forge_p2p.node import daemon
@@ -45,14 +53,12 @@ def _show(settings: Settings, up: UpResult) -> None:
     )
 
 
-def _detached(home: Home, listen: str) -> UpResult:
+def _detached(home: Home, options: list[str]) -> UpResult:
     """Starts a node that outlives this command, and waits until it is up. Raises what made it fail."""
     import msgspec
 
     home.create()
-    words = [sys.executable, "-m", "forge_p2p.cli.main", "--home", str(home.path), "--json", "up"]
-    if listen:
-        words += ["--listen", listen]
+    words = [sys.executable, "-m", "forge_p2p.cli.main", "--home", str(home.path), "--json", "up", *options]
     with _log(home) as log:
         begin = log.seek(0, os.SEEK_END)
         node = subprocess.Popen(

@@ -17,7 +17,7 @@ from forge_p2p.node.addresses import parse_listen, reachable
 from forge_p2p.node.groups import contained, unwrapped
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.results import PeerStatus, UpResult
-from forge_p2p.proto.hello import ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, ClientRole, ServerRole, SessionConfig
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
@@ -162,7 +162,10 @@ class Network:
             raise PeerError("this node does not listen")
         net = self.node.config.net
         patience = SessionConfig(
-            agent=f"forge {__version__}", hello_timeout=net.dial_timeout, stall_timeout=net.stall_timeout
+            agent=f"forge {__version__}",
+            capabilities=frozenset({NETWORK}),
+            hello_timeout=net.dial_timeout,
+            stall_timeout=net.stall_timeout,
         )
         session = PeerSession(connection, Session(role, patience), self._server)
         self.sessions.add(session)

@@ -31,6 +31,7 @@ class Grant:
 
     capability: Capability
     closure: Closure
+    member: bool = False
 
     def allows(self, chunk: Hash) -> bool:
         """Whether the capability opens this chunk."""

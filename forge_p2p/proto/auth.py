@@ -22,7 +22,12 @@ Sign = Callable[[bytes], bytes]
 
 
 class Scope(Protocol):
-    """Which chunks a peer may ask for."""
+    """What a peer may ask for."""
+
+    @property
+    def member(self) -> bool:
+        """Whether it belongs to the network of the session: only then is it answered about nodes, providers and
+        holdings, and are its news heard."""
 
     def allows(self, chunk: Hash) -> bool:
         """Must not touch the store: how long a refusal takes must not tell whether the chunk is there."""
@@ -30,9 +35,10 @@ class Scope(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """All or nothing."""
+    """All chunks or none."""
 
     allowed: bool
+    member: bool = False
 
     def allows(self, chunk: Hash) -> bool:
         return self.allowed

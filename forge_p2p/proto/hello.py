@@ -10,6 +10,9 @@ from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Hello, Proof, printable
 
+NETWORK = "network"
+"""Capability: the node answers members of its networks about nodes, providers and holdings."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
@@ -25,13 +28,14 @@ class SessionConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClientRole:
-    """`server_id` is what TLS proved. `scope` is what the server may ask of this node."""
+    """`server_id` is what TLS proved. `scope` is what the server may ask of this node; `None`: its requests and news
+    wait until `Session.grant`, because what it shows in WELCOME has to be looked at first."""
 
     node_id: NodeId
     server_id: NodeId
     sign: Sign
     credentials: bytes = b""
-    scope: Scope = NOTHING
+    scope: Scope | None = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +81,15 @@ def check_proof(role: ServerRole, client_id: NodeId, proof: Proof) -> bool:
     return proof_holds(role.node_id, role.nonce, client_id, proof.signature)
 
 
-def ready(hello: Hello, config: SessionConfig) -> Ready:
-    """What both ends agreed on, seen from the receiver of `hello`."""
+def ready(hello: Hello, config: SessionConfig, credentials: bytes) -> Ready:
+    """What both ends agreed on, seen from the receiver of `hello` and `credentials`."""
     return Ready(
         NodeId(hello.node_id),
         printable(hello.agent),
         limits.VERSION,
         config.capabilities.intersection(hello.capabilities),
         hello.max_requests,
+        credentials,
     )
 
 

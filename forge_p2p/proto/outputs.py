@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.messages import Follow, Query, Reply, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,15 @@ class CloseConnection:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Both ends know each other. `capabilities`: those both have. `max_requests`: how many the peer answers at once."""
+    """Both ends know each other. `capabilities`: those both have. `max_requests`: how many the peer answers at once.
+    `credentials`: what a server has shown of itself in return; empty from a client."""
 
     peer_id: NodeId
     agent: str
     version: int
     capabilities: frozenset[str]
     max_requests: int
+    credentials: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class PeerGone:
 class RequestReceived:
     """The peer wants chunks that it may have. `indexes` are theirs within the request: pass them to `Session.answer`.
 
-    `deadline` is in the clock of `now`; `max_bytes` are raw bytes.
+    `deadline` is in the clock of `now`; `max_bytes` are raw bytes: of more chunks, choose. `sparing`: leave out what
+    others have just been sent, and end with `Code.ELSEWHERE`.
     """
 
     request_id: int
@@ -87,11 +91,12 @@ class RequestReceived:
     priority: int
     deadline: float
     max_bytes: int
+    sparing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RequestCancelled:
-    """The peer gave its request up, or its deadline passed: stop answering."""
+    """The peer gave its request up, or its deadline passed: stop answering. Or it follows no more: stop telling."""
 
     request_id: int
 
@@ -115,14 +120,15 @@ class RequestMissing:
 
 @dataclass(frozen=True, slots=True)
 class RequestDone:
-    """Every index has been answered; the request is over."""
+    """Every index has been answered, or all is told of what was followed; the request is over."""
 
     request_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """The request is over; some indexes, or the bitmap, never came. `retryable`: worth asking this peer again."""
+    """The request is over; some indexes, the bitmap or the reply never came, or nothing more will be told. `retryable`:
+    worth asking this peer again."""
 
     request_id: int
     code: Code
@@ -147,6 +153,46 @@ class HaveReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryReceived:
+    """A member asks as one node of the DHT another: call `Session.reply`."""
+
+    request_id: int
+    message: Query
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """The answer to a query: of the type that belongs to it, `Done` with `Code.OK` to an `Announce`. It is over."""
+
+    request_id: int
+    message: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class FollowReceived:
+    """A member wants to know what is here of a root: call `Session.tell`, now and whenever there is more, until
+    `RequestCancelled`."""
+
+    request_id: int
+    message: Follow
+
+
+@dataclass(frozen=True, slots=True)
+class ToldOf:
+    """What a peer has of a root that is followed there, or who else follows it."""
+
+    request_id: int
+    message: Told
+
+
+@dataclass(frozen=True, slots=True)
+class NewsReceived:
+    """From a member; to be checked item by item."""
+
+    items: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class PongReceived:
     token: int
 
@@ -164,6 +210,11 @@ Event = (
     | RequestFailed
     | HaveQueryReceived
     | HaveReceived
+    | QueryReceived
+    | ReplyReceived
+    | FollowReceived
+    | ToldOf
+    | NewsReceived
     | PongReceived
 )
 Action = SendData | AbortStream | CloseConnection

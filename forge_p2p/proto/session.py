@@ -3,7 +3,7 @@
 Bytes, aborts and timeouts go in with the time `now`; what to do and what happened come out of `take()`. The client
 opens the control stream and says HELLO; the server answers with a nonce; the client's proof, credentials and first
 requests follow at once; the server's WELCOME makes both ends equal, each may ask the other. Requests have a stream each
-and live in `asking` and `answering`; this module is the hello, the control stream and the end.
+and live in `exchange`; this module is the hello, the control stream and the end.
 
 Whatever the peer does wrong ends the session with `PeerGone` and `CloseConnection`; no call raises because of it.
 Commands raise `ValueError` for what this side does wrong, and do nothing once the session is over.
@@ -12,14 +12,13 @@ Commands raise `ValueError` for what this side does wrong, and do nothing once t
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import Malformed
-from forge_p2p.ids import Hash, NodeId
+from forge_p2p.ids import NodeId
 from forge_p2p.proto import hello as hellos
-from forge_p2p.proto.answering import Answering
-from forge_p2p.proto.asking import Asking, new_query, new_want
 from forge_p2p.proto.auth import Refusal, Scope
-from forge_p2p.proto.hello import ClientRole, Role, ServerRole, SessionConfig
+from forge_p2p.proto.exchange import OVER, Exchange
+from forge_p2p.proto.hello import NETWORK, ClientRole, Role, ServerRole, SessionConfig
+from forge_p2p.proto.news import Gossip
 from forge_p2p.proto.outputs import (
     AuthorizationNeeded,
     CloseConnection,
@@ -27,13 +26,13 @@ from forge_p2p.proto.outputs import (
     PeerGone,
     PongReceived,
     Refused,
-    RequestFailed,
     SendData,
 )
-from forge_p2p.proto.states import CONTROL_FRAMES, SESSION, Breach, SessionState, Step, Timer, TimerKey, Trigger
-from forge_p2p.proto.timers import Deadlines, TokenBucket
+from forge_p2p.proto.states import CONTROL_FRAMES, SESSION, Breach, SessionState, Step, Timer, Trigger
+from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.wire import limits, messages
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.fields import Body
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.limits import CONTROL_STREAM
 
@@ -44,25 +43,20 @@ CONTROL_RATE = 16.0
 CONTROL_BURST = 128.0
 """Frames on the control stream a second, pings and unknown ones alike."""
 
-_OVER = frozenset({SessionState.LEAVING, SessionState.CLOSED})
 
-
-class Session:
+class Session(Exchange):
     """One end of a connection. Request ids are stream ids; streams are numbered as in RFC 9000, section 2.1."""
 
     def __init__(self, role: Role, config: SessionConfig | None = None) -> None:
         self._role = role
         self._config = config or SessionConfig()
-        self._state = SessionState.NEW
-        self._out: list[Output] = []
-        self._timers: Deadlines[TimerKey] = Deadlines()
-        self._own_bit = 0 if isinstance(role, ClientRole) else 1
+        super().__init__(
+            0 if isinstance(role, ClientRole) else 1, self._config.max_requests, self._config.stall_timeout
+        )
         self._control = FrameReader(CONTROL_FRAMES, skipped_max=1 << 62)
         self._control_bytes = 0
         self._control_rate = TokenBucket.full(CONTROL_RATE, CONTROL_BURST)
-        self._asking = Asking(self._out, self._timers, self._config.stall_timeout)
-        stranger = isinstance(role, ServerRole)
-        self._answering = Answering(self._out, self._timers, self._config.max_requests, stranger=stranger)
+        self._gossip = Gossip(self._out, self._timers)
         self._peer: messages.Hello | None = None
         self._last_words = (Code.OK, "")
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
@@ -74,16 +68,8 @@ class Session:
             messages.Ping: self._on_ping,
             messages.Pong: self._on_pong,
             messages.Goodbye: self._on_goodbye,
+            messages.News: self._on_news,
         }
-
-    @property
-    def state(self) -> SessionState:
-        return self._state
-
-    @property
-    def outstanding(self) -> int:
-        """Raw bytes asked of the peer and not received."""
-        return self._asking.outstanding
 
     def take(self) -> list[Output]:
         """All outputs since the last call, in order."""
@@ -106,29 +92,24 @@ class Session:
 
     def receive_stream(self, stream_id: int, data: bytes, fin: bool, now: float) -> None:
         """Bytes of a stream, in its order; `data` must not change afterwards."""
-        if self._state in _OVER:
+        if self._state in OVER:
             return
         try:
             if stream_id == CONTROL_STREAM:
                 self._receive_control(data, fin, now)
-            elif stream_id & 1 == self._own_bit:
-                self._asking.receive(stream_id, data, fin, now)
             else:
-                self._answering.receive(stream_id, data, fin, now)
+                self._receive_request(stream_id, data, fin, now)
         except (Breach, Malformed) as error:
             self._breach(error)
 
     def stream_aborted(self, stream_id: int, now: float) -> None:
         """The peer gave a stream up, or wants no more of it."""
-        if self._state in _OVER:
+        if self._state in OVER:
             return
         try:
             if stream_id == CONTROL_STREAM:
                 raise Breach(Code.OUT_OF_STATE, "the control stream was aborted")
-            if stream_id & 1 == self._own_bit:
-                self._asking.aborted(stream_id, now)
-            else:
-                self._answering.aborted(stream_id, now)
+            self._request_aborted(stream_id, now)
         except Breach as error:
             self._breach(error)
 
@@ -158,66 +139,24 @@ class Session:
         except Breach as error:
             self._breach(error)
 
-    # What this side asks
-
-    def want(
-        self,
-        stream_id: int,
-        hashes: Sequence[Hash],
-        *,
-        max_bytes: int,
-        deadline: float,
-        now: float,
-        priority: int = 128,
-    ) -> int:
-        """Asks for chunks on a stream just opened; returns the request's id. May be called before `Ready`.
-
-        `hashes`: 1 to 1024. `max_bytes`: the raw bytes there is room for, at most 4 MiB. `deadline` in the clock of
-        `now`. Smaller `priority` is more urgent, 0 to 255. What the peer has no room for yet is held and sent later.
-        Ends with `RequestDone` or `RequestFailed`.
-        """
-        ask = new_want(stream_id, hashes, priority, deadline, max_bytes)
-        if self._usable(stream_id):
-            self._asking.ask(ask, now)
-        return stream_id
-
-    def have(self, stream_id: int, hashes: Sequence[Hash], *, deadline: float, now: float) -> int:
-        """Asks which of 1 to 1024 chunks the peer has. Ends with `HaveReceived` or `RequestFailed`."""
-        ask = new_query(stream_id, hashes, deadline)
-        if self._usable(stream_id):
-            self._asking.ask(ask, now)
-        return stream_id
-
-    def cancel(self, request_id: int, now: float) -> None:
-        """Gives a request of ours up; no event follows. Nothing happens if it is over."""
-        self._asking.cancel(request_id, now)
-
-    # What this side answers
-
-    def answer(
-        self, request_id: int, indexes: Sequence[int], chunks: Sequence[EncodedChunk | None], now: float
-    ) -> None:
-        """Sends chunks of a received request, `None` for what is not here; closes it with the last index answered.
-
-        `indexes` are of those that `RequestReceived` gave, each once. Nothing happens if the request is over. A chunk
-        beyond the request's bytes ends it with `Code.BUDGET`.
-        """
-        self._answering.answer(request_id, indexes, chunks, now)
-
-    def answer_have(self, request_id: int, present: Sequence[bool], now: float) -> None:
-        """Answers a `HaveQueryReceived`, in the order of its hashes."""
-        self._answering.answer_have(request_id, present, now)
-
-    def finish(self, request_id: int, code: Code, reason: str, now: float) -> None:
-        """Ends a received request early: `Code.BUSY`, `LEAVING`, `STORE`, `DEADLINE`."""
-        self._answering.finish(request_id, code, reason, now)
-
     # The session as a whole
 
-    def decide(self, verdict: Scope | Refusal, now: float) -> None:
-        """Answers `AuthorizationNeeded`."""
+    def decide(self, verdict: Scope | Refusal, now: float, credentials: bytes = b"") -> None:
+        """Answers `AuthorizationNeeded`. `credentials`: what this side shows in return, at most 4 KiB."""
         if self._state is SessionState.DECIDING:
-            self._decide(verdict, now)
+            self._decide(verdict, credentials, now)
+
+    def grant(self, scope: Scope, now: float) -> None:
+        """From now on the peer may have what `scope` says; a client calls it when it has looked at what the server
+        showed (`Ready.credentials`). Nothing happens unless the session is ready."""
+        if self._state is SessionState.READY:
+            self._admit(scope, now)
+
+    def say_news(self, items: Sequence[bytes], now: float) -> None:
+        """Tells a member; items of at most 4 KiB, any number: what is too much at once is said later. Nothing happens
+        with anybody else."""
+        if self._state is SessionState.READY:
+            self._gossip.say(items, now)
 
     def ping(self, token: int) -> None:
         """Asks for a `PongReceived` with the same token, a u32."""
@@ -229,7 +168,7 @@ class Session:
         if self._state is SessionState.NEW:
             self._end(PeerGone(code, reason))
             self._out.append(CloseConnection(code, reason))
-        elif self._state not in _OVER:
+        elif self._state not in OVER:
             self._leave(Step.LEAVE, messages.Goodbye(code, reason[: limits.REASON_CHARS]), now)
 
     # The control stream
@@ -243,7 +182,7 @@ class Session:
         for message in self._control.feed(data):
             self._move(type(message))
             self._handlers[type(message)](message, now)
-            if self._state in _OVER:
+            if self._state in OVER:
                 return
         if self._control_rate.take(self._control.frames - before, now):
             raise Breach(Code.LIMIT, f"more than {CONTROL_RATE:g} control frames a second")
@@ -285,11 +224,11 @@ class Session:
         if verdict is None:
             self._out.append(AuthorizationNeeded(client_id, credentials.token))
         else:
-            self._decide(verdict, now)
+            self._decide(verdict, b"", now)
 
-    def _on_welcome(self, _welcome: messages.Welcome, now: float) -> None:
+    def _on_welcome(self, welcome: messages.Welcome, now: float) -> None:
         assert isinstance(self._role, ClientRole)
-        self._open(self._role.scope, now)
+        self._open(self._role.scope, welcome.credentials, now)
 
     def _on_refused(self, refused: messages.Refused, _now: float) -> None:
         code, reason = messages.code_of(refused.code), messages.printable(refused.reason)
@@ -306,20 +245,30 @@ class Session:
         self._end(PeerGone(messages.code_of(goodbye.code), messages.printable(goodbye.reason)))
         self._out.append(CloseConnection(Code.OK, ""))
 
-    def _decide(self, verdict: Scope | Refusal, now: float) -> None:
+    def _on_news(self, news: messages.News, now: float) -> None:
+        self._gossip.receive(news, now)
+
+    def _decide(self, verdict: Scope | Refusal, credentials: bytes, now: float) -> None:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, now)
             return
         self._move(Step.ADMIT)
-        self._say(messages.Welcome())
-        self._open(verdict, now)
+        self._say(messages.Welcome(credentials))
+        self._open(verdict, b"", now)
 
-    def _open(self, scope: Scope, now: float) -> None:
+    def _open(self, scope: Scope | None, credentials: bytes, now: float) -> None:
         assert self._peer is not None
         self._timers.cancel((Timer.HELLO, CONTROL_STREAM))
-        self._out.append(hellos.ready(self._peer, self._config))
-        self._asking.allow(self._peer.max_requests, now)
+        ready = hellos.ready(self._peer, self._config, credentials)
+        self._out.append(ready)
+        self._asking.allow(ready.max_requests, now)
+        self._answering.allow(networked=NETWORK in ready.capabilities)
+        if scope is not None:
+            self._admit(scope, now)
+
+    def _admit(self, scope: Scope, now: float) -> None:
         self._answering.admit(scope, now)
+        self._gossip.decide(self._answering.member)
 
     # The end
 
@@ -348,6 +297,7 @@ class Session:
     def _forget_requests(self, code: Code, reason: str) -> None:
         self._asking.fail_all(code, reason)
         self._answering.clear()
+        self._gossip.clear()
         self._timers.clear()
 
     def _close_connection(self) -> None:
@@ -360,19 +310,10 @@ class Session:
             raise Breach(Code.TIMEOUT, f"no hello within {self._config.hello_timeout:g} s")
         if timer is Timer.LINGER:
             self._close_connection()
-        elif timer in {Timer.ASK, Timer.TAIL}:
-            self._asking.expired(timer, stream_id, now)
+        elif timer is Timer.NEWS:
+            self._gossip.flush(now)
         else:
-            self._answering.expired(timer, stream_id, now)
+            self._request_expired(timer, stream_id, now)
 
-    def _usable(self, stream_id: int) -> bool:
-        """Whether a new request makes sense; if the session is over, the request fails at once."""
-        if stream_id & 1 != self._own_bit or stream_id == CONTROL_STREAM:
-            raise ValueError(f"stream {stream_id} is not one that this side opens for requests")
-        if self._state in _OVER:
-            self._out.append(RequestFailed(stream_id, Code.GONE, "the session is over", True))
-            return False
-        return True
-
-    def _say(self, *words: messages.Body) -> None:
+    def _say(self, *words: Body) -> None:
         self._out.append(SendData(CONTROL_STREAM, [encode_frame(message) for message in words], False))

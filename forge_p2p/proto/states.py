@@ -7,22 +7,31 @@ from collections.abc import Mapping
 from enum import Enum
 
 from forge_p2p.errors import PeerError
+from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.fields import FrameType
 from forge_p2p.wire.messages import (
-    FRAME_LIMITS,
+    Announce,
     Credentials,
     Done,
-    FrameType,
+    FindNode,
+    FindProviders,
+    Follow,
+    Followers,
     Goodbye,
     Have,
     HaveQuery,
     Hello,
+    Holdings,
     Message,
     Missing,
+    News,
+    Nodes,
     Ping,
     Pong,
     Proof,
+    Providers,
     Refused,
     Want,
     Welcome,
@@ -106,6 +115,7 @@ SESSION: Mapping[SessionState, Mapping[Trigger, SessionState]] = {
     _S.READY: {
         Ping: _S.READY,
         Pong: _S.READY,
+        News: _S.READY,
         Goodbye: _S.CLOSED,
         Step.LEAVE: _S.LEAVING,
         Step.END: _S.CLOSED,
@@ -122,6 +132,10 @@ class AskState(Enum):
     HELD = "not sent yet: no verdict, or the peer has no room"
     WANTED = "WANT sent"
     QUERIED = "HAVE_QUERY sent"
+    NODES_SOUGHT = "FIND_NODE sent"
+    PROVIDERS_SOUGHT = "FIND_PROVIDERS sent"
+    ANNOUNCED = "ANNOUNCE sent"
+    FOLLOWING = "FOLLOW sent"
     ENDED = "last frame received, the stream's end is yet to come"
     LATE = "given up; what is still under way is dropped"
 
@@ -130,6 +144,14 @@ ASK: Mapping[AskState, Mapping[type[Message], AskState]] = {
     AskState.HELD: {},
     AskState.WANTED: {Data: AskState.WANTED, Missing: AskState.WANTED, Done: AskState.ENDED},
     AskState.QUERIED: {Have: AskState.ENDED, Done: AskState.ENDED},
+    AskState.NODES_SOUGHT: {Nodes: AskState.ENDED, Done: AskState.ENDED},
+    AskState.PROVIDERS_SOUGHT: {Providers: AskState.ENDED, Done: AskState.ENDED},
+    AskState.ANNOUNCED: {Done: AskState.ENDED},
+    AskState.FOLLOWING: {
+        Holdings: AskState.FOLLOWING,
+        Followers: AskState.FOLLOWING,
+        Done: AskState.ENDED,
+    },
     AskState.ENDED: {},
     AskState.LATE: {},
 }
@@ -142,14 +164,25 @@ class AnswerState(Enum):
     HELD = "request complete, no verdict about the client yet"
     SERVING = "WANT: some indexes not answered"
     LOOKING = "HAVE_QUERY: bitmap not sent"
+    ASKED = "FIND_NODE, FIND_PROVIDERS or ANNOUNCE: reply not sent"
+    FOLLOWED = "FOLLOW: told of what is here"
     ANSWERED = "our end of the stream is closed"
 
 
 ANSWER: Mapping[AnswerState, Mapping[type[Message], AnswerState]] = {
-    AnswerState.OPENED: {Want: AnswerState.SERVING, HaveQuery: AnswerState.LOOKING},
+    AnswerState.OPENED: {
+        Want: AnswerState.SERVING,
+        HaveQuery: AnswerState.LOOKING,
+        FindNode: AnswerState.ASKED,
+        FindProviders: AnswerState.ASKED,
+        Announce: AnswerState.ASKED,
+        Follow: AnswerState.FOLLOWED,
+    },
     AnswerState.HELD: {},
     AnswerState.SERVING: {},
     AnswerState.LOOKING: {},
+    AnswerState.ASKED: {},
+    AnswerState.FOLLOWED: {},
     AnswerState.ANSWERED: {},
 }
 
@@ -160,8 +193,19 @@ def frames(*types: FrameType) -> dict[int, int]:
 
 
 CONTROL_FRAMES = frames(*(kind for kind in FrameType if kind < FrameType.WANT))
-ASK_FRAMES = frames(FrameType.DATA, FrameType.MISSING, FrameType.DONE, FrameType.HAVE)
-ANSWER_FRAMES = frames(FrameType.WANT, FrameType.HAVE_QUERY)
+CHUNK_FRAMES = frames(FrameType.DATA, FrameType.MISSING, FrameType.DONE, FrameType.HAVE)
+REPLY_FRAMES = frames(FrameType.NODES, FrameType.PROVIDERS, FrameType.DONE)
+TOLD_FRAMES = frames(FrameType.HOLDINGS, FrameType.FOLLOWERS, FrameType.DONE)
+ASK_FRAMES = CHUNK_FRAMES | REPLY_FRAMES | TOLD_FRAMES
+"""What answers are made of: to requests for chunks, to queries, to a FOLLOW."""
+ANSWER_FRAMES = frames(
+    FrameType.WANT,
+    FrameType.HAVE_QUERY,
+    FrameType.FIND_NODE,
+    FrameType.FIND_PROVIDERS,
+    FrameType.ANNOUNCE,
+    FrameType.FOLLOW,
+)
 
 
 class Timer(Enum):
@@ -174,6 +218,8 @@ class Timer(Enum):
     OPENED = "a request of the peer's, to be complete"
     ANSWER = "our answer, until its deadline"
     LOOKUP = "a HAVE_QUERY whose turn has not come"
+    TELL = "what those who follow here are told, when the rate allows more"
+    NEWS = "news that wait until the rate allows more"
 
 
 TimerKey = tuple[Timer, int]

@@ -76,3 +76,16 @@ class TokenBucket:
         self.tokens = min(self.burst, self.tokens + (now - self.filled) * self.rate) - amount
         self.filled = now
         return max(0.0, -self.tokens / self.rate)
+
+    def debt(self, now: float) -> float:
+        """Seconds until nothing is owed; what rounding leaves over counts as nothing, so who waits them out is free."""
+        wait = self.take(0.0, now)
+        return wait if wait > 1e-6 else 0.0
+
+    def try_take(self, amount: float, now: float) -> bool:
+        """Takes `amount` if it is there, else nothing."""
+        self.take(0.0, now)
+        if self.tokens < amount:
+            return False
+        self.tokens -= amount
+        return True

@@ -45,6 +45,8 @@ class Code(IntEnum):
     """The next chunk would exceed the bytes asked for."""
     STORE = 37
     """The answerer's store failed."""
+    ELSEWHERE = 38
+    """Was just sent to others; ask them first."""
 
     UNKNOWN = 0xFFFF
     """A number of a later version. Not sent."""
@@ -57,5 +59,5 @@ class Code(IntEnum):
 
 _RETRYABLE = frozenset(
     {Code.INTERNAL, Code.LEAVING, Code.TIMEOUT, Code.GONE, Code.UNKNOWN}
-    | {Code.DEADLINE, Code.STALLED, Code.BUSY, Code.BUDGET, Code.STORE}
+    | {Code.DEADLINE, Code.STALLED, Code.BUSY, Code.BUDGET, Code.STORE, Code.ELSEWHERE}
 )

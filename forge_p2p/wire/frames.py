@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import Malformed
+from forge_p2p.wire.bodies import FRAME_LIMITS, decode_body, encode_body
 from forge_p2p.wire.data import encode_data
+from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.limits import UNKNOWN_FRAMES_MAX, UNKNOWN_MAX
-from forge_p2p.wire.messages import FRAME_LIMITS, Body, FrameType, Message, decode_body, encode_body
+from forge_p2p.wire.messages import Message
 from forge_p2p.wire.varint import decode_varint, encode_varint
 
 Piece = bytes | memoryview

@@ -49,6 +49,32 @@ DATA_PAYLOAD_MAX = 1 * MIB
 DATA_MAX = DATA_PAYLOAD_MAX + 64 * KIB
 CHUNK_SIZE_MAX = CHUNK_MAX
 
+NEWS_ITEMS_MAX = 64
+NEWS_ITEM_MAX = 4 * KIB
+NEWS_BYTES_MAX = 64 * KIB
+"""All items of one NEWS together."""
+NEWS_MAX = NEWS_BYTES_MAX + 1 * KIB
+
+DHT_KEY_SIZE = 20
+"""Kademlia's 160 bits."""
+TTL_MAX = 7 * 24 * 3600
+"""Seconds for which one ANNOUNCE may hold."""
+NODES_COUNT = 20
+"""Contacts that one answer about nodes names: a whole bucket."""
+PROVIDERS_COUNT = 32
+NODES_MAX = 8 * KIB
+"""A contact has at most 213 bytes."""
+PROVIDERS_MAX = 16 * KIB
+
+FOLLOWS_MAX = 32
+"""Roots that either side may follow at once at the other."""
+FOLLOWERS_COUNT = 32
+FOLLOWERS_MAX = 8 * KIB
+PREFIX_SIZE = 8
+"""Of a hash, as HOLDINGS name chunks."""
+PREFIXES_MAX = 8192
+HOLDINGS_MAX = PREFIXES_MAX * PREFIX_SIZE + 1 * KIB
+
 UNKNOWN_MAX = 64 * KIB
 """A frame of an unknown type is skipped up to this length and malformed beyond it."""
 UNKNOWN_FRAMES_MAX = 64

@@ -1,58 +1,45 @@
-"""Every message of the protocol and the bytes of its body.
+"""Every message of the protocol.
 
 Bodies are msgpack arrays, one element a field, in the order declared here; DATA alone has a layout of its own (`data`).
-An array may be longer than the fields known (a later version added some): what is beyond is ignored. A shorter one, a
-field of another type or out of its bounds is `Malformed`. Frames, which are a type and a length around a body, are in
-`frames`.
+How they become bytes and come from them is in `bodies`; frames, a type and a length around a body, are in `frames`.
 """
 
-from collections.abc import Mapping
-from enum import IntEnum
-from typing import Annotated, ClassVar
+from collections.abc import Iterable
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from forge_p2p.errors import Malformed
-from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, Hash
+from forge_p2p.content.contact import Contact
+from forge_p2p.ids import HASH_SIZE, Hash
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.data import Data, decode_data
-
-
-class FrameType(IntEnum):
-    """Numbers on the wire. Below 0x10: control stream. From 0x10: request streams."""
-
-    HELLO = 0x01
-    PROOF = 0x02
-    CREDENTIALS = 0x03
-    WELCOME = 0x04
-    REFUSED = 0x05
-    PING = 0x06
-    PONG = 0x07
-    GOODBYE = 0x08
-    WANT = 0x10
-    DATA = 0x11
-    MISSING = 0x12
-    DONE = 0x13
-    HAVE_QUERY = 0x14
-    HAVE = 0x15
-
-
-U8 = Annotated[int, Meta(ge=0, le=0xFF)]
-U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
-U32 = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
-Reason = Annotated[str, Meta(max_length=limits.REASON_CHARS)]
-Capability = Annotated[str, Meta(min_length=1, max_length=limits.CAPABILITY_CHARS)]
-Index = Annotated[int, Meta(ge=0, lt=limits.HASHES_MAX)]
-Hashes = Annotated[bytes, Meta(min_length=HASH_SIZE, max_length=limits.HASHES_MAX * HASH_SIZE)]
-"""Hashes one behind the other: one object to decode instead of a thousand."""
-
-
-class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Base of the messages whose body is a msgpack array."""
-
-    TYPE: ClassVar[FrameType]
+from forge_p2p.wire.data import Data
+from forge_p2p.wire.fields import (
+    U8,
+    U16,
+    U32,
+    Addresses,
+    Body,
+    Capability,
+    DhtKey,
+    FrameType,
+    Hashes,
+    Id,
+    Index,
+    OneHash,
+    PackedContact,
+    Places,
+    Reason,
+    Token,
+    Ttl,
+    check_hashes,
+    check_places,
+    check_prefixes,
+    pack_addresses,
+    pack_all,
+    unpack_addresses,
+    unpack_all,
+)
 
 
 class Hello(Body, frozen=True):
@@ -62,7 +49,7 @@ class Hello(Body, frozen=True):
     first_version: U16
     last_version: U16
     capabilities: Annotated[tuple[Capability, ...], Meta(max_length=limits.CAPABILITIES_MAX)]
-    node_id: Annotated[bytes, Meta(min_length=NODE_ID_SIZE, max_length=NODE_ID_SIZE)]
+    node_id: Id
     agent: Annotated[str, Meta(max_length=limits.AGENT_CHARS)]
     max_requests: Annotated[int, Meta(ge=1, le=limits.REQUEST_LIMIT)]
     """Requests the sender answers at once."""
@@ -82,16 +69,18 @@ class Proof(Body, frozen=True):
 
 
 class Credentials(Body, frozen=True):
-    """What the client shows to be let in: a ticket's capability. Opaque to this layer."""
+    """What the client shows to be let in: a ticket's capability, or its membership. Opaque to this layer."""
 
     TYPE = FrameType.CREDENTIALS
-    token: Annotated[bytes, Meta(max_length=limits.TOKEN_MAX)]
+    token: Token
 
 
 class Welcome(Body, frozen=True):
     """The client is let in."""
 
     TYPE = FrameType.WELCOME
+    credentials: Token = b""
+    """What the server shows in return, if the client is to know more of it than its id."""
 
 
 class Refused(Body, frozen=True):
@@ -120,6 +109,15 @@ class Goodbye(Body, frozen=True):
     reason: Reason
 
 
+class News(Body, frozen=True):
+    """What members of a network tell each other, item by item. Opaque to this layer."""
+
+    TYPE = FrameType.NEWS
+    items: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=limits.NEWS_ITEM_MAX)], ...], Meta(max_length=limits.NEWS_ITEMS_MAX)
+    ]
+
+
 class Want(Body, frozen=True):
     """Asks for chunks. Answers name them by their index here."""
 
@@ -130,10 +128,12 @@ class Want(Body, frozen=True):
     deadline_ms: Annotated[int, Meta(ge=1, le=limits.DEADLINE_MS_MAX)]
     """Milliseconds after which the sender no longer cares."""
     max_bytes: Annotated[int, Meta(ge=0, le=limits.WANT_BYTES_MAX)]
-    """The most raw bytes the sender has room for."""
+    """The most raw bytes the sender has room for. If the chunks are more, the answerer chooses among them."""
+    sparing: bool = False
+    """Only what nobody else has been sent just now."""
 
     def __post_init__(self) -> None:
-        _check_hashes(self.hashes)
+        check_hashes(self.hashes)
 
 
 class Missing(Body, frozen=True):
@@ -158,7 +158,7 @@ class HaveQuery(Body, frozen=True):
     hashes: Hashes
 
     def __post_init__(self) -> None:
-        _check_hashes(self.hashes)
+        check_hashes(self.hashes)
 
 
 class Have(Body, frozen=True):
@@ -167,6 +167,134 @@ class Have(Body, frozen=True):
     TYPE = FrameType.HAVE
     bitmap: Annotated[bytes, Meta(min_length=1, max_length=limits.HASHES_MAX // 8)]
 
+
+class FindNode(Body, frozen=True):
+    """Asks for the nodes nearest to a point of the DHT."""
+
+    TYPE = FrameType.FIND_NODE
+    target: DhtKey
+
+
+class Nodes(Body, frozen=True):
+    """Those known to the answerer, nearest first. Made by `of`."""
+
+    TYPE = FrameType.NODES
+    packed: Annotated[tuple[PackedContact, ...], Meta(max_length=limits.NODES_COUNT)]
+
+    @classmethod
+    def of(cls, contacts: Iterable[Contact]) -> "Nodes":
+        return cls(pack_all(contacts))
+
+    @property
+    def contacts(self) -> tuple[Contact, ...]:
+        return unpack_all(self.packed)
+
+
+class FindProviders(Body, frozen=True):
+    """Asks who has announced a key, and who may know more."""
+
+    TYPE = FrameType.FIND_PROVIDERS
+    key: DhtKey
+
+
+class Providers(Body, frozen=True):
+    """Who has announced the key, with the seconds left of each; and nodes nearer to it. Made by `of`."""
+
+    TYPE = FrameType.PROVIDERS
+    packed: Annotated[tuple[tuple[PackedContact, Ttl], ...], Meta(max_length=limits.PROVIDERS_COUNT)]
+    packed_closer: Annotated[tuple[PackedContact, ...], Meta(max_length=limits.NODES_COUNT)]
+
+    @classmethod
+    def of(cls, providers: Iterable[tuple[Contact, int]], closer: Iterable[Contact]) -> "Providers":
+        return cls(tuple([(PackedContact.of(contact), ttl) for contact, ttl in providers]), pack_all(closer))
+
+    @property
+    def providers(self) -> tuple[tuple[Contact, int], ...]:
+        return tuple([(one.contact, ttl) for one, ttl in self.packed])
+
+    @property
+    def closer(self) -> tuple[Contact, ...]:
+        return unpack_all(self.packed_closer)
+
+
+class Announce(Body, frozen=True):
+    """The sender provides what the key stands for, for `ttl` seconds; 0: no longer. Made by `of`."""
+
+    TYPE = FrameType.ANNOUNCE
+    key: DhtKey
+    ttl: Ttl
+    places: Places
+
+    def __post_init__(self) -> None:
+        check_places(self.places)
+
+    @classmethod
+    def of(cls, key: bytes, ttl: int, addresses: Addresses) -> "Announce":
+        return cls(key, ttl, pack_addresses(addresses))
+
+    @property
+    def addresses(self) -> Addresses:
+        return unpack_addresses(self.places)
+
+
+class Follow(Body, frozen=True):
+    """Asks to be told what the receiver holds of a root, from now on. Made by `of`."""
+
+    TYPE = FrameType.FOLLOW
+    root: OneHash
+    places: Places
+    """Where the sender can be reached, for others who follow the root."""
+    follow_back: bool
+    """Whether the sender has, or soon will have, something of it to tell."""
+
+    def __post_init__(self) -> None:
+        check_places(self.places)
+
+    @classmethod
+    def of(cls, root: bytes, addresses: Addresses, follow_back: bool) -> "Follow":
+        return cls(root, pack_addresses(addresses), follow_back)
+
+    @property
+    def addresses(self) -> Addresses:
+        return unpack_addresses(self.places)
+
+
+class Holdings(Body, frozen=True):
+    """What the sender has of the root besides what it told before."""
+
+    TYPE = FrameType.HOLDINGS
+    complete: bool
+    """All of it."""
+    origin: bool
+    """The root was shared there, not fetched."""
+    prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * limits.PREFIX_SIZE)]
+    """The first 64 bits of chunk hashes, one behind the other."""
+
+    def __post_init__(self) -> None:
+        check_prefixes(self.prefixes)
+
+
+class Followers(Body, frozen=True):
+    """Others who follow the root at the sender. Made by `of`."""
+
+    TYPE = FrameType.FOLLOWERS
+    packed: Annotated[tuple[PackedContact, ...], Meta(max_length=limits.FOLLOWERS_COUNT)]
+
+    @classmethod
+    def of(cls, contacts: Iterable[Contact]) -> "Followers":
+        return cls(pack_all(contacts))
+
+    @property
+    def contacts(self) -> tuple[Contact, ...]:
+        return unpack_all(self.packed)
+
+
+Query = FindNode | FindProviders | Announce
+"""Questions to a node of the DHT."""
+Reply = Nodes | Providers | Done
+"""To `FindNode`, `FindProviders` and `Announce`, in this order; `Done` with another code than OK to any."""
+Told = Holdings | Followers
+"""What comes on the stream of a FOLLOW."""
 
 Message = (
     Hello
@@ -177,53 +305,19 @@ Message = (
     | Ping
     | Pong
     | Goodbye
+    | News
     | Want
     | Data
     | Missing
     | Done
     | HaveQuery
     | Have
+    | Query
+    | Nodes
+    | Providers
+    | Follow
+    | Told
 )
-
-FRAME_LIMITS: Mapping[int, int] = {
-    FrameType.HELLO: limits.HELLO_MAX,
-    FrameType.PROOF: limits.SMALL_MAX,
-    FrameType.CREDENTIALS: limits.CREDENTIALS_MAX,
-    FrameType.WELCOME: limits.SMALL_MAX,
-    FrameType.REFUSED: limits.SMALL_MAX,
-    FrameType.PING: limits.SMALL_MAX,
-    FrameType.PONG: limits.SMALL_MAX,
-    FrameType.GOODBYE: limits.SMALL_MAX,
-    FrameType.WANT: limits.WANT_MAX,
-    FrameType.DATA: limits.DATA_MAX,
-    FrameType.MISSING: limits.MISSING_MAX,
-    FrameType.DONE: limits.SMALL_MAX,
-    FrameType.HAVE_QUERY: limits.WANT_MAX,
-    FrameType.HAVE: limits.HAVE_MAX,
-}
-"""Longest body a type may have, in bytes."""
-
-_BODIES: tuple[type[Body], ...] = (
-    Hello, Proof, Credentials, Welcome, Refused, Ping, Pong, Goodbye, Want, Missing, Done, HaveQuery, Have,
-)  # fmt: skip
-_DECODERS = {body.TYPE: msgspec.msgpack.Decoder(body) for body in _BODIES}
-_ENCODER = msgspec.msgpack.Encoder()
-
-
-def encode_body(message: Body) -> bytes:
-    return _ENCODER.encode(message)
-
-
-def decode_body(frame_type: int, body: memoryview) -> Message:
-    """The message in one frame of a known type. Raises `Malformed` and nothing else."""
-    if frame_type == FrameType.DATA:
-        return decode_data(body)
-    decoder = _DECODERS[FrameType(frame_type)]
-    try:
-        return decoder.decode(body)  # type: ignore[return-value]  # the decoders are exactly the other messages
-    except (ValueError, RecursionError) as error:
-        # ValueError covers msgspec's own errors and broken UTF-8; nesting can hide in fields beyond the known ones.
-        raise Malformed(f"{FrameType(frame_type).name} frame does not follow the format: {error}") from None
 
 
 def split_hashes(blob: bytes) -> list[Hash]:
@@ -242,8 +336,3 @@ def code_of(number: int) -> Code:
         return Code(number)
     except ValueError:
         return Code.UNKNOWN
-
-
-def _check_hashes(blob: bytes) -> None:
-    if len(blob) % HASH_SIZE:
-        raise ValueError(f"{len(blob)} bytes are not a whole number of hashes")

@@ -21,7 +21,7 @@ from forge_p2p.node.looking import cat, ls
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto.outputs import RequestReceived
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.messages import FrameType
+from forge_p2p.wire.fields import FrameType
 from forge_p2p.wire.varint import encode_varint
 from tests.node.conftest import Pair
 from tests.node.harness import HASTY, contents, get, noise, partials, running, share, small_tree

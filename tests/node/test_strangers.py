@@ -21,7 +21,8 @@ from forge_p2p.net.base import Address
 from forge_p2p.node.network import Network
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import encode_frame
-from forge_p2p.wire.messages import FrameType, Want
+from forge_p2p.wire.fields import FrameType
+from forge_p2p.wire.messages import Want
 from forge_p2p.wire.varint import encode_varint
 from tests.cli.harness import forge
 from tests.node.conftest import Pair

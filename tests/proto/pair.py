@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.ids import Hash, NodeId
-from forge_p2p.proto.auth import EVERYTHING, Refusal, Scope
-from forge_p2p.proto.hello import ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.auth import EVERYTHING, Fixed, Refusal, Scope
+from forge_p2p.proto.hello import NETWORK, ClientRole, ServerRole, SessionConfig
 from forge_p2p.proto.outputs import (
     AbortStream,
     CloseConnection,
@@ -23,12 +23,15 @@ from forge_p2p.proto.outputs import (
     SendData,
 )
 from forge_p2p.proto.session import Session
+from forge_p2p.wire.messages import Follow, Query
 
 CLIENT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SERVER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
 CLIENT_ID = NodeId(CLIENT_KEY.public_key().public_bytes_raw())
 SERVER_ID = NodeId(SERVER_KEY.public_key().public_bytes_raw())
 NONCE = bytes(range(64, 96))
+MEMBER = Fixed(True, member=True)
+NETWORKED = SessionConfig(capabilities=frozenset({NETWORK}))
 
 T = TypeVar("T")
 
@@ -50,13 +53,14 @@ class Only:
     """A scope of some chunks."""
 
     chunks: frozenset[Hash]
+    member: bool = False
 
     def allows(self, chunk: Hash) -> bool:
         return chunk in self.chunks
 
 
 def client_session(
-    credentials: bytes = b"ticket", scope: Scope = EVERYTHING, config: SessionConfig | None = None
+    credentials: bytes = b"ticket", scope: Scope | None = EVERYTHING, config: SessionConfig | None = None
 ) -> Session:
     return Session(ClientRole(CLIENT_ID, SERVER_ID, CLIENT_KEY.sign, credentials, scope), config)
 
@@ -108,6 +112,12 @@ class End:
 
     def have(self, hashes: Sequence[Hash], now: float = 0.0, deadline: float = 1000.0) -> int:
         return self.session.have(next(self._streams), hashes, deadline=deadline, now=now)
+
+    def query(self, message: Query, now: float = 0.0, deadline: float = 1000.0) -> int:
+        return self.session.query(next(self._streams), message, deadline=deadline, now=now)
+
+    def follow(self, message: Follow, now: float = 0.0) -> int:
+        return self.session.follow(next(self._streams), message, now)
 
     def drain(self, now: float) -> None:
         """Carries out what the session says, which may make it say more."""
@@ -223,6 +233,15 @@ class Pair:
 def connected(seed: int | None = None, **server: object) -> Pair:
     """A pair past its hello."""
     pair = Pair(client_session(), server_session(**server), seed).start().run()  # type: ignore[arg-type]
+    pair.client.events.clear()
+    pair.server.events.clear()
+    return pair
+
+
+def members(seed: int | None = None, config: SessionConfig = NETWORKED) -> Pair:
+    """A pair past its hello, of one network."""
+    client, server = client_session(scope=MEMBER, config=config), server_session(Door(MEMBER), config=config)
+    pair = Pair(client, server, seed).start().run()
     pair.client.events.clear()
     pair.server.events.clear()
     return pair

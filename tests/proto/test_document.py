@@ -7,15 +7,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.ids import NodeId
-from forge_p2p.proto import answering, asking, session
+from forge_p2p.proto import answering, asking, news, session, telling
 from forge_p2p.proto.auth import proof_holds
 from forge_p2p.proto.hello import SessionConfig
 from forge_p2p.proto.states import ANSWER, ANSWER_FRAMES, ASK, ASK_FRAMES, CONTROL_FRAMES, SESSION, SessionState, Step
 from forge_p2p.wire import limits
+from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader
-from forge_p2p.wire.messages import FRAME_LIMITS, Body, FrameType
 from tests.wire.test_messages import EXAMPLES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
@@ -89,7 +90,7 @@ def test_limits() -> None:
     assert rows["hashes in a request"] == str(limits.HASHES_MAX)
     assert rows["raw bytes in a WANT"] == str(limits.WANT_BYTES_MAX)
     assert rows["raw bytes of a chunk"] == str(limits.CHUNK_SIZE_MAX)
-    assert rows["open requests"].endswith(str(limits.REQUEST_LIMIT))
+    assert rows["open requests but FOLLOWs"].endswith(str(limits.REQUEST_LIMIT))
     assert rows["raw bytes in all open WANTs"] == str(limits.ANSWER_BYTES_MAX)
     assert rows["control stream before WELCOME"] == f"{limits.HELLO_BYTES_MAX} bytes"
     early = f"{limits.EARLY_STREAMS_MAX} streams, {limits.EARLY_BYTES_MAX} bytes together"
@@ -97,6 +98,17 @@ def test_limits() -> None:
     control = f"{session.CONTROL_BURST:g} at once, {session.CONTROL_RATE:g} a second"
     assert rows["frames on the control stream, unknown ones included"] == control
     assert rows["requests aborted"] == f"{answering.CANCEL_BURST:g} at once, {answering.CANCEL_RATE:g} a second"
+    news_rate, news_burst = (limits.TOLERANCE * value for value in (news.NEWS_RATE, news.NEWS_BURST))
+    assert rows["NEWS among them"] == f"{news_burst:g} at once, {news_rate:g} a second"
+    assert rows["items of one NEWS"] == f"{limits.NEWS_BYTES_MAX} bytes together"
+    rate, burst = (limits.TOLERANCE * value for value in (telling.TELL_RATE, telling.TELL_BURST))
+    cost = f"where a frame counts for {telling.FRAME_COST} more than it has"
+    told = f"{burst:.0f} bytes at once, {rate:.0f} a second, {cost}"
+    assert rows["HOLDINGS and FOLLOWERS of all FOLLOWs"] == told
+    follows = limits.FOLLOWS_MAX
+    assert f"At most {follows} FOLLOWs are open in one direction; the answerer tolerates {2 * follows}" in DOCUMENT
+    queries = f"beyond {answering.QUERY_BURST:g} at once and {answering.QUERY_RATE:g} a second are answered with BUSY"
+    assert queries in DOCUMENT
     lookups = f"{answering.LOOKUP_BURST:,.0f} hashes at once and {answering.LOOKUP_RATE:,.0f} a second"
     assert lookups in DOCUMENT
     assert f"{limits.UNKNOWN_MAX:,} bytes" in DOCUMENT
@@ -107,8 +119,8 @@ def test_limits() -> None:
 def test_vectors() -> None:
     section = DOCUMENT.split("## Vectors\n")[1]
     found = re.findall(r"^    ([A-Z_]+)\b.*\n      (.*)$", section, re.MULTILINE)
-    plain = {"ID": bytes(range(32)).hex(), "HASH": bytes(range(32, 64)).hex()}
-    forms = [re.sub("ID|HASH", lambda name: plain[name[0]], form) for _, form in found]
+    plain = {"ID": bytes(range(32)).hex(), "HASH": bytes(range(32, 64)).hex(), "KEY": bytes(range(20)).hex()}
+    forms = [re.sub("ID|HASH|KEY", lambda name: plain[name[0]], form) for _, form in found]
     heard = [message for form in forms for message in FrameReader().feed(bytes.fromhex(form))]
     assert [name for name, _ in found] == [
         "DATA" if isinstance(message, Data) else message.TYPE.name for message in heard

@@ -21,7 +21,9 @@ from forge_p2p.proto.outputs import (
 from forge_p2p.proto.session import LINGER, Session
 from forge_p2p.proto.states import SessionState
 from forge_p2p.wire import messages
+from forge_p2p.wire.bodies import encode_body
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.fields import Body
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.limits import EARLY_BYTES_MAX
 from forge_p2p.wire.varint import encode_varint
@@ -205,7 +207,7 @@ def test_what_a_later_version_adds_is_tolerated() -> None:
     """More fields in a known frame, capabilities nobody heard of, frames nobody heard of, codes nobody heard of."""
     server = server_session(config=SessionConfig(capabilities=frozenset({"delta"})))
     server.start(0.0)
-    body = messages.encode_body(hello(1, 7, ("quantum", "delta")))
+    body = encode_body(hello(1, 7, ("quantum", "delta")))
     longer = bytes([body[0] + 2]) + body[1:] + b"\xc0\x81\xa1k\x93\x01\x02\x03"
     frame = encode_varint(1) + encode_varint(len(longer)) + longer
     unknown = encode_varint(0x3FFF) + encode_varint(300) + bytes(300)
@@ -230,7 +232,7 @@ def test_what_a_later_version_adds_is_tolerated() -> None:
         (messages.Welcome(), Code.OUT_OF_STATE),
     ],
 )
-def test_client_signs_for_nobody_but_its_server(reply: messages.Body, code: Code) -> None:
+def test_client_signs_for_nobody_but_its_server(reply: Body, code: Code) -> None:
     signed: list[bytes] = []
 
     def sign(text: bytes) -> bytes:

@@ -15,7 +15,8 @@ from forge_p2p.proto.states import (
     Step,
 )
 from forge_p2p.wire.data import Data
-from forge_p2p.wire.messages import Body, FrameType, Goodbye
+from forge_p2p.wire.fields import Body, FrameType
+from forge_p2p.wire.messages import Goodbye
 
 
 def kinds(table: dict[object, dict[object, object]]) -> set[FrameType]:

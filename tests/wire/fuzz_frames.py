@@ -21,9 +21,9 @@ from forge_p2p.proto.outputs import CloseConnection
 from forge_p2p.proto.session import Session
 from forge_p2p.proto.states import ANSWER_FRAMES, ASK_FRAMES, CONTROL_FRAMES, SessionState
 from forge_p2p.wire import messages
+from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
-from forge_p2p.wire.messages import FRAME_LIMITS
 from forge_p2p.wire.varint import encode_varint
 from tests.proto.pair import CLIENT_ID, CLIENT_KEY, NONCE, SERVER_ID, connected, server_session
 

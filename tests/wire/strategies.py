@@ -3,15 +3,20 @@
 from hypothesis import strategies as st
 
 from forge_p2p.content.codec import Codec, EncodedChunk
+from forge_p2p.content.contact import Contact
 from forge_p2p.ids import Hash
 from forge_p2p.wire import messages
-from forge_p2p.wire.messages import Body
+from forge_p2p.wire.fields import Body
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFF_FFFF)
 text = st.text(max_size=64)
 hashes = st.integers(1, 40).flatmap(lambda count: st.binary(min_size=32 * count, max_size=32 * count))
+keys = st.binary(min_size=20, max_size=20)
+ttls = st.integers(0, 7 * 24 * 3600)
+addresses = st.lists(st.tuples(st.ip_addresses().map(str), st.integers(1, 65_535)), max_size=8).map(tuple)
+contacts = st.builds(Contact, st.binary(min_size=32, max_size=32), addresses)
 versions = st.tuples(u16, u16).map(sorted)
 
 bodies: st.SearchStrategy[Body] = st.one_of(
@@ -26,16 +31,27 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     ),
     st.builds(messages.Proof, st.binary(min_size=64, max_size=64)),
     st.builds(messages.Credentials, st.binary(max_size=4096)),
-    st.just(messages.Welcome()),
+    st.builds(messages.Welcome, st.binary(max_size=4096)),
     st.builds(messages.Refused, u16, text),
     st.builds(messages.Ping, u32),
     st.builds(messages.Pong, u32),
     st.builds(messages.Goodbye, u16, text),
-    st.builds(messages.Want, hashes, u8, st.integers(1, 600_000), st.integers(0, 4 << 20)),
+    st.builds(messages.Want, hashes, u8, st.integers(1, 600_000), st.integers(0, 4 << 20), st.booleans()),
     st.builds(messages.Missing, st.lists(st.integers(0, 1023), min_size=1, max_size=1024).map(tuple)),
     st.builds(messages.Done, u16, text),
     st.builds(messages.HaveQuery, hashes),
     st.builds(messages.Have, st.binary(min_size=1, max_size=128)),
+    st.builds(messages.News, st.lists(st.binary(max_size=300), max_size=64).map(tuple)),
+    st.builds(messages.FindNode, keys),
+    st.builds(messages.Nodes.of, st.lists(contacts, max_size=20)),
+    st.builds(messages.FindProviders, keys),
+    st.builds(messages.Providers.of, st.lists(st.tuples(contacts, ttls), max_size=32), st.lists(contacts, max_size=20)),
+    st.builds(messages.Announce.of, keys, ttls, addresses),
+    st.builds(messages.Follow.of, st.binary(min_size=32, max_size=32), addresses, st.booleans()),
+    st.builds(
+        messages.Holdings, st.booleans(), st.booleans(), st.binary(max_size=80).map(lambda b: b[: len(b) // 8 * 8])
+    ),
+    st.builds(messages.Followers.of, st.lists(contacts, max_size=32)),
 )
 
 

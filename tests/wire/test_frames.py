@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import Malformed
 from forge_p2p.wire import messages
+from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
 from forge_p2p.wire.limits import DATA_MAX, UNKNOWN_FRAMES_MAX, UNKNOWN_MAX
-from forge_p2p.wire.messages import FRAME_LIMITS, Body, FrameType, Message
+from forge_p2p.wire.messages import Message
 from forge_p2p.wire.varint import encode_varint
 from tests.wire.strategies import batches, bodies
 
@@ -21,7 +23,7 @@ PING = encode_frame(messages.Ping(1))
 
 unknown = st.builds(
     lambda kind, body: encode_varint(kind) + encode_varint(len(body)) + body,
-    st.integers(0x16, 2**62 - 1),
+    st.integers(max(FrameType) + 1, 2**62 - 1),
     st.binary(max_size=300),
 )
 known = st.one_of(

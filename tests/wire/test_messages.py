@@ -5,17 +5,24 @@ import contextlib
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import msgpack
 
+from forge_p2p.content.contact import Contact
 from forge_p2p.errors import Malformed
+from forge_p2p.ids import NodeId
 from forge_p2p.wire import messages
+from forge_p2p.wire.bodies import decode_body, encode_body
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader, encode_frame
-from forge_p2p.wire.messages import Body, FrameType, code_of, decode_body, encode_body, printable, split_hashes
+from forge_p2p.wire.messages import code_of, printable, split_hashes
 from tests.wire.strategies import bodies
 
 ID = bytes(range(32))
 HASH = bytes(range(32, 64))
+AT = ("192.0.2.1", 4433)
+PLACE = "92 c404c0000201 cd1151"
 
 EXAMPLES: list[tuple[Body, str]] = [
     (
@@ -28,16 +35,38 @@ EXAMPLES: list[tuple[Body, str]] = [
     ),
     (messages.Proof(ID + HASH), f"02 4043 91 c440{ID.hex()}{HASH.hex()}"),
     (messages.Credentials(b"tkt"), "03 06 91 c403746b74"),
-    (messages.Welcome(), "04 01 90"),
+    (messages.Welcome(), "04 03 91 c400"),
+    (messages.Welcome(b"srv"), "04 06 91 c403737276"),
     (messages.Refused(Code.EXPIRED, "too late"), "05 0b 92 0b a8746f6f206c617465"),
     (messages.Ping(0xFFFFFFFF), "06 06 91 ceffffffff"),
     (messages.Pong(7), "07 02 91 07"),
     (messages.Goodbye(Code.LEAVING, ""), "08 03 92 02 a0"),
-    (messages.Want(HASH, 128, 30_000, 262_144), f"10 2d 94 c420{HASH.hex()} cc80 cd7530 ce00040000"),
+    (messages.Want(HASH, 128, 30_000, 262_144), f"10 2e 95 c420{HASH.hex()} cc80 cd7530 ce00040000 c2"),
     (messages.Missing((0, 300)), "12 06 91 92 00 cd012c"),
     (messages.Done(Code.BUDGET, ""), "13 03 92 24 a0"),
     (messages.HaveQuery(HASH), f"14 23 91 c420{HASH.hex()}"),
     (messages.Have(b"\xa0"), "15 04 91 c401a0"),
+    (messages.News((b"new", b"")), "09 09 91 92 c4036e6577 c400"),
+    (messages.FindNode(ID[:20]), f"16 17 91 c414{ID[:20].hex()}"),
+    (
+        messages.Nodes.of([Contact(NodeId(ID), (AT, ("2001:db8::1", 443))), Contact(NodeId(HASH), ())]),
+        f"17 406a 91 92 92 c420{ID.hex()} 92 {PLACE} 92 c41020010db8{1:024x} cd01bb 92 c420{HASH.hex()} 90",
+    ),
+    (messages.FindProviders(ID[:20]), f"18 17 91 c414{ID[:20].hex()}"),
+    (
+        messages.Providers.of([(Contact(NodeId(ID), ()), 600)], [Contact(NodeId(HASH), ())]),
+        f"19 404f 92 91 92 92 c420{ID.hex()} 90 cd0258 91 92 c420{HASH.hex()} 90",
+    ),
+    (
+        messages.Announce.of(ID[:20], 900, (AT,)),
+        f"1a 25 93 c414{ID[:20].hex()} cd0384 91 {PLACE}",
+    ),
+    (
+        messages.Follow.of(HASH, (AT,), True),
+        f"1b 2f 93 c420{HASH.hex()} 91 {PLACE} c3",
+    ),
+    (messages.Holdings(False, True, HASH[:16]), f"1c 15 93 c2 c3 c410{HASH[:16].hex()}"),
+    (messages.Followers.of([Contact(NodeId(ID), ())]), f"1d 26 91 91 92 c420{ID.hex()} 90"),
 ]
 
 
@@ -65,10 +94,83 @@ def test_fields_of_a_later_version_are_ignored(message: Body, field: bytes) -> N
 
 @given(bodies)
 def test_fields_must_not_be_missing(message: Body) -> None:
-    body = encode_body(message)
-    if body[0] > 0x90:
+    fields = msgpack.decode(encode_body(message))
+    came_later = 1 if isinstance(message, messages.Welcome | messages.Want) else 0
+    lacking = memoryview(msgpack.encode(fields[: len(fields) - came_later - 1]))
+    if len(fields) > came_later:
         with pytest.raises(Malformed):
-            decode_body(message.TYPE, memoryview(bytes([body[0] - 1]) + body[1:]))
+            decode_body(message.TYPE, lacking)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("04 01 90", messages.Welcome(b"")),
+        (f"10 2d 94 c420{HASH.hex()} cc80 cd7530 ce00040000", messages.Want(HASH, 128, 30_000, 262_144, False)),
+    ],
+)
+def test_fields_that_came_later_may_be_missing(form: str, message: Body) -> None:
+    assert FrameReader().feed(bytes.fromhex(form)) == [message]
+
+
+CONTACT = f"92 c420{ID.hex()}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(FrameType.NEWS, "91 91 c51001" + "00" * 4097, id="item too long"),
+        pytest.param(FrameType.NEWS, "91 dc0041" + "c400" * 65, id="too many items"),
+        pytest.param(FrameType.NODES, "91 dc0015" + f"{CONTACT} 90" * 21, id="too many nodes"),
+        pytest.param(FrameType.PROVIDERS, "92 dc0021" + f"92 {CONTACT} 90 00" * 33 + "90", id="too many providers"),
+        pytest.param(FrameType.PROVIDERS, "92 90 dc0015" + f"{CONTACT} 90" * 21, id="too many that are closer"),
+        pytest.param(FrameType.PROVIDERS, f"92 91 92 {CONTACT} 90 ce00093a81 90", id="provider for ever"),
+        pytest.param(FrameType.FOLLOWERS, "91 dc0021" + f"{CONTACT} 90" * 33, id="too many followers"),
+        pytest.param(FrameType.FOLLOWERS, f"91 91 {CONTACT} 99" + "92 c40400000000 01" * 9, id="too many addresses"),
+        pytest.param(FrameType.FOLLOWERS, f"91 91 {CONTACT} 91 92 c4050000000000 01", id="address of five bytes"),
+        pytest.param(FrameType.FOLLOWERS, f"91 91 {CONTACT} 91 92 c40400000000 00", id="port 0"),
+        pytest.param(FrameType.FOLLOWERS, f"91 91 {CONTACT} 91 92 c40400000000 ce00010000", id="port 65536"),
+        pytest.param(FrameType.FOLLOWERS, "91 91 92 c41f" + "00" * 31 + "90", id="short node id"),
+        pytest.param(FrameType.FIND_NODE, "91 c413" + "00" * 19, id="short target"),
+        pytest.param(FrameType.ANNOUNCE, f"93 c414{ID[:20].hex()} ff 90", id="negative time"),
+        pytest.param(FrameType.ANNOUNCE, f"93 c414{ID[:20].hex()} 00 91 92 c4050000000000 01", id="announced nowhere"),
+        pytest.param(FrameType.FOLLOW, f"93 c420{HASH.hex()} 91 92 c4050000000000 01 c2", id="follower nowhere"),
+        pytest.param(FrameType.HOLDINGS, "93 c2 c2 c409" + "00" * 9, id="part of a prefix"),
+        pytest.param(FrameType.HOLDINGS, "93 c2 c2 c600010008" + "00" * 65_544, id="too many prefixes"),
+        pytest.param(FrameType.HOLDINGS, "93 00 c2 c400", id="number for a flag"),
+    ],
+)
+def test_limits_of_fields(kind: FrameType, body: str) -> None:
+    with pytest.raises(Malformed):
+        decode_body(kind, memoryview(bytes.fromhex(body)))
+
+
+def test_the_largest_of_each_fit_their_frames() -> None:
+    everywhere = tuple(("2001:db8::ffff:ffff", 65_535) for _ in range(8))
+    crowd = [Contact(NodeId(ID), everywhere)] * 32
+    for message in (
+        messages.News((bytes(4096),) * 16),
+        messages.News((bytes(1024),) * 64),
+        messages.Nodes.of(crowd[:20]),
+        messages.Providers.of([(contact, 604_800) for contact in crowd], crowd[:20]),
+        messages.Announce.of(ID[:20], 604_800, everywhere),
+        messages.Follow.of(HASH, everywhere, True),
+        messages.Holdings(True, True, bytes(65_536)),
+        messages.Followers.of(crowd),
+        messages.Welcome(bytes(4096)),
+    ):
+        assert FrameReader().feed(encode_frame(message)) == [message]
+
+
+def test_contacts_come_out_as_they_went_in() -> None:
+    contacts = (Contact(NodeId(ID), (("192.0.2.1", 1), ("2001:db8::1", 65_535))), Contact(NodeId(HASH), ()))
+    assert messages.Nodes.of(contacts).contacts == messages.Followers.of(contacts).contacts == contacts
+    providers = messages.Providers.of([(contacts[0], 60)], contacts)
+    assert (providers.providers, providers.closer) == (((contacts[0], 60),), contacts)
+    assert messages.Announce.of(ID[:20], 0, contacts[0].addresses).addresses == contacts[0].addresses
+    assert messages.Follow.of(HASH, contacts[0].addresses, False).addresses == contacts[0].addresses
+    with pytest.raises(ValueError, match="does not appear"):
+        messages.Follow.of(HASH, (("forge.example", 1),), False)
 
 
 @given(st.sampled_from(FrameType), st.binary(max_size=200))

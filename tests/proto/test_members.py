@@ -1,0 +1,409 @@
+"""What members of a network ask and tell each other beside chunks, and that nobody else hears any of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from forge_p2p.content.contact import Contact
+from forge_p2p.ids import Hash, NodeId
+from forge_p2p.proto.answering import QUERY_BURST, QUERY_RATE
+from forge_p2p.proto.auth import EVERYTHING, NOTHING
+from forge_p2p.proto.hello import SessionConfig
+from forge_p2p.proto.news import NEWS_BURST, NEWS_RATE
+from forge_p2p.proto.outputs import (
+    AuthorizationNeeded,
+    FollowReceived,
+    NewsReceived,
+    QueryReceived,
+    Ready,
+    ReplyReceived,
+    RequestCancelled,
+    RequestDone,
+    RequestFailed,
+    RequestReceived,
+    ToldOf,
+)
+from forge_p2p.proto.states import SessionState
+from forge_p2p.proto.telling import TELL_BURST
+from forge_p2p.wire import limits
+from forge_p2p.wire.codes import Code
+from forge_p2p.wire.messages import (
+    Announce,
+    Done,
+    FindNode,
+    FindProviders,
+    Follow,
+    Followers,
+    Holdings,
+    Nodes,
+    Providers,
+    Query,
+    Reply,
+)
+from tests.proto.pair import MEMBER, NETWORKED, Door, End, Pair, client_session, make_chunk, members, server_session
+
+KEY = bytes(range(20))
+ROOT = bytes(range(32, 64))
+SOMEBODY = Contact(NodeId(bytes(range(32))), (("192.0.2.1", 4433),))
+FOLLOW = Follow.of(ROOT, (("192.0.2.7", 7),), True)
+CONVERSATIONS: list[tuple[Query, Reply]] = [
+    (FindNode(KEY), Nodes.of([SOMEBODY])),
+    (FindProviders(KEY), Providers.of([(SOMEBODY, 60)], [SOMEBODY])),
+    (Announce.of(KEY, 600, SOMEBODY.addresses), Done(Code.OK, "")),
+]
+SEEDS = [None, 1, 2, 3]
+
+
+def told(end: End, request: int) -> tuple[bytes, list[Contact], bool, bool]:
+    """What `ToldOf` add up to: prefixes, contacts, and the flags of the last."""
+    prefixes, flags = b"", (False, False)
+    contacts: list[Contact] = []
+    for event in end.of(ToldOf):
+        assert event.request_id == request
+        if isinstance(event.message, Holdings):
+            prefixes += event.message.prefixes
+            flags = (event.message.complete, event.message.origin)
+        else:
+            contacts += event.message.contacts
+    return prefixes, contacts, *flags
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("query", "reply"), CONVERSATIONS, ids=lambda value: type(value).__name__)
+def test_query_and_reply(seed: int | None, query: Query, reply: Reply) -> None:
+    pair = members(seed)
+    for asking, answering in ((pair.client, pair.server), (pair.server, pair.client)):
+        request = asking.query(query)
+        pair.run()
+        assert answering.events == [QueryReceived(request, query)]
+        answering.session.reply(request, reply, 0.0)
+        answering.session.reply(request, reply, 0.0)
+        pair.run()
+        assert asking.events == [ReplyReceived(request, reply)]
+        assert asking.session.next_deadline() is answering.session.next_deadline() is None
+        asking.events.clear()
+        answering.events.clear()
+
+
+def test_reply_must_fit_its_query() -> None:
+    pair = members()
+    for query, _ in CONVERSATIONS:
+        request = pair.client.query(query)
+        pair.run()
+        for other, reply in CONVERSATIONS:
+            if type(other) is not type(query):
+                with pytest.raises(ValueError, match="no reply to"):
+                    pair.server.session.reply(request, reply, 0.0)
+
+
+@pytest.mark.parametrize("code", [Code.BUSY, Code.INTERNAL])
+@pytest.mark.parametrize("query", [query for query, _ in CONVERSATIONS], ids=lambda query: type(query).__name__)
+def test_query_may_be_turned_down(query: Query, code: Code) -> None:
+    pair = members()
+    request = pair.client.query(query)
+    pair.run()
+    pair.server.session.finish(request, code, "not now", 0.0)
+    pair.run()
+    assert pair.client.events == [RequestFailed(request, code, "not now", True)]
+
+
+def test_query_ends_with_its_deadline() -> None:
+    pair = members()
+    request = pair.client.query(FindNode(KEY), deadline=3.0)
+    pair.run().advance(4.0)
+    assert pair.client.events == [RequestFailed(request, Code.DEADLINE, "the deadline passed", True)]
+    assert pair.server.events == [QueryReceived(request, FindNode(KEY)), RequestCancelled(request)]
+
+
+def test_too_many_queries_are_busy_work() -> None:
+    pair = members()
+    for _ in range(100):
+        pair.client.query(FindNode(KEY))
+    while pair.step():
+        for event in pair.server.of(QueryReceived):
+            pair.server.session.reply(event.request_id, Nodes.of([]), 0.0)
+    assert len(pair.client.of(ReplyReceived)) == QUERY_BURST
+    assert {event.code for event in pair.client.of(RequestFailed)} == {Code.BUSY}
+    pair.advance(1.0)
+    for _ in range(100):
+        pair.client.query(FindNode(KEY), pair.now)
+    pair.run()
+    assert len(pair.server.of(QueryReceived)) == QUERY_BURST + QUERY_RATE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_follower_is_told_until_it_has_enough(seed: int | None) -> None:
+    pair = members(seed)
+    request = pair.client.follow(FOLLOW)
+    pair.run()
+    assert pair.server.events == [FollowReceived(request, FOLLOW)]
+    server = pair.server.session
+    server.tell(request, Holdings(False, True, ROOT), 0.0)
+    server.tell(request, Followers.of([SOMEBODY]), 0.0)
+    server.tell(request, Holdings(False, False, ROOT[:8]), 0.0)
+    pair.run()
+    assert told(pair.client, request) == (ROOT + ROOT[:8], [SOMEBODY], False, False)
+    pair.advance(10_000.0)
+    assert server.state is SessionState.READY, "a follow lasts for as long as both like"
+    server.tell(request, Holdings(True, False, b""), pair.now)
+    pair.run()
+    assert told(pair.client, request)[2:] == (True, False)
+    pair.client.events.clear()
+    pair.client.session.cancel(request, pair.now)
+    pair.run()
+    assert pair.server.events[1:] == [RequestCancelled(request)]
+    server.tell(request, Holdings(True, False, b""), pair.now)
+    pair.run()
+    assert not pair.client.events
+    assert pair.advance(100.0).client.session.next_deadline() is server.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "event"),
+    [
+        (Code.OK, RequestDone(4)),
+        (Code.LEAVING, RequestFailed(4, Code.LEAVING, "why", True)),
+        (Code.DENIED, RequestFailed(4, Code.DENIED, "why", False)),
+    ],
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_is_followed_may_end_it(seed: int | None, code: Code, event: object) -> None:
+    pair = members(seed)
+    request = pair.client.follow(FOLLOW)
+    pair.run()
+    pair.server.session.tell(request, Holdings(True, False, b""), 0.0)
+    pair.server.session.finish(request, code, "why", 0.0)
+    pair.run()
+    assert pair.client.events == [ToldOf(request, Holdings(True, False, b"")), event]
+    assert pair.client.session.next_deadline() is pair.server.session.next_deadline() is None
+
+
+def test_a_follow_ends_with_its_session() -> None:
+    pair = members()
+    request = pair.client.follow(FOLLOW)
+    pair.run()
+    pair.server.session.close(Code.LEAVING, "bye", 0.0)
+    pair.server.session.tell(request, Holdings(True, False, b""), 0.0)
+    pair.run()
+    assert pair.client.of(RequestFailed) == [RequestFailed(request, Code.LEAVING, "bye", True)]
+    pair.client.follow(FOLLOW)
+    pair.client.drain(0.0)
+    assert pair.client.of(RequestFailed)[1].code is Code.GONE
+
+
+def test_a_follow_takes_no_request_s_place_and_stalls_nothing() -> None:
+    pair = members(config=SessionConfig(capabilities=NETWORKED.capabilities, max_requests=2))
+    for _ in range(limits.FOLLOWS_MAX):
+        pair.client.follow(FOLLOW)
+    pair.run().advance(100.0)
+    wants = [pair.client.want([make_chunk(1, number).hash], pair.now) for number in range(4)]
+    pair.run()
+    assert len(pair.client.of(RequestDone)) == len(wants)
+    pair.server.batch = 0
+    stalled = pair.client.want([make_chunk(1).hash], pair.now)
+    follow = pair.server.of(FollowReceived)[0].request_id
+    for _ in range(19):
+        pair.advance(1.0)
+        pair.server.session.tell(follow, Holdings(False, False, ROOT), pair.now)
+    pair.advance(1.0)
+    assert [(event.request_id, event.code) for event in pair.client.of(RequestFailed)] == [(stalled, Code.STALLED)], (
+        "what followers are told is no progress of anything else"
+    )
+
+
+def test_no_more_is_followed_at_once_than_agreed() -> None:
+    pair = members()
+    for _ in range(limits.FOLLOWS_MAX):
+        pair.client.follow(FOLLOW)
+    above = pair.client.follow(FOLLOW)
+    pair.run()
+    assert [(event.request_id, event.code) for event in pair.client.of(RequestFailed)] == [(above, Code.BUSY)]
+    assert len(pair.server.of(FollowReceived)) == limits.FOLLOWS_MAX
+    pair.client.session.cancel(4, 0.0)
+    again = pair.client.follow(FOLLOW)
+    pair.run()
+    assert pair.server.of(FollowReceived)[-1].request_id == again
+
+
+def test_what_is_told_too_fast_is_gathered() -> None:
+    """A million chunks told one by one, to two followers, arrive in few frames and are no breach."""
+    pair = members()
+    requests = [pair.client.follow(FOLLOW), pair.client.follow(Follow.of(bytes(32), (), False))]
+    pair.run()
+    for number in range(30_000):
+        for request in requests:
+            prefix = (number * 2 + (request == 4)).to_bytes(8)
+            pair.server.session.tell(request, Holdings(False, False, prefix), 0.0)
+    pair.run()
+    early = len(pair.client.of(ToldOf))
+    assert TELL_BURST / 600 < early < TELL_BURST / 500
+    pair.advance(10.0)
+    assert len(pair.client.of(ToldOf)) - early < 10
+    for request in requests:
+        prefixes = b"".join(
+            event.message.prefixes
+            for event in pair.client.of(ToldOf)
+            if event.request_id == request and isinstance(event.message, Holdings)
+        )
+        assert prefixes == b"".join((number * 2 + (request == 4)).to_bytes(8) for number in range(30_000))
+    assert pair.client.session.state is SessionState.READY
+
+
+def test_many_prefixes_are_cut_into_frames() -> None:
+    pair = members()
+    request = pair.client.follow(FOLLOW)
+    pair.run()
+    prefixes = bytes(8 * (2 * limits.PREFIXES_MAX + 1))
+    pair.server.session.tell(request, Holdings(False, True, prefixes), 0.0)
+    pair.server.session.tell(request, Followers.of([SOMEBODY]), 0.0)
+    pair.run()
+    assert told(pair.client, request) == (prefixes, [SOMEBODY], False, True)
+    assert [type(event.message) for event in pair.client.of(ToldOf)] == [Holdings] * 3 + [Followers]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_news(seed: int | None) -> None:
+    pair = members(seed)
+    pair.client.session.say_news([b"one", b"two"], 0.0)
+    pair.server.session.say_news([b"three"], 0.0)
+    pair.run()
+    assert pair.server.events == [NewsReceived((b"one", b"two"))]
+    assert pair.client.events == [NewsReceived((b"three",))]
+    with pytest.raises(ValueError, match="4096"):
+        pair.client.session.say_news([bytes(4097)], 0.0)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 4096])
+def test_much_news_is_said_bit_by_bit(size: int) -> None:
+    pair = members()
+    items = [number.to_bytes(size) if size > 1 else bytes([number % 256]) for number in range(5000)]
+    pair.client.session.say_news(items[:4000], 0.0)
+    for item in items[4000:]:
+        pair.client.session.say_news([item], 0.0)
+    pair.run()
+    at_once = len(pair.server.of(NewsReceived))
+    assert at_once == NEWS_BURST + 1
+    pair.advance(10.0)
+    assert len(pair.server.of(NewsReceived)) <= at_once + 10 * NEWS_RATE
+    pair.advance(1000.0)
+    assert [item for event in pair.server.of(NewsReceived) for item in event.items] == items
+    assert pair.server.session.state is SessionState.READY
+
+
+def ticket_holder() -> Pair:
+    pair = Pair(client_session(config=NETWORKED), server_session(config=NETWORKED))
+    return pair.start().run()
+
+
+def old_client() -> Pair:
+    pair = Pair(client_session(scope=MEMBER), server_session(Door(MEMBER), config=NETWORKED))
+    return pair.start().run()
+
+
+def unverified_server() -> Pair:
+    pair = Pair(client_session(scope=NOTHING, config=NETWORKED), server_session(Door(MEMBER), config=NETWORKED))
+    return pair.start().run()
+
+
+@pytest.mark.parametrize("strange", [ticket_holder, old_client, unverified_server])
+def test_nothing_is_asked_of_or_told_to_who_is_no_member(strange: Callable[[], Pair]) -> None:
+    pair = strange()
+    pair.client.events.clear()
+    before = pair.client.sent
+    requests = [pair.client.query(query) for query, _ in CONVERSATIONS] + [pair.client.follow(FOLLOW)]
+    pair.client.session.say_news([b"secret"], 0.0)
+    pair.run()
+    assert [(event.request_id, event.code) for event in pair.client.of(RequestFailed)] == [
+        (request, Code.DENIED) for request in requests
+    ]
+    assert pair.client.sent == before
+
+
+@pytest.mark.parametrize("strange", [ticket_holder, old_client])
+def test_who_is_no_member_is_answered_nothing(strange: Callable[[], Pair]) -> None:
+    pair = strange()
+    pair.server.events.clear()
+    pair.client.events.clear()
+    pair.client.session.grant(MEMBER, 0.0)
+    pair.client.session._answering._networked = True
+    requests = [pair.client.query(query) for query, _ in CONVERSATIONS] + [pair.client.follow(FOLLOW)]
+    pair.client.session._gossip.decide(member=True)
+    pair.client.session.say_news([b"false"], 0.0)
+    pair.run()
+    assert [(event.request_id, event.code) for event in pair.client.of(RequestFailed)] == [
+        (request, Code.DENIED) for request in requests
+    ]
+    assert not pair.server.events
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_client_looks_at_the_server_first(seed: int | None) -> None:
+    """What the server asks and says right behind its WELCOME waits until the client knows whom it is talking to."""
+    door = Door(verdict=None)
+    client, server = client_session(scope=None, config=NETWORKED), server_session(door, config=NETWORKED)
+    pair = Pair(client, server, seed).start().run()
+    assert pair.server.of(AuthorizationNeeded)
+    server.decide(MEMBER, 0.0, b"sealed")
+    query, follow = pair.server.query(FindNode(KEY)), pair.server.follow(FOLLOW)
+    want = pair.server.want([make_chunk(1).hash])
+    server.say_news([b"one"], 0.0)
+    server.say_news([b"two"], 0.0)
+    pair.client.batch = 0
+    pair.run()
+    (ready,) = pair.client.events
+    assert isinstance(ready, Ready)
+    assert ready.credentials == b"sealed"
+    client.grant(MEMBER, 0.0)
+    pair.run()
+    events = pair.client.events[1:]
+    assert {QueryReceived(query, FindNode(KEY)), FollowReceived(follow, FOLLOW)} <= {
+        event for event in events if isinstance(event, QueryReceived | FollowReceived)
+    }
+    assert [event.request_id for event in pair.client.of(RequestReceived)] == [want]
+    assert [event.items for event in pair.client.of(NewsReceived)] == [(b"one",), (b"two",)]
+
+
+def test_server_that_is_no_member_after_all_is_not_heard() -> None:
+    pair = Pair(client_session(scope=None, config=NETWORKED), server_session(Door(MEMBER), config=NETWORKED))
+    pair.start().run()
+    query = pair.server.query(FindNode(KEY))
+    pair.server.session.say_news([b"false"], 0.0)
+    pair.run()
+    pair.client.session.grant(EVERYTHING, 0.0)
+    pair.run()
+    assert [(event.request_id, event.code) for event in pair.server.of(RequestFailed)] == [(query, Code.DENIED)]
+    assert [type(event) for event in pair.client.events] == [Ready]
+
+
+def test_grant_replaces_what_the_peer_may_have() -> None:
+    pair = members()
+    hashes = pair.client.store(make_chunk(5))
+    pair.client.session.grant(NOTHING, 0.0)
+    pair.server.want(hashes)
+    pair.server.query(FindNode(KEY))
+    pair.run()
+    assert not pair.client.events
+    pair.client.session.grant(MEMBER, 0.0)
+    pair.server.want(hashes)
+    pair.run()
+    assert [type(event) for event in pair.client.events] == [RequestReceived]
+
+
+def test_sparing_is_told_to_the_server() -> None:
+    pair = members()
+    pair.server.batch = 0
+    for stream_id, sparing in ((4, True), (8, False)):
+        pair.client.session.want(stream_id, [Hash(ROOT)], max_bytes=9, deadline=9, now=0, sparing=sparing)
+    pair.run()
+    assert [event.sparing for event in pair.server.of(RequestReceived)] == [True, False]
+    pair.server.session.finish(4, Code.ELSEWHERE, "", 0.0)
+    pair.run()
+    assert pair.client.events == [RequestFailed(4, Code.ELSEWHERE, "elsewhere", True)]
+
+
+def test_welcome_carries_what_the_server_shows() -> None:
+    pair = Pair(client_session(), server_session(Door(verdict=None))).start().run()
+    pair.server.session.decide(EVERYTHING, 0.0, bytes(4096))
+    pair.run()
+    assert [event.credentials for event in pair.client.of(Ready)] == [bytes(4096)]
+    assert [event.credentials for event in pair.server.of(Ready)] == [b""]

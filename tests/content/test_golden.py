@@ -7,18 +7,25 @@ import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from forge_p2p.content.blinding import dht_key, lan_tag
 from forge_p2p.content.chunking import ZERO_CHUNK, cut_bytes
 from forge_p2p.content.codec import Codec, EncodedChunk, decode
+from forge_p2p.content.contact import Contact
+from forge_p2p.content.invite import Token, enrol, format_token, parse_token
 from forge_p2p.content.link import Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.content.membership import Role, decode_chain, encode_chain, issue_certificate, verify_chain
+from forge_p2p.content.revocation import decode_revocation, revoke, verify_revocation
+from forge_p2p.content.sealing import Direction, seal, unseal
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, encode_pages
 from forge_p2p.content.ticket import format_ticket, issue, parse_ticket, verify
 from forge_p2p.content.tree import TreeBuilder, decode_node
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, NetworkId, NodeId
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
 VECTORS = [line.strip() for line in DOCUMENT.partition("## Vectors")[2].splitlines() if line.startswith("    ")]
-CUTS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = VECTORS
+CUTS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = VECTORS[:12]
+CHAIN, REVOCATION, TOKEN, SEALED, DHT_KEY, LAN_TAG = VECTORS[12:]
 
 CONTENT = blake3(b"forge golden content").digest(length=1 << 20)
 
@@ -89,3 +96,36 @@ def test_ticket() -> None:
 def test_stored_forms(codec: Codec, form: str) -> None:
     raw = b"forge " * 20
     assert decode(EncodedChunk(hash_bytes(raw), codec, len(raw), bytes.fromhex(form))) == raw
+
+
+def test_memberships() -> None:
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(5)]
+    ids = [NodeId(key.public_key().public_bytes_raw()) for key in keys]
+    network, secret = NetworkId(ids[1]), bytes(range(32))
+    first = issue_certificate(
+        *(keys[1], network, ids[2], Role.WRITER),
+        issued=1_700_000_000,
+        expires=1_800_000_000,
+        delegable=True,
+        label="build",
+    )
+    contact = Contact(ids[3], (("192.0.2.7", 4433), ("2001:db8::7", 4433)))
+    token = Token(network, "studio", (first,), (contact,), secret, bytes([2]) * 32)
+    chain = enrol(token, ids[4], 1_750_000_000, "agent 7")
+    assert (format_token(token), parse_token(TOKEN)) == (TOKEN, token)
+    assert (encode_chain(chain).hex(), decode_chain(bytes.fromhex(CHAIN))) == (CHAIN, chain)
+    assert verify_chain(chain, network, ids[4], 1_799_999_999).role is Role.WRITER
+    assert revoke(keys[1], network, ids[2], time=1_760_000_000).encode().hex() == REVOCATION
+    verify_revocation(decode_revocation(bytes.fromhex(REVOCATION)), network)
+
+
+def test_what_the_secret_hides() -> None:
+    server, client = (
+        NodeId(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw())
+        for number in (3, 4)
+    )
+    secret = bytes(range(32))
+    assert seal(secret, server, client, Direction.CLIENT, b"chain", nonce=bytes(range(12))).hex() == SEALED
+    assert unseal(secret, server, client, Direction.CLIENT, bytes.fromhex(SEALED)) == b"chain"
+    assert dht_key(secret, Hash(bytes(32))).hex() == DHT_KEY
+    assert lan_tag(secret, NodeId(bytes(32))).hex() == LAN_TAG

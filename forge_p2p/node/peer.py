@@ -6,8 +6,8 @@ say and nobody else. The outbox is emptied before anything is awaited, so what a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -18,7 +18,13 @@ from forge_p2p.net.base import Connection, StreamData
 from forge_p2p.proto import outputs
 from forge_p2p.proto.session import LINGER, Session
 from forge_p2p.proto.states import SessionState
+from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
+
+if TYPE_CHECKING:
+    from forge_p2p.content.membership import Membership
+    from forge_p2p.ids import NetworkId
+    from forge_p2p.node.holdings import MemberScope
 
 REQUEST_DEADLINE = 300.0
 """Seconds. A request is at most 4 MiB: slower than 14 KB/s is asked of somebody else, or again."""
@@ -28,7 +34,7 @@ MAX_RAW = 4 * 1024 * 1024
 
 _OVER = (SessionState.LEAVING, SessionState.CLOSED)
 _NO_RIGHT = (Code.DENIED, Code.EXPIRED, Code.REVOKED)
-_SLOW = (Code.DEADLINE, Code.CANCELLED, Code.BUDGET)
+_SLOW = (Code.DEADLINE, Code.CANCELLED, Code.BUDGET, Code.ELSEWHERE, Code.BUSY)
 """Ends of a request that say nothing about the next one."""
 
 
@@ -41,6 +47,15 @@ class RequestHandler(Protocol):
 
     def ended(self, number: int, code: Code) -> None:
         """The request is over: `Code.OK` when every index was answered; what was not may be asked for again."""
+
+
+class FollowHandler(Protocol):
+    """Whom a FOLLOW reports to; called from the receive loop, must not block."""
+
+    def told(self, session: "PeerSession", message: messages.Told) -> None: ...
+
+    def unfollowed(self, session: "PeerSession", code: Code) -> None:
+        """Nothing more will be told; `Code.OK`: the peer has nothing of it, or all has been told."""
 
 
 class SessionHandler(Protocol):
@@ -57,6 +72,25 @@ class SessionHandler(Protocol):
     def authorization_needed(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None: ...
 
 
+class MemberHandler(Protocol):
+    """Whom what a member says goes to; called from the receive loop, must not block."""
+
+    def asked(self, session: "PeerSession", query: outputs.QueryReceived) -> None: ...
+
+    def followed(self, session: "PeerSession", follow: outputs.FollowReceived) -> None: ...
+
+    def told_news(self, session: "PeerSession", news: outputs.NewsReceived) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSide:
+    """What makes a session one of a network: which, who the peer is in it, and what the peer may have."""
+
+    network: "NetworkId"
+    membership: "Membership"
+    scope: "MemberScope"
+
+
 @dataclass(slots=True)
 class _Asked:
     """A request of ours under way. `answered`: some of it was, be it as missing."""
@@ -64,6 +98,15 @@ class _Asked:
     number: int
     handler: RequestHandler
     answered: bool = False
+
+
+@dataclass(slots=True)
+class _Query:
+    """A query of ours under way."""
+
+    over: trio.Event = field(default_factory=trio.Event)
+    reply: messages.Reply | None = None
+    problem: str = ""
 
 
 class PeerSession:
@@ -75,15 +118,23 @@ class PeerSession:
         self.session = session
         self.where = f"{connection.address.host} port {connection.address.port}"
         self.peer_id: NodeId | None = None
-        self.since = trio.current_time()
+        self.credentials = b""
+        """What the server has shown of itself."""
+        self.capabilities: frozenset[str] = frozenset()
+        self.member: MemberSide | None = None
+        self.since = self.used = trio.current_time()
         self.ready = trio.Event()
         self.answering = trio.Lock()
         """Held by whoever sends an answer, until the connection has taken it."""
         self.ended = trio.Event()
         self.reason: ForgeError | None = None
         self.retryable = True
+        self.members: MemberHandler | None = None
+        """Hears what the peer says as a member; a session of a ticket needs none."""
         self._handler = handler
         self._requests: dict[int, _Asked] = {}
+        self._queries: dict[int, _Query] = {}
+        self._follows: dict[int, FollowHandler] = {}
         self._scope = trio.CancelScope()
         self._closing: outputs.CloseConnection | None = None
         if connection.is_client:
@@ -106,22 +157,74 @@ class PeerSession:
                 last = self._closing
                 await self.connection.aclose(int(last.code) if last else 0, last.reason if last else "")
 
-    async def request(self, number: int, hashes: Sequence[Hash], urgent: bool, handler: RequestHandler) -> None:
-        """Asks the peer for chunks. Raises `PeerError` when the session is over or has no stream to spare."""
-        if self.ended.is_set():
-            raise self.reason or PeerError(f"the session with {self.where} is over")
-        stream_id = self.connection.open_stream()
+    async def request(
+        self,
+        number: int,
+        hashes: Sequence[Hash],
+        urgent: bool,
+        handler: RequestHandler,
+        *,
+        max_bytes: int = MAX_RAW,
+        sparing: bool = False,
+    ) -> None:
+        """Asks the peer for chunks, for at most `max_bytes` of them: it chooses. `sparing`: not for what others have
+        just been sent. Raises `PeerError` when the session is over or has no stream to spare."""
+        stream_id = self._open()
         self._requests[stream_id] = _Asked(number, handler)
         now = trio.current_time()
         self.session.want(
             stream_id,
             hashes,
-            max_bytes=MAX_RAW,
+            max_bytes=max_bytes,
             deadline=now + REQUEST_DEADLINE,
             now=now,
             priority=URGENT if urgent else NORMAL,
+            sparing=sparing,
         )
         await self.flush()
+
+    async def query(self, message: messages.Query, timeout: float) -> messages.Reply:
+        """Asks as one node of the DHT another, and waits `timeout` seconds at most. Raises `PeerError`."""
+        query = _Query()
+        stream_id = self._open()
+        self._queries[stream_id] = query
+        now = trio.current_time()
+        self.session.query(stream_id, message, deadline=now + timeout, now=now)
+        try:
+            await self.flush()
+            await query.over.wait()
+        finally:
+            if self._queries.pop(stream_id, None) is not None:
+                self.session.cancel(stream_id, trio.current_time())
+        if query.reply is None:
+            raise PeerError(f"{self.where} did not answer: {query.problem}")
+        return query.reply
+
+    async def follow(self, message: messages.Follow, handler: FollowHandler) -> int:
+        """Asks to be told what the peer holds of a root; returns what `unfollow` takes. Raises `PeerError`."""
+        stream_id = self._open()
+        self._follows[stream_id] = handler
+        self.session.follow(stream_id, message, now=trio.current_time())
+        await self.flush()
+        return stream_id
+
+    async def unfollow(self, stream_id: int) -> None:
+        """Wants to know no more. Raises `PeerError`."""
+        if self._follows.pop(stream_id, None) is not None and not self.ended.is_set():
+            self.session.cancel(stream_id, trio.current_time())
+            await self.flush()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of ours is under way."""
+        return bool(self._requests or self._queries or self._follows)
+
+    def _open(self) -> int:
+        """A stream for a request. Raises `PeerError` when the session is over or has none to spare."""
+        if self.ended.is_set():
+            raise self.reason or PeerError(f"the session with {self.where} is over")
+        self.used = trio.current_time()
+        return self.connection.open_stream()
 
     def blame(self, error: ForgeError, code: Code = Code.CORRUPT) -> None:
         """Ends the session with `error` as its reason; by default for bytes that nobody may send."""
@@ -199,12 +302,13 @@ class PeerSession:
                 asked.answered = True
                 asked.handler.missing(asked.number, event.indexes)
             case outputs.RequestDone():
-                asked = self._requests.pop(event.request_id)
-                asked.handler.ended(asked.number, Code.OK)
+                self._over(event.request_id, Code.OK, "")
             case outputs.RequestFailed():
-                self._failed(self._requests.pop(event.request_id), event)
+                self._over(event.request_id, event.code, event.reason)
             case outputs.Ready():
                 self.peer_id = event.peer_id
+                self.credentials = event.credentials
+                self.capabilities = event.capabilities
                 self.ready.set()
             case outputs.Refused():
                 self.reason = (Refused if event.code in _NO_RIGHT else PeerError)(
@@ -225,14 +329,43 @@ class PeerSession:
                 self._handler.queried(self, event)
             case outputs.AuthorizationNeeded():
                 self._handler.authorization_needed(self, event.client_id, event.credentials)
+            case _:
+                self._hear_member(event)
 
-    def _failed(self, asked: _Asked, event: outputs.RequestFailed) -> None:
+    def _hear_member(self, event: outputs.Event) -> None:
+        match event:
+            case outputs.ReplyReceived():
+                query = self._queries.pop(event.request_id)
+                query.reply = event.message
+                query.over.set()
+            case outputs.ToldOf():
+                if event.request_id in self._follows:
+                    self._follows[event.request_id].told(self, event.message)
+            case outputs.QueryReceived() if self.members is not None:
+                self.members.asked(self, event)
+            case outputs.FollowReceived() if self.members is not None:
+                self.members.followed(self, event)
+            case outputs.NewsReceived() if self.members is not None:
+                self.members.told_news(self, event)
+
+    def _over(self, request_id: int, code: Code, reason: str) -> None:
+        """A request, a query or a FOLLOW of ours ended."""
+        if request_id in self._follows:
+            self._follows.pop(request_id).unfollowed(self, code)
+        elif request_id in self._queries:
+            query = self._queries.pop(request_id)
+            query.problem = reason or code.name.lower()
+            query.over.set()
+        elif request_id in self._requests:
+            self._request_over(self._requests.pop(request_id), code, reason)
+
+    def _request_over(self, asked: _Asked, code: Code, reason: str) -> None:
         """A request that brought nothing would bring nothing again: whoever wants it tries in another session."""
-        asked.handler.ended(asked.number, event.code)
-        hopeless = event.code is Code.STALLED or not (asked.answered or event.code in _SLOW)
+        asked.handler.ended(asked.number, code)
+        hopeless = code is Code.STALLED or not (code is Code.OK or asked.answered or code in _SLOW)
         if hopeless and self.session.state not in _OVER:
-            code = Code.TIMEOUT if event.code is Code.STALLED else Code.OK
-            self.blame(PeerError(f"{self.where} does not answer: {event.reason}"), code)
+            code = Code.TIMEOUT if code is Code.STALLED else Code.OK
+            self.blame(PeerError(f"{self.where} does not answer: {reason}"), code)
 
     def _gone(self, event: outputs.PeerGone) -> None:
         self.retryable = event.code.retryable or event.code is Code.OK
@@ -243,4 +376,6 @@ class PeerSession:
         for asked in list(self._requests.values()):
             asked.handler.ended(asked.number, event.code)
         self._requests.clear()
+        for request_id in [*self._queries, *self._follows]:
+            self._over(request_id, event.code, event.reason)
         self.ended.set()

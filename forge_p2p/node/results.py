@@ -143,6 +143,84 @@ class StatusResult(Struct, frozen=True):
     store: StoreStatus
 
 
+class PeerEntry(Struct, frozen=True):
+    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "called", "swarm" or
+    "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload bytes and `up` and `down` bytes a
+    second, of this session. `problem`: why it could not be reached last time."""
+
+    network: str
+    node_id: str
+    label: str
+    role: str
+    found: str
+    address: str
+    connected: float
+    round_trip: float
+    sent: int
+    received: int
+    up: float
+    down: float
+    failures: int
+    problem: str
+
+
+class PeersResult(Struct, frozen=True):
+    """`tickets` are sessions that belong to a ticket and not to a network."""
+
+    members: list[PeerEntry]
+    tickets: list[PeerStatus]
+
+
+class SourceEntry(Struct, frozen=True):
+    """One node that content came from, or was to come from: `fetched` bytes of content at `rate` bytes a second.
+    `problem`: why it was left."""
+
+    node_id: str
+    address: str
+    found: str
+    origin: bool
+    fetched: int
+    rate: float
+    failures: int
+    problem: str
+
+
+class FetchEntry(Struct, frozen=True):
+    """A fetch that ended: when (Unix seconds), how, and what came from whom."""
+
+    link: str
+    network: str
+    ended: float
+    seconds: float
+    outcome: str
+    sources: list[SourceEntry]
+
+
+class HolderEntry(Struct, frozen=True):
+    """A node that says it holds a root, in a network: all of it, or `chunks` of it so far. `problem`: why it could not
+    be asked."""
+
+    network: str
+    node_id: str
+    address: str
+    complete: bool
+    origin: bool
+    chunks: int
+    problem: str
+
+
+class WhyResult(Struct, frozen=True):
+    """Where a link's content is: here (`here` in words), at whom, and how the last fetch went. `notes` say in plain
+    words what follows from it."""
+
+    link: str
+    here: str
+    networks: list[str]
+    holders: list[HolderEntry]
+    last: FetchEntry | None
+    notes: list[str]
+
+
 class UpResult(Struct, frozen=True):
     """A node that has started and listens."""
 
@@ -214,6 +292,8 @@ Result = (
     | LsResult
     | CatResult
     | StatusResult
+    | PeersResult
+    | WhyResult
     | UpResult
     | DownResult
     | StoreStat
@@ -231,6 +311,8 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "ls": LsResult,
     "cat": CatResult,
     "status": StatusResult,
+    "peers": PeersResult,
+    "why": WhyResult,
     "down": DownResult,
     "store_stat": StoreStat,
     "store_verify": StoreVerify,

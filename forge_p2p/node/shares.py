@@ -13,6 +13,7 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.errors import ForgeError
 from forge_p2p.node.home import Home, unwritable
+from forge_p2p.node.records import write_record
 from forge_p2p.node.results import ShareEntry
 from forge_p2p.store.base import Keep, Store
 
@@ -71,13 +72,7 @@ class Shares:
         store.unpin(_pin_name(share))
 
     def _write(self, share: Share) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        temporary = self._folder / f".{share.id}"
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(share))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._folder / share.id)
+        write_record(self._folder / share.id, msgspec.json.encode(share))
 
     def _read(self, path: Path) -> Share | None:
         try:

@@ -1,0 +1,163 @@
+"""The telling side of a swarm: members follow a root here and are told what of it is here, and who else follows it.
+
+What arrives is told in batches, as 64-bit prefixes of chunk hashes: 8 bytes for some 64 KiB of content and follower. A
+new follower is named to the others and they to it, so that those who start together find each other at the one place
+that all of them know.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from forge_p2p.content.contact import ADDRESSES_MAX, Contact
+from forge_p2p.errors import PeerError
+from forge_p2p.ids import Hash
+from forge_p2p.node.groups import contained
+from forge_p2p.node.holdings import Holding, Holdings
+from forge_p2p.proto import outputs
+from forge_p2p.wire import messages
+from forge_p2p.wire.codes import Code
+from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIX_SIZE, PREFIXES_MAX
+
+if TYPE_CHECKING:
+    from forge_p2p.node.peer import PeerSession
+
+INTERVAL = 0.05
+"""Seconds between two tellings. Others know of a chunk, on average, half of that after it was stored."""
+
+NAMED_MAX = 64
+"""Others whom one follower is told of, all in all: some times the connections that it will make."""
+
+
+@dataclass(slots=True, eq=False)
+class _Follower:
+    """One session that follows one holding, and what it has to be told."""
+
+    session: "PeerSession"
+    request_id: int
+    holding: Holding
+    contact: Contact
+    arrived: list[int] = field(default_factory=list)
+    others: list[Contact] = field(default_factory=list)
+    named: int = 0
+    told_complete: bool = False
+    telling: bool = False
+
+    def arrive(self, prefixes: Sequence[int]) -> None:
+        """More of the holding is here."""
+        self.arrived.extend(prefixes)
+
+    def introduce(self, other: Contact) -> None:
+        """Somebody else follows the same root."""
+        if self.named < NAMED_MAX:
+            self.named += 1
+            self.others.append(other)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell."""
+        completed = self.holding.complete and not self.told_complete
+        return not self.telling and bool(self.arrived or self.others or completed)
+
+    def take_news(self) -> list[messages.Told]:
+        """What there is to tell, in messages."""
+        news: list[messages.Told] = []
+        holding = self.holding
+        arrived, self.arrived = self.arrived, []
+        if holding.complete and not self.told_complete:
+            self.told_complete = True
+            news.append(messages.Holdings(complete=True, origin=holding.origin, prefixes=b""))
+        else:
+            for start in range(0, len(arrived), PREFIXES_MAX):
+                part = arrived[start : start + PREFIXES_MAX]
+                packed = b"".join([prefix.to_bytes(PREFIX_SIZE, "big") for prefix in part])
+                news.append(messages.Holdings(complete=False, origin=holding.origin, prefixes=packed))
+        others, self.others = self.others[:FOLLOWERS_COUNT], self.others[FOLLOWERS_COUNT:]
+        if others:
+            news.append(messages.Followers.of(others))
+        return news
+
+
+class Following:
+    """All followers at this node."""
+
+    def __init__(self, holdings: Holdings, rng: random.Random | None = None) -> None:
+        self._holdings = holdings
+        self._rng = rng or random.Random()
+        self._followers: dict[PeerSession, dict[int, _Follower]] = {}
+
+    async def followed(self, session: "PeerSession", event: outputs.FollowReceived) -> None:
+        """A member wants to know about a root. What is not here and what is not in its network get the same answer.
+        Raises `PeerError` when the member has gone."""
+        member = session.member
+        holding = self._holdings.find(member.network, Hash(event.message.root)) if member is not None else None
+        if member is None or holding is None or not await self._holdings.ready(holding):
+            session.session.finish(event.request_id, Code.OK, "", trio.current_time())
+            await session.flush()
+            return
+        member.scope.open(holding)
+        follower = _Follower(session, event.request_id, holding, _contact_of(session, event.message))
+        if not holding.complete:
+            holding.watchers.add(follower.arrive)
+            follower.arrive(list(holding.arrived))
+        self._introduce(follower)
+        self._followers.setdefault(session, {})[event.request_id] = follower
+        await self._tell(follower)
+
+    def cancelled(self, session: "PeerSession", request_id: int) -> None:
+        """A member follows no longer."""
+        follower = self._followers.get(session, {}).pop(request_id, None)
+        if follower is not None:
+            follower.holding.watchers.discard(follower.arrive)
+
+    def gone(self, session: "PeerSession") -> None:
+        """The session is over."""
+        for request_id in list(self._followers.get(session, ())):
+            self.cancelled(session, request_id)
+        self._followers.pop(session, None)
+
+    async def run(self) -> None:
+        """Tells what has arrived, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(INTERVAL)
+                for follower in [each for group in self._followers.values() for each in group.values()]:
+                    if follower.has_news:
+                        nursery.start_soon(self._tell, follower)
+
+    async def _tell(self, follower: _Follower) -> None:
+        """One task a follower at a time: who does not read is told less often, and of more at once."""
+        follower.telling = True
+        with contained("telling a follower"):
+            try:
+                for message in follower.take_news():
+                    follower.session.session.tell(follower.request_id, message, trio.current_time())
+                await follower.session.flush()
+            except PeerError:
+                return  # the session's own task says what happened
+            finally:
+                follower.telling = False
+
+    def _introduce(self, new: _Follower) -> None:
+        """Names a follower to the others and some of them to it."""
+        others = [
+            each
+            for group in self._followers.values()
+            for each in group.values()
+            if each.holding is new.holding and each.contact.node_id != new.contact.node_id
+        ]
+        self._rng.shuffle(others)
+        for other in others[:FOLLOWERS_COUNT]:
+            new.introduce(other.contact)
+            other.introduce(new.contact)
+
+
+def _contact_of(session: "PeerSession", follow: messages.Follow) -> Contact:
+    """Where a follower says it can be reached, after where it was seen: that is its own socket's, too."""
+    assert session.peer_id is not None
+    seen = (session.connection.address.host, session.connection.address.port)
+    places = dict.fromkeys((seen, *follow.addresses))
+    return Contact(session.peer_id, tuple(places)[:ADDRESSES_MAX])

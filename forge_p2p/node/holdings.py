@@ -1,0 +1,215 @@
+"""Which content belongs to which network: what a member may fetch, and who is told as more of it arrives.
+
+Content belongs to a network when it was shared into it or fetched through it, and to no other. A member may fetch what
+the roots it follows reach, and nothing else of the store. Of a root that is still being fetched that is what has
+arrived; every chunk of it was wanted because a verified listing or list node named it.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import trio
+
+from forge_p2p.content.link import Root
+from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
+from forge_p2p.ids import Hash, NetworkId
+from forge_p2p.node.home import unwritable
+from forge_p2p.node.local import LocalNode
+from forge_p2p.node.records import write_record
+from forge_p2p.node.scope import Closure
+from forge_p2p.store.base import Keep
+
+Arrived = Callable[[list[int]], None]
+"""Told the 64-bit prefixes of chunks that are here now."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A root of a network, as its file has it. `path`, in its text form, and `bytes` are of what was shared here;
+    `origin` says that it was shared and not fetched. `since` in Unix seconds."""
+
+    link: str
+    origin: bool
+    path: str
+    bytes: int
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """A root in one network. `complete`: all of it is here. `watchers` are told of what arrives, until it is."""
+
+    network: NetworkId
+    root: Root
+    held: Held | None
+    arrived: set[int]
+    watchers: set[Arrived]
+    complete: bool
+    closure: Closure | None = None
+
+    @property
+    def origin(self) -> bool:
+        """Whether it was shared here."""
+        return self.held is not None and self.held.origin
+
+    def allows(self, chunk: Hash) -> bool:
+        """Whether the root reaches this chunk, as far as is known here."""
+        if self.closure is not None:
+            return self.closure.allows(chunk)
+        return int.from_bytes(chunk[:8], "big") in self.arrived
+
+    def arrive(self, chunks: Iterable[Hash]) -> None:
+        """These chunks of it are in the store."""
+        fresh = [prefix for prefix in map(_prefix, chunks) if prefix not in self.arrived]
+        self.arrived.update(fresh)
+        for tell in list(self.watchers):
+            tell(fresh)
+
+
+class MemberScope:
+    """What one session of a network may ask for: what the roots reach that it follows here."""
+
+    member = True
+
+    def __init__(self) -> None:
+        self._open: dict[Hash, Holding] = {}
+
+    def open(self, holding: Holding) -> None:
+        """The session follows this root."""
+        self._open[holding.root.link.hash] = holding
+
+    def allows(self, chunk: Hash) -> bool:
+        """Whether a followed root reaches this chunk."""
+        return any(holding.allows(chunk) for holding in self._open.values())
+
+
+class Holdings:
+    """The holdings of one node. `folder_of` says where a network's records are; `None`: it keeps nothing on disk.
+
+    Called from the node's own thread; only `keep`, `forget` and `load` touch the disk.
+    """
+
+    def __init__(self, node: LocalNode, folder_of: Callable[[NetworkId], Path | None]) -> None:
+        self._node = node
+        self._folder_of = folder_of
+        self._holdings: dict[tuple[NetworkId, Hash], Holding] = {}
+        self._lock = threading.Lock()
+
+    def find(self, network: NetworkId, root: Hash) -> Holding | None:
+        """What is held of a root in a network, whole or in part."""
+        return self._holdings.get((network, root))
+
+    def of(self, network: NetworkId) -> list[Holding]:
+        """All holdings of a network."""
+        return [holding for holding in list(self._holdings.values()) if holding.network == network]
+
+    def begin(self, network: NetworkId, root: Root) -> Holding:
+        """A root whose chunks begin to arrive; what is held already stays as it is."""
+        return self._holdings.setdefault(
+            (network, root.link.hash), Holding(network, root, None, set(), set(), complete=False)
+        )
+
+    def give_up(self, holding: Holding) -> None:
+        """A fetch ended without the whole."""
+        if not holding.complete:
+            self._holdings.pop((holding.network, holding.root.link.hash), None)
+
+    def drop_network(self, network: NetworkId) -> None:
+        """The node left a network."""
+        for holding in self.of(network):
+            del self._holdings[network, holding.root.link.hash]
+
+    def load(self, network: NetworkId) -> None:
+        """Reads the records of a network; adds what is new in them and drops what is gone. Blocks."""
+        folder = self._folder_of(network)
+        if folder is None:
+            return
+        try:
+            names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        except FileNotFoundError:
+            names = set()
+        known = {format_link(each.root): each for each in self.of(network) if each.held is not None}
+        for name in names - known.keys():
+            held = _read(folder / name)
+            if held is not None:
+                self._add(network, held)
+        for name in known.keys() - names:
+            self._holdings.pop((network, known[name].root.link.hash), None)
+
+    def keep(self, network: NetworkId, root: Root, *, origin: bool, path: str = "", size: int = 0) -> Holding:
+        """All of `root` is here and belongs to `network` from now on: kept if it was shared here, cached if it was
+        fetched. Blocks. Raises `DiskError`."""
+        found = self.find(network, root.link.hash)
+        if found is not None and found.origin and not origin:
+            return found
+        held = Held(format_link(root), origin, path, size, time.time())
+        if origin:
+            self._node.store.pin(_pin_name(network, root), root, Keep.KEPT)
+        folder = self._folder_of(network)
+        if folder is not None:
+            _write(folder, held)
+        return self._add(network, held)
+
+    def forget(self, holding: Holding) -> None:
+        """Takes a root out of its network; its content stays until the room is needed. Blocks."""
+        folder = self._folder_of(holding.network)
+        if folder is not None:
+            (folder / format_link(holding.root)).unlink(missing_ok=True)
+        self._node.store.unpin(_pin_name(holding.network, holding.root))
+        self._holdings.pop((holding.network, holding.root.link.hash), None)
+
+    async def ready(self, holding: Holding) -> bool:
+        """Finds out what a complete holding reaches, if that is not known yet; `False` when it turns out not to be
+        here any more."""
+        if not holding.complete or holding.closure is not None:
+            return True
+        try:
+            holding.closure = await trio.to_thread.run_sync(Closure, holding.root, self._node.store.read)
+        except (NotFound, CorruptChunk):
+            if not holding.origin:  # evicted for want of room; what was shared is kept, and healed if damaged
+                await trio.to_thread.run_sync(self.forget, holding)
+            return False
+        return True
+
+    def _add(self, network: NetworkId, held: Held) -> Holding:
+        root = parse_link(held.link)
+        with self._lock:
+            holding = self._holdings.get((network, root.link.hash))
+            if holding is None:
+                holding = Holding(network, root, held, set(), set(), complete=True)
+                self._holdings[network, root.link.hash] = holding
+            holding.held, holding.complete = held, True
+        return holding
+
+
+def _prefix(chunk: Hash) -> int:
+    return int.from_bytes(chunk[:8], "big")
+
+
+def _pin_name(network: NetworkId, root: Root) -> str:
+    return f"network/{network.hex()[:16]}/{format_link(root)}"
+
+
+def _write(folder: Path, held: Held) -> None:
+    try:
+        write_record(folder / held.link, msgspec.json.encode(held))
+    except OSError as error:
+        raise unwritable(f"the record of what is shared in {folder}", error) from error
+
+
+def _read(path: Path) -> Held | None:
+    try:
+        held = msgspec.json.decode(path.read_bytes(), type=Held)
+        parse_link(held.link)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, ForgeError) as error:
+        raise ForgeError(
+            f"cannot read the record {path}: {error}", hint="remove the file to take that content out of the network"
+        ) from error
+    return held

@@ -1,0 +1,260 @@
+"""Sessions with members of a network: whom we know, whom we are connected with, and whom we dial when.
+
+Everybody who was ever sighted, named or called is an acquaintance; a few of them, chosen at random so that a network's
+connections make a random graph, are kept connected, and anyone may be dialled for a purpose. Who cannot be reached is
+left alone for a while, longer each time, and remembered with the reason.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from forge_p2p.content.contact import ADDRESSES_MAX, Contact
+from forge_p2p.errors import ForgeError, PeerError
+from forge_p2p.ids import NetworkId, NodeId
+from forge_p2p.net.base import Address
+from forge_p2p.node.groups import contained
+
+if TYPE_CHECKING:
+    from forge_p2p.node.peer import PeerSession
+
+KEPT = 8
+"""Members of a network that a node stays connected with of its own accord: Kraken's graphs need 5 to 10."""
+
+OUTGOING_MAX = 32
+"""Sessions dialled for a purpose that are kept for the next one."""
+
+IDLE = 60.0
+"""Seconds after which a session beyond these numbers is closed."""
+
+ACQUAINTANCES_MAX = 4096
+RETRY_FIRST, RETRY_MAX = 1.0, 60.0
+"""Seconds before somebody who could not be reached is dialled again, doubled each time."""
+
+INTERVAL = 1.0
+DIALS_AT_ONCE = 4
+
+
+class Found(IntEnum):
+    """How we came to know of somebody; the better ways first."""
+
+    LAN = 0
+    STATIC = 1
+    TOKEN = 2
+    CALLED = 3
+    SWARM = 4
+    DHT = 5
+
+
+@dataclass(slots=True)
+class Acquaintance:
+    """Somebody of a network. `retry_at` in trio's clock."""
+
+    contact: Contact
+    found: Found
+    failures: int = 0
+    problem: str = ""
+    retry_at: float = 0.0
+
+    def failed(self, problem: str, now: float) -> None:
+        """It could not be reached."""
+        self.problem = problem
+        self.retry_at = now + min(RETRY_FIRST * 2**self.failures, RETRY_MAX)
+        self.failures += 1
+
+    def reached(self) -> None:
+        """It could."""
+        self.failures, self.problem, self.retry_at = 0, "", 0.0
+
+
+class Dial(Protocol):
+    """Opens a session in a network, both ends' membership checked."""
+
+    async def __call__(self, network: NetworkId, contact: Contact) -> "PeerSession":
+        """Raises `PeerError` or `Refused`."""
+
+
+@dataclass(slots=True)
+class _Circle:
+    """One network's people."""
+
+    known: dict[NodeId, Acquaintance] = field(default_factory=dict)
+    sessions: dict[NodeId, list["PeerSession"]] = field(default_factory=dict)
+    dialling: dict[NodeId, trio.Event] = field(default_factory=dict)
+
+
+class Peering:
+    """The members of this node's networks. `joined` are called with every session that begins."""
+
+    def __init__(self, own_id: NodeId, dial: Dial, nursery: trio.Nursery, rng: random.Random | None = None) -> None:
+        self.joined: list[Callable[[NetworkId, PeerSession], None]] = []
+        self._own_id = own_id
+        self._dial = dial
+        self._nursery = nursery
+        self._rng = rng or random.Random()
+        self._circles: dict[NetworkId, _Circle] = {}
+        self._changed = trio.Event()
+
+    def enter(self, network: NetworkId) -> None:
+        """The node is in this network now."""
+        self._circles.setdefault(network, _Circle())
+
+    async def leave(self, network: NetworkId) -> None:
+        """The node is in this network no more: its sessions end."""
+        circle = self._circles.pop(network, None)
+        for session in [each for group in circle.sessions.values() for each in group] if circle else []:
+            await session.leave(reason="left the network")
+
+    @property
+    def networks(self) -> list[NetworkId]:
+        return list(self._circles)
+
+    def meet(self, network: NetworkId, contact: Contact, found: Found) -> None:
+        """Somebody is said to be in a network, and where. What is said later about addresses replaces what was."""
+        circle = self._circles.get(network)
+        if circle is None or contact.node_id == self._own_id:
+            return
+        known = circle.known.get(contact.node_id)
+        if known is None:
+            if len(circle.known) >= ACQUAINTANCES_MAX:
+                worst = max(circle.known.values(), key=lambda each: (each.failures, each.found))
+                del circle.known[worst.contact.node_id]
+            circle.known[contact.node_id] = Acquaintance(contact, found)
+        else:
+            known.found = min(known.found, found)
+            if contact.addresses and contact.addresses != known.contact.addresses:
+                merged = dict.fromkeys(contact.addresses + known.contact.addresses)
+                known.contact = Contact(contact.node_id, tuple(merged)[:ADDRESSES_MAX])
+                known.retry_at = 0.0
+        self._changed.set()
+
+    def known(self, network: NetworkId) -> list[Acquaintance]:
+        """Everybody known in a network."""
+        circle = self._circles.get(network)
+        return list(circle.known.values()) if circle else []
+
+    def sessions(self, network: NetworkId) -> list["PeerSession"]:
+        """One session with each member connected now."""
+        circle = self._circles.get(network)
+        return [group[0] for group in circle.sessions.values()] if circle else []
+
+    def connected(self, network: NetworkId, node_id: NodeId) -> "PeerSession | None":
+        """The session with a member, if there is one."""
+        circle = self._circles.get(network)
+        group = circle.sessions.get(node_id) if circle else None
+        return group[0] if group else None
+
+    async def session(self, network: NetworkId, contact: Contact) -> "PeerSession":
+        """A session with a member, dialled if there is none. Raises `PeerError` with the reason why not."""
+        while True:
+            session = self.connected(network, contact.node_id)
+            if session is not None:
+                return session
+            circle = self._circles.get(network)
+            if circle is None:
+                raise PeerError("this node is not in that network")
+            pending = circle.dialling.get(contact.node_id)
+            if pending is None:
+                return await self._connect(network, circle, contact)
+            await pending.wait()
+            known = circle.known.get(contact.node_id)
+            if contact.node_id not in circle.sessions and known is not None and known.problem:
+                raise PeerError(known.problem)
+
+    async def _connect(self, network: NetworkId, circle: _Circle, contact: Contact) -> "PeerSession":
+        known = circle.known.setdefault(contact.node_id, Acquaintance(contact, Found.DHT))
+        done = circle.dialling[contact.node_id] = trio.Event()
+        try:
+            session = await self._dial(network, contact)
+        except ForgeError as error:
+            known.failed(error.message, trio.current_time())
+            raise
+        else:
+            self.admit(network, session)
+            return session
+        finally:
+            del circle.dialling[contact.node_id]
+            done.set()
+
+    def admit(self, network: NetworkId, session: "PeerSession") -> None:
+        """A session in which both ends have shown that they are members begins, whoever dialled."""
+        circle = self._circles.get(network)
+        peer_id = session.peer_id
+        if circle is None or peer_id is None or session.ended.is_set():
+            return
+        group = circle.sessions.setdefault(peer_id, [])
+        group.append(session)
+        # Two that dialled each other at once have two sessions; both ends use that of the lower id and the other idles.
+        group.sort(key=lambda each: (self._own_id < peer_id) != each.connection.is_client)
+        address = session.connection.address
+        self.meet(network, Contact(peer_id, ((address.host, address.port),)), Found.CALLED)
+        circle.known[peer_id].reached()
+        self._nursery.start_soon(self._watch, circle, session, group)
+        for tell in self.joined:
+            tell(network, session)
+
+    async def _watch(self, circle: _Circle, session: "PeerSession", group: list["PeerSession"]) -> None:
+        await session.ended.wait()
+        group.remove(session)
+        if not group and session.peer_id is not None:
+            circle.sessions.pop(session.peer_id, None)
+            known = circle.known.get(session.peer_id)
+            if known is not None and session.reason is not None:
+                known.failed(session.reason.message, trio.current_time())
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keeps a few members of each network connected, until cancelled."""
+        limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
+        while True:
+            for network, circle in list(self._circles.items()):
+                for acquaintance in self._to_dial(circle):
+                    self._nursery.start_soon(self._try, network, acquaintance.contact, limiter)
+                await self._close_idle(circle)
+            self._changed = trio.Event()
+            with trio.move_on_after(INTERVAL):
+                await self._changed.wait()
+
+    def _to_dial(self, circle: _Circle) -> list[Acquaintance]:
+        lacking = KEPT - len(circle.sessions) - len(circle.dialling)
+        if lacking <= 0:
+            return []
+        now = trio.current_time()
+        candidates = [
+            each
+            for each in circle.known.values()
+            if each.contact.node_id not in circle.sessions
+            and each.contact.node_id not in circle.dialling
+            and each.contact.addresses
+            and each.retry_at <= now
+        ]
+        self._rng.shuffle(candidates)
+        candidates.sort(key=lambda each: (each.failures > 0, each.found is Found.DHT))
+        return candidates[:lacking]
+
+    async def _try(self, network: NetworkId, contact: Contact, limiter: trio.CapacityLimiter) -> None:
+        with contained("a dial"):
+            async with limiter:
+                try:
+                    await self.session(network, contact)
+                except ForgeError:
+                    return  # remembered with the acquaintance
+
+    async def _close_idle(self, circle: _Circle) -> None:
+        now = trio.current_time()
+        extra = len(circle.sessions) - OUTGOING_MAX
+        for group in list(circle.sessions.values()):
+            for number, session in enumerate(list(group)):
+                spare = number > 0 or extra > 0
+                if spare and session.connection.is_client and not session.busy and now - session.used > IDLE:
+                    extra -= number == 0
+                    await session.leave(reason="idle")
+
+
+def addresses_of(contact: Contact) -> list[Address]:
+    """Where to dial a contact."""
+    return [Address(host, port) for host, port in contact.addresses]

@@ -1,0 +1,38 @@
+"""Small files of the node's folder that are replaced as a whole: the new content or the old one, whatever happens."""
+
+import os
+from pathlib import Path
+
+
+def write_record(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes `path`, readable by its owner only, and its folder if there is none. `durable`: it outlives a crash of the
+    machine. Raises `OSError`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.parent / f".{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes durable what was created, renamed and removed in a folder. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The records of a folder by the time they were written. Raises `OSError`."""
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)

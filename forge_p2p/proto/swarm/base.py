@@ -1,0 +1,104 @@
+"""The words of a swarm: items, requests, distances, limits."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from forge_p2p.ids import Hash
+from forge_p2p.wire import limits as wire
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Peer = Hashable
+
+
+class Chance(Protocol):
+    """Randomness, as `random.Random` has it."""
+
+    def random(self) -> float: ...
+
+
+class Distance(IntEnum):
+    """Where a peer is; the nearest is asked first. Seeds and edges are asked for what nobody nearer has."""
+
+    LAN = 0
+    SITE = 1
+    OTHER = 2
+    SEED = 3
+    EDGE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A chunk to fetch; `size` in raw bytes, for the window."""
+
+    hash: Hash
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask `peer` for these items, most wanted first; `number` names the request in what is reported back. It may name
+    more than the `max_bytes` raw bytes that there is room for. `sparing`: the peer is to leave out what it has just
+    sent to others."""
+
+    peer: Peer
+    number: int
+    items: Sequence[Item]
+    urgent: bool
+    max_bytes: int
+    sparing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmLimits:
+    """Bytes, seconds and counts; `docs/swarm.md` has the reasons and what was measured."""
+
+    window: int = 16 * MIB
+    """The widest; covers what is in flight on a 1 Gbit/s path with 100 ms of delay."""
+    narrowest: int = 2 * MIB
+    """Measured on loopback, where it rules: with 4 MiB and requests of 2 MiB a kill costs 2.6 MB of what had come, with
+    this about 1 MB and 5 % more processor time, with half of it 0.8 MB and 20 % more."""
+    backlog: int = 768 * KIB
+    """Received and not yet stored: past it the window shrinks."""
+    request_bytes: int = wire.WANT_BYTES_MAX
+    """A quarter of the window at most."""
+    request_items: int = wire.HASHES_MAX
+    requests_per_peer: int = 8
+    queue_items: int = 8192
+    peers: int = 16
+    """Asked at the same time."""
+
+    pipeline_first: int = 1 * MIB
+    """Asked of a peer that nothing is known about; it doubles while the peer keeps up."""
+    pipeline_least: int = wire.CHUNK_SIZE_MAX
+    """One chunk, however large."""
+    margin: float = 0.4
+    """What is asked of a peer lasts for its delay and this long, at its rate."""
+
+    names: int = 16
+    """How many times more is named to an origin than there is room for."""
+    names_alone: int = 2
+    """As long as no other peer is there."""
+    urgent_unspared: int = 4
+    """As many urgent items are asked of an origin outright."""
+    elsewhere_wait: float = 1.0
+    """For how long an item is left to the neighbours after the origin has said that others were just sent it; up to a
+    half more by chance, so that not all come back at once. A quarter for urgent ones."""
+    elsewhere_rounds: int = 5
+    """After so many such waits the origin is asked outright."""
+
+    patience: float = 2.0
+    """Origins are used for what others have only if these would take longer than this with what is waiting for them."""
+    late: float = 2.0
+    """A request is late when it takes this long and four times what it should; others are asked for what it names."""
+    retry_max: float = 10.0
+    """A peer that was late is asked again after 1 s, doubled each time, up to this."""
+    askers: int = 2
+    """Peers who are asked for the same item at once, in the end."""
+    early_holdings: int = 262_144
+    """Announced chunks remembered that are not wanted yet."""
+    stuck: float = 30.0
+    """What no peer has is hopeless when peers who are still fetching have told nothing for so long."""

@@ -1,0 +1,223 @@
+"""What one peer is asked for next, and which peers before others.
+
+Neighbours (who fetch the same, or have finished) are asked for what they have, the nearest and least loaded first. An
+origin or a seed is spared: it is asked for what no neighbour has announced, and for the rest only when the neighbours
+are clearly slower. That is so when what waits for them would take them longer than `patience` and the origin is at
+least half as fast as all of them together: then the end would come much sooner with its help. Otherwise it would
+hardly, and others need its uplink more.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import inf
+
+from forge_p2p.proto.swarm.base import Peer, Request, SwarmLimits
+from forge_p2p.proto.swarm.book import Book
+from forge_p2p.proto.swarm.requests import Requests
+from forge_p2p.proto.swarm.sources import Open, Source
+from forge_p2p.proto.swarm.wants import Pool, Want
+from forge_p2p.proto.swarm.window import Window
+
+_ENDGAME_INTERVAL = 0.05
+_ENDGAME_FACTOR = 2.0
+_NAMES_LEAST = 32
+
+
+class Choosing:
+    """Makes requests. `sources` are the peers present, by their keys."""
+
+    def __init__(
+        self, limits: SwarmLimits, book: Book, window: Window, requests: Requests, sources: Mapping[Peer, Source]
+    ) -> None:
+        self._limits = limits
+        self._book = book
+        self._window = window
+        self._requests = requests
+        self._sources = sources
+        self._endgame_at = 0.0
+
+    def all(self, now: float) -> list[Request]:
+        """All requests that peers, window and wants allow now."""
+        if not self._book.wants or self._window.full:
+            return []
+        made = self._round(now, spare=True)
+        if not (made or self._requests.open):
+            made = self._round(now, spare=False)  # whatever sparing is good for, it must not hold up anything
+        return made or self._endgame(now)
+
+    def _round(self, now: float, *, spare: bool) -> list[Request]:
+        made: list[Request] = []
+        for group in self._in_order() if len(self._book.wants) > self._book.asked else ():
+            before = -1
+            while before != len(made):
+                before = len(made)
+                for source in group:
+                    request = self._ask(source, now, spare=spare)
+                    if request is not None:
+                        made.append(request)
+        return made
+
+    def next_deadline(self) -> float | None:
+        """When it may be time to ask second peers for the last items."""
+        if self._book.queued or not self._book.asked or len(self._sources) < 2 or self._window.full:
+            return None
+        if not any(not source.open for source in self._sources.values()):
+            return None
+        expected = min((entry.expected_at for entry in self._requests.open.values()), default=inf)
+        return None if expected == inf else max(expected, self._endgame_at)
+
+    def _in_order(self) -> list[list[Source]]:
+        """Groups of peers, of which one is asked for all it has room for before the next: origins with something that
+        they alone have, for everybody waits for that; then the nearest. The least loaded of a group come first."""
+        sources = list(self._sources.values())
+        if len(sources) == 1:
+            return [sources]
+        if sum([1 for each in sources if each.open]) >= self._limits.peers:
+            sources = [each for each in sources if each.open]
+        fresh = bool(self._book.normal or self._book.urgent)
+        groups: dict[int, list[Source]] = {}
+        for each in sources:
+            groups.setdefault(-1 if fresh and each.spared else each.distance, []).append(each)
+        for group in groups.values():
+            group.sort(key=lambda each: each.pace.outstanding / each.pace.limit)
+        return [groups[key] for key in sorted(groups)]
+
+    def _ask(self, source: Source, now: float, *, spare: bool) -> Request | None:
+        room = self._room(source, now)
+        if room <= 0:
+            return None
+        if not source.complete:
+            wants = self._book.rarest(source, room)
+            return self._exactly(source, wants, now)
+        if source.spared and spare:
+            return self._ask_spared(source, room, now)
+        book = self._book
+        return self._first_of((book.outright, book.urgent, book.normal, book.held), source, room, now)
+
+    def _room(self, source: Source, now: float) -> int:
+        """The most bytes of a request to this peer now."""
+        if self._window.full or len(source.open) >= self._limits.requests_per_peer:
+            return 0
+        if len(self._sources) == 1 and not source.spared:
+            return self._window.share
+        if source.retry_at > now and len(self._sources) > 1:
+            return 0
+        limit, outstanding = source.pace.limit, source.pace.outstanding
+        free = limit - outstanding
+        if outstanding and free < limit // 4:
+            return 0
+        return min(self._window.share, free, max(limit // 2, self._limits.pipeline_least // 2))
+
+    def _first_of(self, pools: tuple[Pool, ...], source: Source, room: int, now: float) -> Request | None:
+        for pool in pools:
+            if pool:
+                request = self._exactly(source, pool.take(source.bit, room, self._limits.request_items), now)
+                if request is not None:
+                    return request
+        return None
+
+    def _exactly(self, source: Source, wants: list[Want], now: float) -> Request | None:
+        if not wants:
+            return None
+        return self._requests.ask(source, wants, now, alone=len(self._sources) == 1)
+
+    # Sparing
+
+    def _ask_spared(self, source: Source, room: int, now: float) -> Request | None:
+        book = self._book
+        company = len(self._sources) > 1
+        request = self._first_of((book.outright,), source, room, now)
+        if request is not None:
+            return request
+        slower: bool | None = None
+        if self._others_have_all():
+            slower = self._neighbours_are_slower(source, now)
+        if slower is not False:
+            if not company or len(book.urgent) <= self._limits.urgent_unspared:
+                request = self._first_of((book.urgent,), source, room, now)
+            request = (
+                request or self._among(book.urgent, source, room, now) or self._among(book.normal, source, room, now)
+            )
+            if request is not None:
+                return request
+        if book.held and (slower or (slower is None and self._neighbours_are_slower(source, now))):
+            return self._first_of((book.held,), source, room, now)
+        return None
+
+    def _among(self, pool: Pool, source: Source, room: int, now: float) -> Request | None:
+        """Names more of a pool than there is room for; leaves some for the next request that is under way meanwhile."""
+        if not pool:
+            return None
+        limits = self._limits
+        company = len(self._sources) > 1
+        budget = max(room, limits.pipeline_least)
+        fitting = budget * len(pool) // max(pool.bytes, 1) + 1
+        names = max(fitting * (limits.names if company else limits.names_alone), _NAMES_LEAST)
+        if names * 2 > len(pool):
+            names = max(len(pool) // 2, fitting)
+        wants = pool.take(source.bit, pool.bytes, min(names, limits.request_items))
+        if not wants:
+            return None
+        budget = max(min(budget, sum([want.item.size for want in wants])), limits.pipeline_least)
+        return self._requests.ask_among(source, wants, budget, now, sparing=True)
+
+    def _others_have_all(self) -> bool:
+        return any(each.complete and not (each.spared or each.lacked) for each in self._sources.values())
+
+    def _neighbours_are_slower(self, source: Source, now: float) -> bool:
+        """Whether this origin should help out with what neighbours have; see above."""
+        rate, backlog = 0.0, self._book.held.bytes
+        everything = False
+        for each in self._sources.values():
+            if each.spared:
+                continue
+            everything = everything or each.complete
+            backlog += each.pace.outstanding
+            if each.pace.rate is None:
+                if now - each.joined < self._limits.patience:
+                    return False  # it deserves a chance
+            elif each.retry_at <= now:
+                rate += each.pace.rate
+        if everything:
+            backlog += self._book.normal.bytes + self._book.urgent.bytes
+        own = source.pace.rate
+        return backlog > rate * self._limits.patience and (own is None or 2 * own >= rate)
+
+    # The end
+
+    def _endgame(self, now: float) -> list[Request]:
+        """Nothing is left that nobody was asked for: second peers are asked for what the first are slow to bring."""
+        if self._book.queued or not self._book.asked or now < self._endgame_at or len(self._sources) < 2:
+            return []
+        self._endgame_at = now + _ENDGAME_INTERVAL
+        made = []
+        for source in [each for group in self._in_order() for each in group]:
+            room = 0 if source.open else self._room(source, now)
+            wants = self._overdue(source, room, now) if room > 0 else []
+            if wants:
+                made.append(self._requests.ask(source, wants, now, alone=False))
+        return made
+
+    def _overdue(self, source: Source, room: int, now: float) -> list[Want]:
+        """What `source` would bring much sooner than who was asked for it; up to `room` bytes."""
+        soon = source.pace.expected(self._limits.pipeline_least) * _ENDGAME_FACTOR + _ENDGAME_INTERVAL
+        wants: list[Want] = []
+        for entry in self._requests.open.values():
+            if entry.source is source or entry.budget is not None or entry.doubted:
+                continue
+            left = entry.expected_at - now if now < entry.expected_at else now - entry.sent_at
+            if left < (max(soon, self._limits.patience) if source.spared else soon):
+                continue
+            for want in self._duplicable(entry, source):
+                if room <= 0:
+                    return wants
+                room -= want.item.size
+                wants.append(want)
+        return wants
+
+    def _duplicable(self, entry: Open, source: Source) -> Iterator[Want]:
+        bit, most = source.bit, self._limits.askers
+        for want in entry.wants:
+            if want is None or want.done or want.asked >= most or (want.by | want.lacks) & bit or want.crowded:
+                continue
+            if source.complete or want.holders & bit:
+                yield want

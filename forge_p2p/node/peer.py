@@ -81,6 +81,10 @@ class MemberHandler(Protocol):
 
     def told_news(self, session: "PeerSession", news: outputs.NewsReceived) -> None: ...
 
+    def unfollowed(self, session: "PeerSession", request_id: int) -> None: ...
+
+    def gone(self, session: "PeerSession") -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class MemberSide:
@@ -153,6 +157,8 @@ class PeerSession:
             self.ready.set()
             self.ended.set()
             self._handler.gone(self)
+            if self.members is not None:
+                self.members.gone(self)
             with trio.move_on_after(1.0, shield=True):
                 last = self._closing
                 await self.connection.aclose(int(last.code) if last else 0, last.reason if last else "")
@@ -325,6 +331,8 @@ class PeerSession:
                 self._handler.requested(self, event)
             case outputs.RequestCancelled():
                 self._handler.cancelled(self, event.request_id)
+                if self.members is not None:
+                    self.members.unfollowed(self, event.request_id)
             case outputs.HaveQueryReceived():
                 self._handler.queried(self, event)
             case outputs.AuthorizationNeeded():

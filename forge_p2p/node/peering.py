@@ -85,6 +85,8 @@ class _Circle:
     known: dict[NodeId, Acquaintance] = field(default_factory=dict)
     sessions: dict[NodeId, list["PeerSession"]] = field(default_factory=dict)
     dialling: dict[NodeId, trio.Event] = field(default_factory=dict)
+    trying: set[NodeId] = field(default_factory=set)
+    """Whom `run` dials just now."""
 
 
 class Peering:
@@ -209,18 +211,18 @@ class Peering:
 
     async def run(self) -> None:
         """Keeps a few members of each network connected, until cancelled."""
-        limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
         while True:
             for network, circle in list(self._circles.items()):
                 for acquaintance in self._to_dial(circle):
-                    self._nursery.start_soon(self._try, network, acquaintance.contact, limiter)
+                    circle.trying.add(acquaintance.contact.node_id)
+                    self._nursery.start_soon(self._try, network, circle, acquaintance.contact)
                 await self._close_idle(circle)
             self._changed = trio.Event()
             with trio.move_on_after(INTERVAL):
                 await self._changed.wait()
 
     def _to_dial(self, circle: _Circle) -> list[Acquaintance]:
-        lacking = KEPT - len(circle.sessions) - len(circle.dialling)
+        lacking = min(KEPT - len(circle.sessions), DIALS_AT_ONCE) - len(circle.trying)
         if lacking <= 0:
             return []
         now = trio.current_time()
@@ -228,7 +230,7 @@ class Peering:
             each
             for each in circle.known.values()
             if each.contact.node_id not in circle.sessions
-            and each.contact.node_id not in circle.dialling
+            and each.contact.node_id not in circle.trying
             and each.contact.addresses
             and each.retry_at <= now
         ]
@@ -236,13 +238,15 @@ class Peering:
         candidates.sort(key=lambda each: (each.failures > 0, each.found is Found.DHT))
         return candidates[:lacking]
 
-    async def _try(self, network: NetworkId, contact: Contact, limiter: trio.CapacityLimiter) -> None:
+    async def _try(self, network: NetworkId, circle: _Circle, contact: Contact) -> None:
         with contained("a dial"):
-            async with limiter:
-                try:
-                    await self.session(network, contact)
-                except ForgeError:
-                    return  # remembered with the acquaintance
+            try:
+                await self.session(network, contact)
+            except ForgeError:
+                return  # remembered with the acquaintance
+            finally:
+                circle.trying.discard(contact.node_id)
+                self._changed.set()
 
     async def _close_idle(self, circle: _Circle) -> None:
         now = trio.current_time()

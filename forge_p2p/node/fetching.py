@@ -12,6 +12,7 @@ from forge_p2p.node.network import Network
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Placer
 from forge_p2p.node.receiving import Counts, Receiver
+from forge_p2p.node.sourcing import OneSource
 from forge_p2p.node.target import Target, require_ticket
 from forge_p2p.store.base import Ingest
 
@@ -33,9 +34,9 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
-        patience = self.node.config.net.reconnect_timeout
-        receiver = Receiver(Placer(self.node.store, self.ingest), self.ingest, on_placed, patience=patience)
-        await receiver.run(self._connect, produce)
+        receiver = Receiver(Placer(self.node.store, self.ingest), self.ingest, on_placed)
+        source = OneSource(self._connect, self.node.config.net.reconnect_timeout)
+        await receiver.run(source.feed, produce)
         return receiver.counts
 
     async def commit(self) -> None:

@@ -34,7 +34,7 @@ MAX_RAW = 4 * 1024 * 1024
 
 _OVER = (SessionState.LEAVING, SessionState.CLOSED)
 _NO_RIGHT = (Code.DENIED, Code.EXPIRED, Code.REVOKED)
-_SLOW = (Code.DEADLINE, Code.CANCELLED, Code.BUDGET, Code.ELSEWHERE, Code.BUSY)
+_SLOW = (Code.DEADLINE, Code.CANCELLED, Code.ELSEWHERE)
 """Ends of a request that say nothing about the next one."""
 
 
@@ -188,6 +188,15 @@ class PeerSession:
             sparing=sparing,
         )
         await self.flush()
+
+    def give_up(self, number: int) -> None:
+        """Wants nothing more of a request; nothing more is reported of it."""
+        for stream_id, asked in self._requests.items():
+            if asked.number == number:
+                del self._requests[stream_id]
+                self.session.cancel(stream_id, trio.current_time())
+                self._scope.deadline = trio.current_time()  # the receive loop sends the abort
+                return
 
     async def query(self, message: messages.Query, timeout: float) -> messages.Reply:
         """Asks as one node of the DHT another, and waits `timeout` seconds at most. Raises `PeerError`."""

@@ -1,12 +1,16 @@
 """A fetch, driven: wants to peers, arrivals to the placer, back-pressure from the disk to the network.
 
-    produce --want()--> Fetch --requests--> sessions --chunks--> inbox --> store --> ready --> place --credit--> Fetch
+    produce --want()--> Swarm --requests--> sessions --chunks--> inbox --> store --> ready --> place --credit--> Swarm
 
-The window of `Fetch` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is
+The window of `Swarm` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is
 never more than it, whatever peers do, because sessions drop what was not asked for.
+
+Peers come and go by `add_source` and `remove_source`, called by whoever finds them: `sourcing` for the one peer of a
+ticket, `swarming` for the members of a network.
 """
 
 import math
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +18,12 @@ from dataclasses import dataclass
 import trio
 
 from forge_p2p.content.codec import EncodedChunk
-from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError, Refused
-from forge_p2p.ids import Hash
+from forge_p2p.errors import CorruptChunk, NotFound, PeerError
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot, check_size, group_of
-from forge_p2p.proto.fetch import Fetch, Item, Request
+from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm
 from forge_p2p.store.base import Ingest
 from forge_p2p.wire.codes import Code
 
@@ -27,12 +31,8 @@ STORE_BYTES = 1 * 1024 * 1024
 PLACE_BYTES = 4 * 1024 * 1024
 """Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
-RETRY_DELAY = 0.2
-RETRY_DELAY_MAX = 5.0
-"""Seconds between attempts to reach a peer that was there, doubled each time."""
-
 Wanted = tuple[Hash, int, Slot]
-Connect = Callable[[], Awaitable[PeerSession]]
+Feed = Callable[["Receiver"], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -53,18 +53,30 @@ class Counts:
 
 
 class Receiver:
-    """One fetch. `produce` calls `want` and `node`; `run` returns when all that was wanted is in place. `patience`:
-    seconds for which a peer that went away is waited for."""
+    """One fetch. `run` returns when all that `produce` wanted is in place. `on_stored` is told, batch by batch, of
+    chunks that are in the store, verified, those that were there before included. `grace`: seconds for which what no
+    peer has is waited for, in case that another comes."""
 
     def __init__(
-        self, placer: Placer, ingest: Ingest, on_placed: Callable[[Counts], None], *, patience: float = 60.0
+        self,
+        placer: Placer,
+        ingest: Ingest,
+        on_placed: Callable[[Counts], None],
+        *,
+        on_stored: Callable[[Sequence[Hash]], None] = lambda chunks: None,
+        grace: float = 0.0,
     ) -> None:
         self.counts = Counts()
+        self.progressed = False
+        """Something was stored since this was last reset."""
         self._placer = placer
         self._ingest = ingest
         self._on_placed = on_placed
-        self._patience = patience
-        self._fetch = Fetch()
+        self._on_stored = on_stored
+        self._grace = grace
+        self._hopeless_at = math.inf
+        self._swarm = Swarm(random.Random())
+        self._distrusted: set[NodeId] = set()
         self._waiting: dict[Hash, _Waiting] = {}
         self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
         self._ready: deque[tuple[_Waiting, Raw]] = deque()
@@ -73,22 +85,66 @@ class Receiver:
         self._changed = trio.Condition()
         self._pump_wanted = trio.Event()
         self._inbox_filled = trio.Event()
-        self._progressed = False
 
-    async def run(self, connect: Connect, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
-        """Connects when something has to be fetched, and again when a connection is lost. Raises `NotFound`,
-        `PeerError`, `Refused`, `DiskError`."""
+    async def run(self, feed: Feed, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
+        """`feed` adds and removes sources until cancelled, and raises when there is no hope for any. `produce` calls
+        `want` and `taken`. Raises what they raise, `NotFound`, `DiskError`."""
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_connected, connect)
+                nursery.start_soon(feed, self)
                 nursery.start_soon(self._pump)
                 nursery.start_soon(self._store)
                 nursery.start_soon(self._place)
                 await produce(self)
                 async with self._changed:
-                    while self._waiting or self._inbox or self._ready or self._busy or not self._fetch.idle:
+                    while self._waiting or self._inbox or self._ready or self._busy or not self._swarm.idle:
                         await self._changed.wait()
                 nursery.cancel_scope.cancel()
+
+    # Sources; called by `feed`, synchronously.
+
+    def add_source(
+        self,
+        session: PeerSession,
+        *,
+        distance: Distance = Distance.OTHER,
+        complete: bool = True,
+        origin: bool = False,
+    ) -> None:
+        """A peer may be asked: for everything if it is `complete`, else for what `holds` tells. An `origin` is spared.
+        One that has sent wrong bytes is not asked again, whatever session it comes in."""
+        if session.peer_id is not None and session.peer_id in self._distrusted:
+            return
+        now = trio.current_time()
+        self._swarm.add_peer(session, now, distance=distance, complete=complete, origin=origin)
+        self._pump_wanted.set()
+
+    def holds(self, session: PeerSession, prefixes: Sequence[int]) -> None:
+        """A peer has these chunks: the first 64 bits of each hash."""
+        self._swarm.holds(session, prefixes, trio.current_time())
+        self._pump_wanted.set()
+
+    def completed(self, session: PeerSession, *, origin: bool) -> None:
+        """A peer has everything now."""
+        self._swarm.completed(session, trio.current_time(), origin=origin)
+        self._pump_wanted.set()
+
+    def remove_source(self, session: PeerSession, reason: str) -> None:
+        """A peer is not to be asked any more; `reason` is for `statistics`."""
+        self._swarm.remove_peer(session, reason, trio.current_time())
+        self._pump_wanted.set()
+
+    async def needed(self) -> None:
+        """Returns when there is something to fetch."""
+        async with self._changed:
+            while not self._swarm.pending:
+                await self._changed.wait()
+
+    def statistics(self) -> list[PeerStatistics]:
+        """What came from which session, and why some are avoided; those that are gone too. `peer` is the session."""
+        return self._swarm.statistics()
+
+    # Wants; called by `produce`.
 
     async def want(self, wanted: Sequence[Wanted], urgent: bool = False) -> None:
         """Puts in place what is stored already and fetches the rest, returning as soon as it is queued. One caller at a
@@ -107,6 +163,8 @@ class Receiver:
                 items.append(item)
             else:
                 present.append((chunk, size, slot))
+        if present:
+            self._on_stored([chunk for chunk, _, _ in present])
         await self._place_stored(present)
         await self._offer(items, urgent)
 
@@ -144,9 +202,9 @@ class Receiver:
             return
         if not urgent:
             async with self._changed:
-                while self._fetch.room < len(items):
+                while self._swarm.room < len(items):
                     await self._changed.wait()
-        self._fetch.offer(items, urgent)
+        self._swarm.offer(items, urgent)
         self._pump_wanted.set()
         await self._notify()
 
@@ -158,92 +216,128 @@ class Receiver:
 
     def chunks(self, session: PeerSession, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         """Chunks of request `number` arrived."""
-        if not self._fetch.received(number, [index for index, _ in chunks]):
-            return
-        for _, chunk in chunks:
-            self._inbox.append((session, chunk))
-        self._inbox_filled.set()
+        fresh = self._swarm.received(number, [index for index, _ in chunks], trio.current_time())
+        if len(fresh) < len(chunks):
+            wanted = set(fresh)
+            chunks = [each for each in chunks if each[0] in wanted]
+        if chunks:
+            self._inbox.extend([(session, chunk) for _, chunk in chunks])
+            self._inbox_filled.set()
 
     def missing(self, number: int, indexes: Sequence[int]) -> None:
         """The peer lacks these of request `number`."""
-        self._fetch.missing(number, indexes)
+        self._swarm.missing(number, indexes)
         self._pump_wanted.set()
 
     def ended(self, number: int, code: Code) -> None:
         """Request `number` is over, well or not."""
-        self._fetch.ended(number)
+        self._swarm.ended(number, code, trio.current_time())
         self._pump_wanted.set()
 
-    async def _pump(self) -> None:
-        while True:
-            await self._pump_wanted.wait()
-            self._pump_wanted = trio.Event()
-            for request in self._fetch.next_requests():
-                await self._send(request)
-            if self._fetch.peers and self._fetch.hopeless():
-                lost = self._fetch.hopeless()
-                raise NotFound(
-                    f"the peer does not have {len(lost)} of the chunks, first {lost[0].hash.hex()[:16]}…",
-                    hint="the share may have been removed or its source damaged; ask for a new ticket",
-                )
-            await self._notify()
+    # Tasks
 
-    async def _send(self, request: Request) -> None:
-        session = request.peer
-        if not isinstance(session, PeerSession):
-            raise TypeError(session)
-        try:
-            await session.request(request.number, [item.hash for item in request.items], request.urgent, self)
-        except PeerError:
-            self._fetch.ended(request.number)
-            if session.ended.is_set():
-                self._fetch.remove_peer(session)
+    async def _pump(self) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                due = self._swarm.next_deadline()
+                with trio.move_on_at(min(math.inf if due is None else due, self._hopeless_at)):
+                    await self._pump_wanted.wait()
+                self._pump_wanted = trio.Event()
+                now = trio.current_time()
+                self._swarm.handle_timeout(now)
+                by_session: dict[PeerSession, list[Request]] = {}
+                for request in self._swarm.next_requests(now):
+                    by_session.setdefault(_session(request.peer), []).append(request)
+                for session, requests in by_session.items():
+                    if self._swarm.peers > 1:
+                        nursery.start_soon(self._send, session, requests)  # a peer that reads nothing holds up no other
+                    else:
+                        await self._send(session, requests)
+                for peer, number in self._swarm.take_given_up():
+                    _session(peer).give_up(number)
+                self._check_hope(now)
+                await self._notify()
+
+    async def _send(self, session: PeerSession, requests: Sequence[Request]) -> None:
+        for request in requests:
+            hashes = [item.hash for item in request.items]
+            try:
+                await session.request(
+                    request.number, hashes, request.urgent, self, max_bytes=request.max_bytes, sparing=request.sparing
+                )
+            except PeerError as error:
+                self._swarm.ended(request.number, Code.GONE, trio.current_time())
+                if session.ended.is_set():
+                    self.remove_source(session, error.message)
+
+    def _check_hope(self, now: float) -> None:
+        lost = self._swarm.hopeless(now) if self._swarm.peers else []
+        if not lost:
+            self._hopeless_at = math.inf
+            return
+        self._hopeless_at = min(self._hopeless_at, now + self._grace)
+        if now >= self._hopeless_at:
+            who = "the peer does not have" if self._swarm.peers == 1 else "no peer has"
+            raise NotFound(
+                f"{who} {len(lost)} of the chunks, first {lost[0].hash.hex()[:16]}…",
+                hint="the share may have been removed or its source damaged; ask for a new ticket",
+            )
 
     async def _store(self) -> None:
         """Stores what is in the inbox. First thing, and by itself: what is in the store survives a kill."""
         while True:
             await self._inbox_filled.wait()
-            session, batch = self._take_batch()
-            if session is None:
+            batch = self._take_batch()
+            if not batch:
                 self._inbox_filled = trio.Event()
                 continue
             self._busy += 1
             try:
-                contents = await trio.to_thread.run_sync(self._placer.store, batch)
-                self._stored([chunk for chunk, _ in batch], contents)
-            except CorruptChunk as error:
-                self._distrust(session, [chunk for chunk, _ in batch], error)
+                await self._store_batch(batch)
             finally:
                 self._busy -= 1
             self._pump_wanted.set()
             await self._notify()
 
-    def _take_batch(self) -> tuple[PeerSession | None, list[Arrival]]:
-        """Arrivals of one session, about `STORE_BYTES` of them."""
-        if not self._inbox:
-            return None, []
-        session = self._inbox[0][0]
-        batch: dict[Hash, Arrival] = {}
+    async def _store_batch(self, batch: dict[Hash, tuple[PeerSession, Arrival]]) -> None:
+        """Stores a batch; if something in it is wrong, once more for each of its peers, to find out whose that is."""
+        arrivals = [arrival for _, arrival in batch.values()]
+        sessions = {session for session, _ in batch.values()}
+        try:
+            contents = await trio.to_thread.run_sync(self._placer.store, arrivals)
+        except CorruptChunk as error:
+            if len(sessions) == 1:
+                self._distrust(sessions.pop(), [chunk for chunk, _ in arrivals], error)
+                return
+            for session in sessions:
+                await self._store_batch({chunk: each for chunk, each in batch.items() if each[0] is session})
+        else:
+            self._stored([chunk for chunk, _ in arrivals], contents)
+
+    def _take_batch(self) -> dict[Hash, tuple[PeerSession, Arrival]]:
+        """About `STORE_BYTES` of arrivals."""
+        batch: dict[Hash, tuple[PeerSession, Arrival]] = {}
         size = 0
-        while self._inbox and self._inbox[0][0] is session and size < STORE_BYTES:
-            chunk = self._inbox.popleft()[1]
+        while self._inbox and size < STORE_BYTES:
+            session, chunk = self._inbox.popleft()
             waiting = self._waiting.get(chunk.hash)
             if waiting is not None:
-                batch[chunk.hash] = (chunk, group_of(waiting.slots))
+                batch[chunk.hash] = (session, (chunk, group_of(waiting.slots)))
                 size += chunk.size
-        return session, list(batch.values())
+        return batch
 
     def _stored(self, chunks: Sequence[EncodedChunk], contents: Sequence[Raw]) -> None:
         """Hands content on to those who wait for it."""
         for chunk, content in zip(chunks, contents, strict=True):
             waiting = self._waiting.pop(chunk.hash)
-            self._fetch.stored(waiting.item.size)
+            self._swarm.stored(waiting.item.size)
             self.counts.fetched += chunk.size
             for slot in waiting.slots:
                 check_size(chunk, slot)
             self._ready.append((waiting, content))
-        self._progressed = True
+        self.progressed = True
         self._ready_filled.set()
+        self._on_stored([chunk.hash for chunk in chunks])
 
     async def _place(self) -> None:
         """Places what has been stored."""
@@ -263,7 +357,7 @@ class Receiver:
                 await trio.to_thread.run_sync(self._placer.place, contents)
             finally:
                 self._busy -= 1
-            self._fetch.written(sum(waiting.item.size for waiting, _ in batch))
+            self._swarm.written(sum(waiting.item.size for waiting, _ in batch))
             self._placed(sum(len(content) for slot, content in contents if not isinstance(slot.target, NodeTarget)))
             self._pump_wanted.set()
             await self._notify()
@@ -274,49 +368,19 @@ class Receiver:
 
     def _distrust(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """A peer that sends wrong bytes is left for good; what it sent is asked of others."""
-        session.blame(PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}"))
-        self._fetch.remove_peer(session)
+        reason = PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}")
+        session.blame(reason)
+        if session.peer_id is not None:
+            self._distrusted.add(session.peer_id)
+        self._swarm.remove_peer(session, reason.message, trio.current_time())
         for chunk in chunks:
             waiting = self._waiting[chunk.hash]
-            self._fetch.stored(waiting.item.size)
-            self._fetch.written(waiting.item.size)
-            self._fetch.offer([waiting.item], waiting.urgent)
+            self._swarm.stored(waiting.item.size)
+            self._swarm.written(waiting.item.size)
+            self._swarm.offer([waiting.item], waiting.urgent)
 
-    async def _keep_connected(self, connect: Connect) -> None:
-        """Holds one session while there is something to fetch. A peer that was there and goes away is waited for; one
-        that never was, that refuses or that breaks the protocol is not."""
-        was_there = False
-        given_up_at = math.inf
-        delay = RETRY_DELAY
-        while True:
-            async with self._changed:
-                while not self._fetch.pending:
-                    await self._changed.wait()
-            self._progressed = False
-            try:
-                session = await connect()
-            except PeerError as error:
-                reason: ForgeError = error
-                again = was_there
-            else:
-                reason = await self._hold(session)
-                was_there = was_there or session.peer_id is not None
-                again = was_there and session.retryable
-            if self._progressed or given_up_at == math.inf:
-                given_up_at = trio.current_time() + self._patience
-                delay = RETRY_DELAY
-            if not again or isinstance(reason, Refused):
-                raise reason
-            if trio.current_time() + delay > given_up_at:
-                hint = "what has arrived is kept: the same command goes on where this one stopped"
-                raise PeerError(f"{reason.message}; it did not come back", hint=hint) from reason
-            await trio.sleep(delay)
-            delay = min(2 * delay, RETRY_DELAY_MAX)
 
-    async def _hold(self, session: PeerSession) -> ForgeError:
-        """Fetches by `session` until it ends; why it did."""
-        self._fetch.add_peer(session)
-        self._pump_wanted.set()
-        await session.ended.wait()
-        self._fetch.remove_peer(session)
-        return session.reason or PeerError(f"the peer at {session.where} closed the connection")
+def _session(peer: object) -> PeerSession:
+    if not isinstance(peer, PeerSession):
+        raise TypeError(peer)
+    return peer

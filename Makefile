@@ -1,5 +1,6 @@
 # Everything runs in .venv, which is made on first use and brought up to date when pyproject.toml changes.
-# Needs: a python3 of 3.11 or later with pip, make, git. `make bench` also needs rsync and restic.
+# Needs: a python3 of 3.11 or later with pip, make, git. `make bench` also needs rsync and restic;
+# `make lab` needs root, iproute2, nginx-light, fcgiwrap and curl.
 
 PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,\
 	$(shell $(v) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(v))))
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type unit bench soak docs clean
+.PHONY: help demo test lint type unit bench lab soak docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -40,6 +41,10 @@ unit: $(READY) ## The tests alone
 
 bench: $(READY) ## Forge beside rsync, git and restic; rewrites docs/measurements.md
 	$(BIN)/python -m simulations.versus
+
+lab: $(READY) ## Hosts in miniature: Forge beside nginx, git and libtorrent; needs root; rewrites docs/labs.md
+	$(BIN)/python -m pip install --quiet --editable '.[lab]'
+	$(BIN)/python -m simulations.labs
 
 soak: $(READY) ## The long tests: kills by the hundred, fuzzing by the million
 	$(BIN)/pytest -m soak

@@ -1,0 +1,1 @@
+"""Hosts in miniature on one machine: real nodes, real kernels' networks, narrow cables. `docs/labs.md` tells more."""

@@ -32,6 +32,11 @@ ASK_AGAIN = 0.3
 """Seconds after the first question, to which neighbours may answer this host alone, and thus another process on it that
 has the port open too. Everybody hears the answers to the second one."""
 
+REPEATS = (1.5, 3.5)
+"""Seconds until an announcement's last repetitions. By the first, a switch has woken up. By the second, answers that
+zeroconf had put off for up to 1.3 s with what was true before are out, and caches let go of them, which they do not of
+what they heard less than a second earlier (RFC 6762 section 10.2)."""
+
 SETTLING = 1.2
 """Seconds after which an advert is looked at again: a changed record's predecessor stays in the cache for one (RFC 6762
 section 10.2), and the same advert may come by IPv6 a moment later, and only then with the scope of its addresses."""
@@ -68,6 +73,7 @@ class Conversation:
         self._announcing: set[asyncio.Future[None]] = set()
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._settling: set[str] = set()
+        self._repeats: list[asyncio.TimerHandle] = []
 
     async def begin(self, advert: Advert) -> None:
         """Opens the sockets, announces and asks. Raises `OSError`, and whatever zeroconf does."""
@@ -85,7 +91,6 @@ class Conversation:
     async def keep_up(self, advert: Advert) -> None:
         """Says what is new of this node, follows its interfaces, and forgets who was not heard of for long."""
         links = choose_links(self._host, interfaces())
-        moved = links != self._links
         rewired = links.speaking != self._links.speaking or len(self._zeroconf.engine.senders) < len(links.speaking)
         self._links = links
         if (advert, links.announced) != self._said:
@@ -95,11 +100,10 @@ class Conversation:
             await self._engine.async_update_interfaces(list(links.speaking))
             self._guard_sockets()
         if rewired or not self._is_heard:
-            self._ask_later()
+            self._ask_later(everybody=rewired)
         heard = self._heard_names()
-        if moved:
-            for name in heard:
-                self._look(name)
+        for name in heard:
+            self._look(name, ask=False)
         self._neighbours.expire(heard, time.monotonic() - RECORD_TTL)
 
     def problem(self, patience: float) -> str:
@@ -145,6 +149,14 @@ class Conversation:
         task = asyncio.ensure_future(done)
         self._announcing.add(task)
         task.add_done_callback(self._announcing.discard)
+        for repeat in self._repeats:
+            repeat.cancel()
+        loop = asyncio.get_running_loop()
+        self._repeats = [loop.call_later(delay, self._announce_again) for delay in REPEATS]
+
+    def _announce_again(self) -> None:
+        for info in self._zeroconf.registry.async_get_service_infos():
+            self._zeroconf.async_send(self._zeroconf.generate_service_broadcast(info, None))
 
     def _service(self, advert: Advert) -> "ServiceInfo":
         from zeroconf import ServiceInfo
@@ -160,19 +172,21 @@ class Conversation:
             parsed_addresses=list(self._links.announced),
         )
 
-    def _ask_later(self) -> None:
-        asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask)
+    def _ask_later(self, *, everybody: bool = False) -> None:
+        asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask, everybody)
 
-    def _ask(self) -> None:
-        """Asks everybody who is there, naming those already known, so that they need not answer."""
+    def _ask(self, everybody: bool) -> None:
+        """Asks who is there, naming those already known, so that they need not answer; or asks `everybody`, who are
+        then heard on a new link too."""
         from zeroconf import DNSOutgoing, DNSQuestion, current_time_millis  # type: ignore[attr-defined]
         from zeroconf.const import _CLASS_IN, _FLAGS_QR_QUERY, _TYPE_PTR
 
         now = current_time_millis()
         question = DNSOutgoing(_FLAGS_QR_QUERY)
         question.add_question(DNSQuestion(SERVICE, _TYPE_PTR, _CLASS_IN))
-        for record in self._zeroconf.cache.get_all_by_details(SERVICE, _TYPE_PTR, _CLASS_IN):
-            question.add_answer_at_time(record, now)
+        if not everybody:
+            for record in self._zeroconf.cache.get_all_by_details(SERVICE, _TYPE_PTR, _CLASS_IN):
+                question.add_answer_at_time(record, now)
         self._zeroconf.async_send(question)
 
     # -- hearing
@@ -205,14 +219,14 @@ class Conversation:
         self._settling.discard(name)
         self._look(name)
 
-    def _look(self, name: str) -> None:
-        """Takes what the cache has of an instance; what is missing is asked for, of a few instances at a time."""
+    def _look(self, name: str, *, ask: bool = True) -> None:
+        """Takes what the cache has of an instance. What is missing may be asked for, of a few instances at a time."""
         from zeroconf.asyncio import AsyncServiceInfo
 
         info = AsyncServiceInfo(SERVICE, name)
         if info.load_from_cache(self._zeroconf):
             self._take(info)
-        elif name not in self._resolving and len(self._resolving) < RESOLVING_MAX:
+        elif ask and name not in self._resolving and len(self._resolving) < RESOLVING_MAX:
             self._resolving[name] = asyncio.ensure_future(self._resolve(info))
 
     async def _resolve(self, info: "AsyncServiceInfo") -> None:

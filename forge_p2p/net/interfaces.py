@@ -39,7 +39,8 @@ class Interface:
 
     @property
     def is_loopback(self) -> bool:
-        return bool(self.flags & IFF_LOOPBACK)
+        """Whether it leads back to this machine, and is up."""
+        return self.flags & (IFF_UP | IFF_LOOPBACK) == IFF_UP | IFF_LOOPBACK
 
     @property
     def carries_multicast(self) -> bool:

@@ -94,6 +94,7 @@ class Responder:
         conversation = Conversation(self.neighbours, self._host, self._port)
         try:
             await conversation.begin(self._advert)
+            self.problem = conversation.problem(HEARING_TIMEOUT)
             await self._sleep(HEARING_TIMEOUT)
             while not self._stopping:
                 self.neighbours.know(self._advert)

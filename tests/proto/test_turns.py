@@ -8,15 +8,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from forge_p2p.ids import Hash
+from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.turns import BATCH_BYTES, BATCH_CHUNKS, Turn, Turns
+from forge_p2p.wire.codes import Code
 
-HASH = Hash(bytes(32))
+ENDLESS = 1 << 40
+
+
+def hashes(count: int, first: int = 0) -> list[Hash]:
+    return [Hash(number.to_bytes(8, "big") + bytes(24)) for number in range(first, first + count)]
 
 
 def add(
     turns: Turns[str], peer: str, request_id: int, count: int = 1000, priority: int = 128, deadline: float = 1e9
 ) -> None:
-    turns.add(peer, request_id, range(count), [HASH] * count, priority=priority, deadline=deadline)
+    """As the wire never would: of any number of chunks and bytes, of which no request names another's."""
+    chunks = hashes(count, first=(ord(peer[0]) * 1_000_000 + request_id) * 1_000_000)
+    turns.add(peer, request_id, range(count), chunks, priority=priority, deadline=deadline, max_bytes=ENDLESS)
 
 
 def serve(turns: Turns[str], chunk_size: int | dict[str, int], rounds: int) -> list[Turn[str]]:
@@ -32,9 +40,136 @@ def serve(turns: Turns[str], chunk_size: int | dict[str, int], rounds: int) -> l
     return taken
 
 
+def of(turns: Turns[str], peer: str, request_id: int, chunks: list[Hash], **how: int | bool) -> None:
+    turns.add(peer, request_id, range(len(chunks)), chunks, priority=128, deadline=1e9, **how)  # type: ignore[arg-type]
+
+
+def sent(turns: Turns[str], size: int, now: float = 0.0) -> tuple[list[tuple[str, Hash]], dict[int, Code]]:
+    """Serves all there is, chunks of `size` bytes each: what was sent to whom, and how requests were ended."""
+    taken: list[tuple[str, Hash]] = []
+    ended = {}
+    while (turn := turns.next(now)) is not None:
+        count = turns.fit(turn, [size] * len(turn.indexes))
+        taken += [(turn.peer, chunk) for chunk in turn.hashes[:count]]
+        code = turns.served(turn, size * count)
+        if code is not None:
+            ended[turn.request_id] = code
+    return taken, ended
+
+
+def test_what_was_sent_least_often_goes_first() -> None:
+    turns: Turns[str] = Turns()
+    chunks = hashes(10)
+    of(turns, "a", 1, chunks[4:7])
+    sent(turns, 1000)
+    of(turns, "b", 2, chunks)
+    order = [chunk for _, chunk in sent(turns, 1000)[0]]
+    assert order == chunks[:4] + chunks[7:] + chunks[4:7]
+
+
+def test_those_who_name_the_same_are_given_different_parts() -> None:
+    """Eight at once, each with room for an eighth: together they have everything, once."""
+    turns: Turns[str] = Turns()
+    chunks = hashes(160)
+    for number, peer in enumerate("abcdefgh"):
+        of(turns, peer, number, chunks, max_bytes=20 * 64_000)
+    taken, ended = sent(turns, 64_000)
+    assert sorted(chunk for _, chunk in taken) == chunks
+    assert {Counter(peer for peer, _ in taken)[peer] for peer in "abcdefgh"} == {20}
+    assert set(ended.values()) == {Code.BUDGET}
+
+
+@given(st.integers(1, 262_144), st.lists(st.integers(1, 262_144), min_size=1, max_size=200))
+def test_a_request_gets_what_it_has_room_for_and_is_told_of_the_rest(room: int, sizes: list[int]) -> None:
+    turns: Turns[str] = Turns()
+    of(turns, "a", 1, hashes(len(sizes)), max_bytes=room)
+    got, ended = 0, None
+    while (turn := turns.next(0.0)) is not None:
+        raw = [sizes[index] for index in turn.indexes]
+        count = turns.fit(turn, raw)
+        got += sum(raw[:count])
+        ended = turns.served(turn, sum(raw[:count])) or ended
+    assert got <= room
+    assert ended == (Code.BUDGET if got < sum(sizes) else None)
+    assert got or sizes[0] > room
+    of(turns, "a", 2, hashes(len(sizes)))
+    assert turns.next(0.0) is not None, "what had no room counts as not sent"
+
+
+def test_a_sparing_request_leaves_what_another_was_just_sent() -> None:
+    turns: Turns[str] = Turns(sent=Sent(recent=3.0))
+    chunks = hashes(10)
+    of(turns, "a", 1, chunks[:6])
+    sent(turns, 1000, now=0.0)
+    of(turns, "b", 2, chunks, sparing=True)
+    assert sent(turns, 1000, now=1.0) == ([("b", chunk) for chunk in chunks[6:]], {2: Code.ELSEWHERE})
+    of(turns, "b", 3, chunks[:6], sparing=True)
+    assert sent(turns, 1000, now=1.5) == ([], {3: Code.ELSEWHERE})
+    of(turns, "a", 4, chunks[:6], sparing=True)
+    assert len(sent(turns, 1000, now=2.0)[0]) == 6, "it was sent them itself, and has lost them"
+    of(turns, "b", 5, chunks[:6])
+    assert len(sent(turns, 1000, now=2.5)[0]) == 6, "asked outright"
+    of(turns, "c", 6, chunks[:6], sparing=True)
+    assert len(sent(turns, 1000, now=6.0)[0]) == 6, "it is a while ago"
+
+
+def test_the_end_of_a_request_waits_for_all_its_turns() -> None:
+    turns: Turns[str] = Turns(quantum=128 * 1024, depth=2)
+    chunks = hashes(8)
+    of(turns, "a", 1, chunks[6:])
+    sent(turns, 64_000)
+    of(turns, "b", 2, chunks, sparing=True)
+    out = [turns.next(0.0), turns.next(0.0)]
+    first, second = [turn for turn in out if turn is not None]
+    assert turns.served(second, 1000) is None
+    codes = [turns.served(first, 1000)]
+    while (turn := turns.next(0.0)) is not None:
+        codes.append(turns.served(turn, 1000))
+    assert [code for code in codes if code] == [Code.ELSEWHERE]
+    assert codes[-1] is Code.ELSEWHERE
+
+
+def test_what_was_not_found_counts_as_not_sent() -> None:
+    turns: Turns[str] = Turns()
+    (chunk,) = hashes(1)
+    of(turns, "a", 1, [chunk])
+    turn = turns.next(0.0)
+    assert turn is not None
+    assert turns.fit(turn, [None]) == 1
+    turns.served(turn, 0)
+    of(turns, "b", 2, [chunk], sparing=True)
+    assert sent(turns, 1000)[0] == [("b", chunk)]
+
+
+def test_one_chunk_named_a_thousand_times_costs_no_more_than_others() -> None:
+    counting = CountingSent()
+    turns: Turns[str] = Turns(sent=counting)
+    of(turns, "a", 1, hashes(1) * 1024)
+    assert len(sent(turns, 100)[0]) == 1024
+    assert counting.looks < 30 * 1024
+
+
+class CountingSent(Sent[str]):
+    looks = 0
+
+    def count(self, chunk: Hash) -> int:
+        self.looks += 1
+        return super().count(chunk)
+
+
+def test_counts_are_bounded() -> None:
+    table: Sent[str] = Sent(generation=100, recent=3.0)
+    for number, chunk in enumerate(hashes(10_000)):
+        table.add(chunk, "a", number * 0.1)
+    assert len(table._counts) + len(table._older) <= 202
+    assert len(table._recent) <= 31
+    assert table.count(hashes(1, 9_999)[0]) == 1
+    assert table.count(hashes(1)[0]) == 0
+
+
 def test_every_index_once_and_in_order() -> None:
     turns: Turns[str] = Turns()
-    turns.add("a", 1, [5, 3, 9], [HASH] * 3, priority=0, deadline=9)
+    turns.add("a", 1, [5, 3, 9], hashes(3), priority=0, deadline=9)
     add(turns, "a", 2, count=500)
     taken = serve(turns, 1000, 100)
     assert [index for turn in taken if turn.request_id == 1 for index in turn.indexes] == [5, 3, 9]

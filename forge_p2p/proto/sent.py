@@ -1,0 +1,66 @@
+"""How often this node has sent each chunk, and what it has just sent to whom: so that those who fetch the same at the
+same time are given different parts, and get the others' from each other.
+
+The counts are kept by the first 8 bytes of a hash, in two generations: when the younger is full the older is forgotten.
+What is forgotten counts as never sent, which costs a little evenness and nothing else.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from forge_p2p.ids import Hash
+
+Peer = TypeVar("Peer", bound=Hashable)
+
+GENERATION = 65_536
+"""Chunks; two generations are 8 GB of content and 20 MB of memory."""
+
+RECENT = 3.0
+"""Seconds for which a chunk counts as on its way to a peer, and from there to others: the peer's pipeline (0.4 s), the
+route, storing and telling take about one, more on a loaded machine."""
+
+_KEY = 8
+
+
+class Sent(Generic[Peer]):
+    """What was sent, on the caller's clock."""
+
+    def __init__(self, generation: int = GENERATION, recent: float = RECENT) -> None:
+        self._generation = generation
+        self._seconds = recent
+        self._counts: dict[bytes, int] = {}
+        self._older: dict[bytes, int] = {}
+        self._recent: OrderedDict[bytes, tuple[float, Peer]] = OrderedDict()
+
+    def count(self, chunk: Hash) -> int:
+        """How often a chunk was sent."""
+        key = chunk[:_KEY]
+        found = self._counts.get(key)
+        return self._older.get(key, 0) if found is None else found
+
+    def add(self, chunk: Hash, peer: Peer, now: float) -> None:
+        """A chunk is being sent."""
+        key = chunk[:_KEY]
+        self._counts[key] = self.count(chunk) + 1
+        self._recent[key] = (now, peer)
+        self._recent.move_to_end(key)
+        if len(self._counts) > self._generation:
+            self._older, self._counts = self._counts, {}
+        self._expire(now)
+
+    def take_back(self, chunk: Hash) -> None:
+        """It was not sent after all."""
+        key = chunk[:_KEY]
+        self._recent.pop(key, None)
+        self._counts[key] = max(0, self.count(chunk) - 1)
+
+    def elsewhere(self, chunk: Hash, peer: Peer, now: float) -> bool:
+        """Whether a chunk was just sent to another peer."""
+        found = self._recent.get(chunk[:_KEY])
+        return found is not None and found[1] != peer and now - found[0] < self._seconds
+
+    def _expire(self, now: float) -> None:
+        recent = self._recent
+        while recent and now - next(iter(recent.values()))[0] >= self._seconds:
+            recent.popitem(last=False)

@@ -18,7 +18,7 @@ import msgspec
 
 from simulations.labs import ownership, report, scenario
 from simulations.labs.plays import PLAYS
-from simulations.labs.plays.base import Contender
+from simulations.labs.plays.base import Contender, Occasion
 from simulations.labs.plays.outcome import Turn
 from simulations.labs.scenario import Scenario
 from simulations.labs.systems import SYSTEMS
@@ -72,7 +72,7 @@ def _play(name: str, options: argparse.Namespace) -> bool:
 
 
 def _contenders(played: Scenario, only: list[str] | None) -> list[Contender]:
-    contenders = [Contender(SYSTEMS[name]) for name in played.systems if not only or name in only]
+    contenders = [Contender(SYSTEMS[name]) for name in only or played.systems]
     if played.bars.goodput:
         contenders += [Contender(contender.system, clean=True) for contender in contenders]
     return contenders
@@ -82,7 +82,7 @@ def _turn(played: Scenario, contender: Contender, content: Path, work: Path) -> 
     folder = work / "turn"
     folder.mkdir()
     try:
-        return PLAYS[played.play].turn(played, contender, content, folder)
+        return PLAYS[played.play].turn(Occasion(played, contender, content, folder))
     finally:
         shutil.rmtree(folder)
         time.sleep(0.5)  # the kernel takes namespaces apart in the background
@@ -120,7 +120,9 @@ def _content(work: Path, size: int) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("simulations.labs", description="Hosts in miniature. Needs root.")
     parser.add_argument("--scenario", action="append", help="only this one; may be repeated")
-    parser.add_argument("--system", action="append", choices=SYSTEMS, help="only this one; may be repeated")
+    parser.add_argument(
+        "--system", action="append", choices=SYSTEMS, help="instead of the scenario's own; may be repeated"
+    )
     parser.add_argument("--rounds", type=int, default=0, help="instead of each scenario's own number")
     parser.add_argument("--quick", action="store_true", help="small content, one round, nothing written")
     parser.add_argument("--dry", action="store_true", help="write no files")

@@ -60,6 +60,9 @@ class Outcome:
             share = self.median(f"{FORGE}, no loss", "seconds") / self.median(FORGE, "seconds")
             text = f"more than {bars.goodput:.0%} of the goodput without loss"
             found.append((f"{text}: {share:.0%}", share > bars.goodput))
+        if bars.amplification:
+            text = f"a stranger gets at most {bars.amplification} times what it sends"
+            found.append((text, self.median(FORGE, "amplification") <= bars.amplification))
         if bars.seconds:
             found.append((f"within {bars.seconds} s", self.median(FORGE, "seconds") <= bars.seconds))
         return found
@@ -67,7 +70,11 @@ class Outcome:
 
 def section(outcome: Outcome) -> str:
     """The markdown between a scenario's marks."""
-    columns = PLAYS[outcome.scenario.play].columns
+    columns = {
+        figure: head
+        for figure, head in PLAYS[outcome.scenario.play].columns.items()
+        if any(figure in turn.figures for turns in outcome.turns.values() for turn in turns)
+    }
     rows = [["", *columns.values()], ["---"] * (len(columns) + 1)]
     rows += [[name, *(_cell(outcome, name, figure) for figure in columns)] for name in outcome.turns]
     rounds = max(len(turns) for turns in outcome.turns.values())

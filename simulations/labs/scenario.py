@@ -12,6 +12,9 @@ from simulations.labs.topology import Cable
 
 FOLDER = Path(__file__).parent / "scenarios"
 
+STRANGER = "stranger"
+"""The host that floods others, where a scenario has floods."""
+
 UNITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -75,6 +78,8 @@ class Bars(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes that the origin sends ÷ size of the content, at most."""
     goodput: float = 0.0
     """Time without loss ÷ time with it, at least."""
+    amplification: float = 0.0
+    """Bytes that a flooding stranger got ÷ bytes that it sent, at most."""
     seconds: float = 0.0
     """The scenario's own figure (connected, first byte), at most."""
 
@@ -96,6 +101,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: tuple[Event, ...] = ()
     bars: Bars = Bars()
     rounds: int = 3
+    flood_port: int = 4747
+    flood_rate: int = 10_000
+    flood_seconds: float = 10.0
+    """Handshakes a second, and for how long."""
     note: str = ""
 
     def names(self) -> list[str]:
@@ -105,15 +114,17 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cables(self, *, clean: bool = False) -> dict[str, Cable]:
         """Of all hosts by name."""
         agent = self.agent.cable(clean=clean)
-        return {"origin": self.origin.cable(clean=clean), **dict.fromkeys(self.names(), agent)}
+        strangers = {STRANGER: Wire().cable()} if self.flooded else {}
+        return {"origin": self.origin.cable(clean=clean), **dict.fromkeys(self.names(), agent), **strangers}
+
+    @property
+    def flooded(self) -> bool:
+        """Whether there is a stranger that floods somebody."""
+        return any(event.flood for event in self.events)
 
     def late(self) -> set[str]:
         """Agents that an event starts."""
         return {name for event in self.events for name in event.start}
-
-    def killed(self) -> set[str]:
-        """Hosts that an event kills for good."""
-        return {name for event in self.events for name in event.kill}
 
 
 def number(text: str) -> int:

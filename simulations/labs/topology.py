@@ -101,6 +101,12 @@ class Host:
         for each in self.programs:
             each.send_signal(number)
 
+    def errors(self) -> str:
+        """The end of what its programs have logged."""
+        return "\n".join(
+            path.read_text("utf-8", "replace")[-2000:] for path in sorted(self.folder.glob("*.log"))
+        ).strip()
+
     def stop(self) -> None:
         """Ends every program on it, the last one first."""
         for each in reversed(self.programs):

@@ -1,7 +1,9 @@
 """What is played out in a lab: who does what, and what is measured."""
 
 from simulations.labs.plays.base import Play
+from simulations.labs.plays.meet import meet
 from simulations.labs.plays.spread import spread
+from simulations.labs.plays.warm import warm
 
 PLAYS: dict[str, Play] = {
     "spread": Play(
@@ -13,6 +15,9 @@ PLAYS: dict[str, Play] = {
             "seconds": "last, s",
             "cpu": "processor, s",
             "peak_mb": "largest process, MB",
+            "amplification": "stranger got ÷ sent",
         },
     ),
+    "meet": Play(meet, {"seconds": "connected, s", "up": "both up, s", "cpu": "processor, s"}),
+    "warm": Play(warm, {"seconds": "first byte, s", "worst": "worst, s", "questions": "questions a round"}),
 }

@@ -22,9 +22,18 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """`turn` takes the scenario, who plays, the content, and an empty folder. `columns` name the figures to show, with
-    their heads."""
+class Occasion:
+    """What one turn is played with. `folder` is empty and the turn's own; `content` is the file to spread."""
 
-    turn: Callable[[Scenario, Contender, Path, Path], Turn]
+    scenario: Scenario
+    contender: Contender
+    content: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """`columns` name the figures to show, with their heads."""
+
+    turn: Callable[[Occasion], Turn]
     columns: dict[str, str]

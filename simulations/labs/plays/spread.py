@@ -1,14 +1,16 @@
 """One file from the origin to all agents."""
 
+import sys
 from contextlib import ExitStack
-from pathlib import Path
 
-from simulations.labs.plays.base import Contender
+from simulations.labs.plays.base import Occasion
 from simulations.labs.plays.outcome import Row, Turn
 from simulations.labs.plays.watch import Watch
-from simulations.labs.scenario import Scenario
+from simulations.labs.programs import Program
+from simulations.labs.scenario import STRANGER
 from simulations.labs.systems.base import Stage, System
-from simulations.labs.topology import open_lab
+from simulations.labs.tools import LabError
+from simulations.labs.topology import ROOT, open_lab
 from simulations.versus.inputs import Different, check_content
 
 PATIENCE = 60.0
@@ -16,23 +18,27 @@ SLOWNESS = 1.5
 """A turn may take `PATIENCE` seconds and this many times what one copy for each agent takes over the uplink."""
 
 
-def spread(scenario: Scenario, contender: Contender, content: Path, folder: Path) -> Turn:
+def spread(occasion: Occasion) -> Turn:
     """One turn in a lab of its own. Raises `LabError` when the lab itself fails; what fails in it is in the outcome."""
-    size, system = content.stat().st_size, contender.system
-    cables = scenario.cables(clean=contender.clean)
+    scenario, system = occasion.scenario, occasion.contender.system
+    size = occasion.content.stat().st_size
+    cables = scenario.cables(clean=occasion.contender.clean)
     one_copy = size * 8 / cables["origin"].up
     with ExitStack() as opened:
-        lab = opened.enter_context(open_lab(cables, folder))
-        stage = Stage(lab, scenario, content)
+        lab = opened.enter_context(open_lab(cables, occasion.folder))
+        stage = Stage(lab, scenario, occasion.content)
         fetchers = opened.enter_context(system.open(stage))
-        watch = Watch(stage, system, fetchers, size, lab.traffic("origin"), lab.received())
+        flooder = _flooder(stage)
+        watch = Watch(stage, system, fetchers, flooder, size, lab.traffic("origin"), lab.received())
         watch.run(PATIENCE + SLOWNESS * one_copy * scenario.agents)
         after = lab.traffic("origin")
+        flood = _flood_figures(stage, flooder)
         for host in lab.hosts.values():
             host.stop()
         failures = {**watch.failures, **_wrong(stage, system, watch)}
-        cpu = {name: sum(program.cpu for program in host.programs) for name, host in lab.hosts.items()}
-        peak = max(program.peak for host in lab.hosts.values() for program in host.programs)
+        ours = {name: host.programs for name, host in lab.hosts.items() if name != STRANGER}
+        cpu = {name: sum(program.cpu for program in programs) for name, programs in ours.items()}
+        peak = max(program.peak for programs in ours.values() for program in programs)
     last = max(watch.done.values(), default=0.0)
     figures = {
         "seconds": last,
@@ -43,8 +49,30 @@ def spread(scenario: Scenario, contender: Contender, content: Path, folder: Path
         "origin_cpu": cpu["origin"],
         "peak_mb": peak / 1e6,
         "finished": len(watch.done) - len(failures.keys() & watch.done.keys()),
+        **flood,
     }
     return Turn(figures, failures, _thinned(watch.timeline))
+
+
+def _flooder(stage: Stage) -> Program | None:
+    """The stranger with its packets ready, where there is one."""
+    if not stage.scenario.flooded:
+        return None
+    words = [sys.executable, "-m", "simulations.labs.flooder"]
+    numbers = [str(stage.scenario.flood_rate), str(stage.scenario.flood_seconds)]
+    flooder = stage.lab.hosts[STRANGER].start([*words, *numbers], {"PYTHONPATH": str(ROOT)})
+    flooder.line()
+    return flooder
+
+
+def _flood_figures(stage: Stage, flooder: Program | None) -> dict[str, float]:
+    """What the stranger sent, and got for it."""
+    if flooder is None:
+        return {}
+    if flooder.wait() != 0:
+        raise LabError(f"the flood failed: {flooder.errors()}")
+    traffic = stage.lab.traffic(STRANGER)
+    return {"flood_mb": traffic.sent / 1e6, "amplification": traffic.received / traffic.sent}
 
 
 def _wrong(stage: Stage, system: System, watch: Watch) -> dict[str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
-from simulations.labs.plays.flood import flood
 from simulations.labs.plays.outcome import Row
 from simulations.labs.programs import Program
 from simulations.labs.scenario import Event, When
@@ -26,6 +25,7 @@ class Watch:
     stage: Stage
     system: System
     fetchers: Mapping[str, Program]
+    flooder: Program | None
     size: int
     before: Traffic
     received_before: Mapping[str, int]
@@ -115,7 +115,7 @@ class Watch:
             (event.move, self.lab.move),
             (event.restart, lambda name: self.system.restart(self.stage, hosts[name])),
             (event.start, self._start),
-            (event.flood, lambda name: flood(self.lab, hosts[name])),
+            (event.flood, self._flood),
         ]
         if event.part:
             self.lab.partition(event.part)
@@ -125,3 +125,7 @@ class Watch:
             for name in names:
                 happen(name)
         self._last_event = self._now()
+
+    def _flood(self, name: str) -> None:
+        assert self.flooder is not None
+        self.flooder.tell(f"{self.lab.hosts[name].address} {self.stage.scenario.flood_port}")

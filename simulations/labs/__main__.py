@@ -63,9 +63,12 @@ def _play(name: str, options: argparse.Namespace) -> bool:
                 turns[contender.name].append(_turn(played, contender, content, work))
                 _say(f"  {number + 1}  {contender.name}: {_line(turns[contender.name][-1])}")
     outcome = report.Outcome(name, played, size, {name: turns for name, turns in turns.items() if turns})
-    print(report.section(outcome) + "\n", flush=True)
     if options.quick:
+        print(report.section(outcome) + "\n", flush=True)
         return all(not turn.failures for turns in outcome.turns.values() for turn in turns)
+    if options.system:
+        outcome = report.with_earlier(outcome)
+    print(report.section(outcome) + "\n", flush=True)
     if not options.dry:
         report.write(outcome)
     return not any("MISSED" in line for line in outcome.verdicts())

@@ -6,10 +6,11 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from simulations.labs.plays import PLAYS
 from simulations.labs.plays.outcome import Row, Turn
@@ -36,9 +37,10 @@ class Outcome:
         return statistics.median(turn.figures[figure] for turn in self.turns[contender])
 
     def representative(self, contender: str) -> list[Row]:
-        """The timeline of the turn nearest to the median."""
+        """The timeline of the turn nearest to the median, of those that have one."""
         median = self.median(contender, "seconds")
-        return min(self.turns[contender], key=lambda turn: abs(turn.figures["seconds"] - median)).timeline
+        shown = [turn for turn in self.turns[contender] if turn.timeline]
+        return min(shown, key=lambda turn: abs(turn.figures["seconds"] - median)).timeline if shown else []
 
     def verdicts(self) -> list[str]:
         """One line for each bar, of Forge alone."""
@@ -104,6 +106,23 @@ def _number(value: float) -> str:
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.4f}"
+
+
+def with_earlier(outcome: Outcome) -> Outcome:
+    """Also with the turns of contenders that were not played this time, from the file of an earlier time."""
+    path = RESULTS / f"{outcome.name}.json"
+    if not path.exists():
+        return outcome
+    earlier = json.loads(path.read_text("utf-8"))
+    told = {name: _turns(turns, earlier["timelines"][name]) for name, turns in earlier["turns"].items()}
+    return replace(outcome, turns={**told, **outcome.turns})
+
+
+def _turns(told: list[dict[str, Any]], timeline: list[list[float]]) -> list[Turn]:
+    """One contender's turns out of a file. The first of them gets the timeline."""
+    turns = [Turn({key: each[key] for key in each if key != "failures"}, each["failures"]) for each in told]
+    rows = [(row[0], row[1], row[2], row[3], row[4]) for row in timeline]
+    return [replace(turns[0], timeline=rows), *turns[1:]]
 
 
 def write(outcome: Outcome) -> None:

@@ -157,6 +157,10 @@ def test_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     written = msgspec.json.decode((tmp_path / "results" / "some.json").read_bytes())
     assert written["turns"]["forge"][0]["seconds"] == 16
     assert (tmp_path / "plots" / "lab-some.png").read_bytes().startswith(b"\x89PNG")
+    again = report.with_earlier(outcome(Bars(), http=[turn(134)]))
+    assert list(again.turns) == ["forge", "http"]
+    assert again.turns["forge"] == [turn(16)]
+    assert report.with_earlier(outcome(Bars(), forge=[turn(17)])).median("forge", "seconds") == 17
     with pytest.raises(ValueError, match="no marks"):
         replaced("", "some", "")
 

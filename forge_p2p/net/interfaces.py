@@ -38,6 +38,10 @@ class Interface:
     addresses: tuple[IpInterface, ...]
 
     @property
+    def is_up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it leads back to this machine, and is up."""
         return self.flags & (IFF_UP | IFF_LOOPBACK) == IFF_UP | IFF_LOOPBACK

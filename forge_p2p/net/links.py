@@ -27,8 +27,8 @@ IpAddress = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """`speaking` and `announced` are numeric addresses without scopes; `own` are this machine's, `local` the networks
-    of its links. `is_lan` is false when only loopback is left, where nodes of one machine still find each other."""
+    """`speaking` and `announced` are numeric addresses without scopes; `own` are all of this machine's, with their
+    networks. `is_lan` is false when only loopback is left, where nodes of one machine still find each other."""
 
     speaking: tuple[str, ...] = ()
     announced: tuple[str, ...] = ()

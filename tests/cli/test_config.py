@@ -29,6 +29,8 @@ max_connections_per_host = 3
 buffer_per_connection = "1MiB"
 idle_timeout = "2min"
 dial_timeout = 2.5
+limit_up = "10MB/s"
+limit_down = 250000
 lan = false
 peers = ["1111111111111111111111111111111111111111111111111111111111111111@192.0.2.1:4433"]
 
@@ -57,6 +59,8 @@ def test_every_setting() -> None:
             datagram_size=1452,
             idle_timeout=120.0,
             dial_timeout=2.5,
+            limit_up=1e7,
+            limit_down=250_000.0,
             lan=False,
             peers=("11" * 32 + "@192.0.2.1:4433",),
         ),
@@ -132,6 +136,13 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     binary.write_bytes(b"listen = '\xff'")
     with pytest.raises(UsageError, match="not UTF-8"):
         load_config(binary)
+
+
+def test_peers_of_a_command_are_checked_before_it_starts(home: Path) -> None:
+    result = forge(home, "up", "--peer", "build.example:4433", "--no-lan")
+    assert result.returncode == 2
+    assert "'build.example:4433' is not a peer" in result.stderr
+    assert not home.exists()
 
 
 def test_the_command_says_which_file(home: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,14 @@ class Host:
         """Opens its firewall again."""
         for command in ("iptables", "ip6tables"):
             run(*self.inside(command, "-F", "INPUT"))
+
+    def wait_for_ipv6(self) -> None:
+        """Waits until `lan0` has given itself an address, which it does a while after the cable is there."""
+        for _ in range(500):
+            if "scope link" in self.ip("-6", "addr", "show", "dev", "lan0"):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{self.namespace} has no IPv6 address on lan0")
 
     def set(self, setting: str, value: str) -> None:
         """Sets a kernel parameter of its network: `net/…`."""

@@ -47,6 +47,9 @@ class NetConfig:
     """Seconds after which a peer that sends nothing of what was asked is left."""
     reconnect_timeout: float = 60.0
     """Seconds for which a peer that went away in the middle is waited for."""
+    limit_up: float = 0.0
+    limit_down: float = 0.0
+    """Bytes of content a second, sent and received over all sessions together; 0 = as fast as it goes."""
     lan: bool = True
     """Whether the node announces itself on its LAN and looks for others there."""
     peers: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """`config.toml` in the node's folder: where settings come from. Strict, so that a typing error is never silence.
 
 The table below is the whole vocabulary; the defaults are those of `forge_p2p.config`. A size is a number of bytes or
-text like "10GB", a duration a number of seconds or text like "1d".
+text like "10GB", a duration a number of seconds or text like "1d", a rate a number of bytes a second or text like
+"10MB/s".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forge_p2p.cli.units import parse_duration, parse_size
+from forge_p2p.cli.units import parse_duration, parse_rate, parse_size
 from forge_p2p.config import Engine, NetConfig, NodeConfig, StoreConfig
 from forge_p2p.errors import DiskError, UsageError
 
@@ -95,6 +96,10 @@ def _duration(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise UsageError(f'{value!r} is not a duration, like 30 or "1d"')
     return float(value)
+
+
+def _rate(value: Any) -> float:
+    return parse_rate(value) if isinstance(value, str) else float(_count(value, 'a rate, like 1000000 or "1MB/s"'))
 
 
 def _count(value: Any, what: str = "a whole number, 0 or more") -> int:
@@ -184,6 +189,8 @@ SETTINGS = {
     "net.dial_timeout": Setting("net", "dial_timeout", _duration),
     "net.stall_timeout": Setting("net", "stall_timeout", _duration),
     "net.reconnect_timeout": Setting("net", "reconnect_timeout", _duration),
+    "net.limit_up": Setting("net", "limit_up", _rate),
+    "net.limit_down": Setting("net", "limit_down", _rate),
     "net.lan": Setting("net", "lan", _flag),
     "net.peers": Setting("net", "peers", _peers),
     "quic.engine": Setting("net", "engine", _engine),

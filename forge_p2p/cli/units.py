@@ -1,4 +1,4 @@
-"""Sizes and durations as people write and read them."""
+"""Sizes, durations and rates as people write and read them."""
 
 import re
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ _SIZES = {
     "gib": 2**30,
     "tib": 2**40,
 }
+_BITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _DURATIONS = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -35,6 +36,14 @@ def parse_size(text: str) -> int:
 def parse_duration(text: str) -> float:
     """Seconds: "30s", "15min", "12h", "1d", "2w", or a plain number. Raises `UsageError`."""
     number, factor = _parsed(text, _DURATIONS, "a duration", 'write it like "30s", "15min", "12h" or "1d"')
+    return number * factor
+
+
+def parse_rate(text: str) -> float:
+    """Bytes a second: "10MB/s", "500 KiB/s", "100Mbit/s", or as a size. Raises `UsageError`."""
+    units = {**_SIZES, **{name: bits / 8 for name, bits in _BITS.items()}}
+    hint = 'write it like "10MB/s" or "100Mbit/s"'
+    number, factor = _parsed(text.strip().removesuffix("/s"), units, "a rate", hint)
     return number * factor
 
 

@@ -34,7 +34,8 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
-        receiver = Receiver(Placer(self.node.store, self.ingest), self.ingest, on_placed)
+        placer = Placer(self.node.store, self.ingest)
+        receiver = Receiver(placer, self.ingest, on_placed, downlink=self.node.downlink)
         source = OneSource(self._connect, self.node.config.net.reconnect_timeout)
         await receiver.run(source.feed, produce)
         return receiver.counts

@@ -14,6 +14,7 @@ from forge_p2p.node.results import Progress
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from forge_p2p.proto.timers import TokenBucket
     from forge_p2p.store.base import Heal, Store
 
 Report = Callable[[Progress], None]
@@ -55,6 +56,14 @@ class LocalNode:
     @cached_property
     def key(self) -> "Ed25519PrivateKey":
         return self.home.key()
+
+    @cached_property
+    def downlink(self) -> "TokenBucket | None":
+        """What all fetches of this node together may receive; `None`: as much as comes."""
+        from forge_p2p.proto.timers import TokenBucket
+
+        limit = self.config.net.limit_down
+        return TokenBucket.full(limit, 0.0) if limit else None
 
     @cached_property
     def node_id(self) -> NodeId:

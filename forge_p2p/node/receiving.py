@@ -23,7 +23,8 @@ from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot, check_size, group_of
-from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm
+from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
+from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.store.base import Ingest
 from forge_p2p.wire.codes import Code
 
@@ -55,7 +56,7 @@ class Counts:
 class Receiver:
     """One fetch. `run` returns when all that `produce` wanted is in place. `on_stored` is told, batch by batch, of
     chunks that are in the store, verified, those that were there before included. `grace`: seconds for which what no
-    peer has is waited for, in case that another comes."""
+    peer has is waited for, in case that another comes. `downlink`: how fast content may come in."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Receiver:
         *,
         on_stored: Callable[[Sequence[Hash]], None] = lambda chunks: None,
         grace: float = 0.0,
+        downlink: TokenBucket | None = None,
     ) -> None:
         self.counts = Counts()
         self.progressed = False
@@ -75,7 +77,8 @@ class Receiver:
         self._on_stored = on_stored
         self._grace = grace
         self._hopeless_at = math.inf
-        self._swarm = Swarm(random.Random())
+        self._downlink = downlink
+        self._swarm = Swarm(random.Random(), SwarmLimits() if downlink is None else SwarmLimits.within(downlink.rate))
         self._distrusted: set[NodeId] = set()
         self._waiting: dict[Hash, _Waiting] = {}
         self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
@@ -221,6 +224,8 @@ class Receiver:
             wanted = set(fresh)
             chunks = [each for each in chunks if each[0] in wanted]
         if chunks:
+            if self._downlink is not None:
+                self._downlink.take(sum([len(chunk.data) for _, chunk in chunks]), trio.current_time())
             self._inbox.extend([(session, chunk) for _, chunk in chunks])
             self._inbox_filled.set()
 
@@ -242,6 +247,8 @@ class Receiver:
                 due = self._swarm.next_deadline()
                 with trio.move_on_at(min(math.inf if due is None else due, self._hopeless_at)):
                     await self._pump_wanted.wait()
+                if self._downlink is not None:
+                    await trio.sleep(self._downlink.debt(trio.current_time()))
                 self._pump_wanted = trio.Event()
                 now = trio.current_time()
                 self._swarm.handle_timeout(now)

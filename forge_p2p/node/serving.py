@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.link import CHUNK_AVG
 from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
@@ -17,10 +19,17 @@ from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.rights import Grant, Rights
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal, Scope
+from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
 
 LOG = logging.getLogger("forge")
+
+ENDINGS = {
+    Code.BUDGET: "that is what there was room for",
+    Code.ELSEWHERE: "others were just sent the rest",
+}
+"""What a request is told that ends before all it names was sent."""
 
 SLOTS = 4
 """Batches being read from the store at once; twice the cores of a small machine."""
@@ -30,6 +39,11 @@ UNREAD_STALLS = 3
 
 BATCH_BYTES = 1024 * 1024
 """Bytes of one turn. Measured: half of it costs a sender 20 % more processor time, twice as much saves little."""
+
+LIMITED_TURN = 0.1
+"""Seconds of an upload limit that one turn may take, so that everybody gets some of it soon."""
+LIMITED_TURNS = 2
+"""Turns under way at once within an upload limit: what they weigh is known only when they have been read."""
 
 RIGHTS_INTERVAL = 1.0
 """Seconds after which a ticket revoked or expired opens nothing any more to who is connected already."""
@@ -44,6 +58,14 @@ class Server:
         self._rights = Rights(node)
         self._slots = trio.CapacityLimiter(SLOTS)
         self._turns: Turns[PeerSession] = Turns(quantum=BATCH_BYTES)
+        self._uplink: TokenBucket | None = None
+        self._unweighed = 0
+        self._waiting = False
+        limit = node.config.net.limit_up
+        if limit:
+            quantum = int(min(max(limit * LIMITED_TURN, CHUNK_AVG), BATCH_BYTES))
+            self._turns = Turns(quantum=quantum)
+            self._uplink = TokenBucket.full(limit, quantum)
         self.served: Counter[str] = Counter()
         self._grants: dict[PeerSession, Grant] = {}
         nursery.start_soon(self._watch_rights)
@@ -61,6 +83,8 @@ class Server:
             request.hashes,
             priority=request.priority,
             deadline=request.deadline,
+            max_bytes=request.max_bytes,
+            sparing=request.sparing,
         )
         self._hand_out()
 
@@ -92,34 +116,71 @@ class Server:
 
     def _hand_out(self) -> None:
         """Starts the turns that may be out now."""
-        while (turn := self._turns.next(trio.current_time())) is not None:
+        now = trio.current_time()
+        while self._may_send(now) and (turn := self._turns.next(now)) is not None:
+            self._unweighed += 1
             self._nursery.start_soon(self._contain, turn.peer, self._take_turn, turn)
+
+    def _may_send(self, now: float) -> bool:
+        """Whether the upload limit has room for another turn; if not, it is looked at again when it has."""
+        if self._uplink is None:
+            return True
+        debt = self._uplink.debt(now)
+        if debt and not self._waiting:
+            self._waiting = True
+            self._nursery.start_soon(self._hand_out_later, debt)
+        return not debt and self._unweighed < LIMITED_TURNS
+
+    async def _hand_out_later(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._waiting = False
+        self._hand_out()
 
     async def _take_turn(self, session: PeerSession, turn: Turn[PeerSession]) -> None:
         size = 0
+        chunks: Sequence[EncodedChunk | None] = []
         try:
-            async with self._slots:
-                chunks = await trio.to_thread.run_sync(self._node.store.read_encoded, turn.hashes)
+            if turn.hashes:
+                async with self._slots:
+                    chunks = await trio.to_thread.run_sync(self._node.store.read_encoded, turn.hashes)
         except ForgeError as error:
             LOG.error("cannot answer %s: %s", session.where, error)
             session.session.finish(turn.request_id, Code.STORE, "its store fails", trio.current_time())
             self._turns.cancel(session, turn.request_id)
-            chunks = []
+        finally:
+            self._weigh(chunks)
         try:
             # One answer at a time: two turns of one request share a stream, and a frame has to stay in one piece.
             async with session.answering:
-                if chunks:
-                    size = sum(len(chunk.data) for chunk in chunks if chunk is not None)
-                    session.session.answer(turn.request_id, turn.indexes, chunks, trio.current_time())
+                size = self._answer(session, turn, chunks)
                 with trio.move_on_after(UNREAD_STALLS * self._node.config.net.stall_timeout) as patience:
                     await session.flush()
                 if patience.cancelled_caught:
                     session.blame(PeerError(f"{session.where} does not take what it asked for"), Code.TIMEOUT)
         finally:
-            self._turns.served(turn, size)
+            code = self._turns.served(turn, size)
             if session in self._grants:
                 self.served[self._grants[session].capability.id.hex()] += size
             self._hand_out()
+        if code is not None:
+            session.session.finish(turn.request_id, code, ENDINGS[code], trio.current_time())
+            await session.flush()
+
+    def _weigh(self, chunks: Sequence[EncodedChunk | None]) -> None:
+        """A turn was read: now it is known what it takes of the upload limit."""
+        self._unweighed -= 1
+        if self._uplink is not None:
+            self._uplink.take(_weight(chunks), trio.current_time())
+            self._hand_out()
+
+    def _answer(self, session: PeerSession, turn: Turn[PeerSession], chunks: Sequence[EncodedChunk | None]) -> int:
+        """Answers with what the request has room for; returns its stored bytes."""
+        count = self._turns.fit(turn, [None if chunk is None else chunk.size for chunk in chunks])
+        if not count:
+            return 0
+        chunks = chunks[:count]
+        session.session.answer(turn.request_id, turn.indexes[:count], chunks, trio.current_time())
+        return _weight(chunks)
 
     async def _answer_query(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:
         lacking = set(await trio.to_thread.run_sync(self._missing, query.hashes))
@@ -157,3 +218,8 @@ class Server:
                 refusal = ended.get(grant.capability.id)
                 if refusal is not None:
                     session.blame(Refused(refusal.reason), refusal.code)
+
+
+def _weight(chunks: Sequence[EncodedChunk | None]) -> int:
+    """Stored bytes."""
+    return sum([len(chunk.data) for chunk in chunks if chunk is not None])

@@ -207,8 +207,8 @@ class Turns(Generic[Peer]):
     def _after_last(self, line: _Line, request: _Request) -> Code | None:
         """No turn of a request is out: it is ended, or goes on."""
         request.planned = 0
-        if request.ending is None and request.left and request.room * 4 < line.raw_size:
-            request.ending = Code.BUDGET
+        if request.sparing and request.ending is None and request.left and request.room * 4 < line.raw_size:
+            request.ending = Code.BUDGET  # its asker names more than it has room for: nothing is read in vain
         if request.ending is None:
             if request.left and request.request_id not in line.requests:
                 self._queue(line, request)

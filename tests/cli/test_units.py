@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_p2p.cli.units import format_count, format_duration, format_size, parse_duration, parse_size
+from forge_p2p.cli.units import format_count, format_duration, format_size, parse_duration, parse_rate, parse_size
 from forge_p2p.errors import UsageError
 
 
@@ -22,6 +22,21 @@ from forge_p2p.errors import UsageError
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("0", 0),
+        ("10MB/s", 10**7),
+        ("500 KiB/s", 512_000),
+        ("100Mbit/s", 12_500_000),
+        ("1 gbit/s", 125_000_000),
+        ("64k", 65_536),
+    ],
+)
+def test_rates(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
 
 
 @pytest.mark.parametrize(

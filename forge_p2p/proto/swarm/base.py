@@ -102,3 +102,14 @@ class SwarmLimits:
     """Announced chunks remembered that are not wanted yet."""
     stuck: float = 30.0
     """What no peer has is hopeless when peers who are still fetching have told nothing for so long."""
+
+    @classmethod
+    def within(cls, rate: float) -> "SwarmLimits":
+        """For a fetch that may receive `rate` bytes a second: so little is under way that they come evenly."""
+        usual = cls()
+        window = int(min(max(rate / 4, 2 * wire.CHUNK_SIZE_MAX), usual.window))
+        return cls(
+            window=window,
+            narrowest=min(window, usual.narrowest),
+            request_bytes=min(window // 4, usual.request_bytes),
+        )

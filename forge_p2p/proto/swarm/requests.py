@@ -9,6 +9,7 @@ from forge_p2p.proto.swarm.wants import NOT_NAMED, Want
 from forge_p2p.proto.swarm.window import Window
 from forge_p2p.proto.timers import Deadlines
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.limits import WANT_BYTES_MAX
 
 _LATE_FACTOR = 4.0
 _LATE_PATIENCE = 16
@@ -36,7 +37,7 @@ class Requests:
         """Asks for exactly these, which must be in no pool. `alone`: there is no other peer."""
         urgent = wants[0].urgent
         size = sum([want.item.size for want in wants])
-        room = self._limits.request_bytes
+        room = WANT_BYTES_MAX
         if not (alone or urgent) and self._sizes_known:
             room = min(size, room)  # the answerer serves smaller requests in smaller batches
         entry = self._enter(source, wants, Request(source.peer, self._next, _items(wants), urgent, room, False), now)

@@ -50,6 +50,8 @@ class NetConfig:
     limit_up: float = 0.0
     limit_down: float = 0.0
     """Bytes of content a second, sent and received over all sessions together; 0 = as fast as it goes."""
+    site: str = ""
+    """A word that the machines of one place share: they are asked before others."""
     lan: bool = True
     """Whether the node announces itself on its LAN and looks for others there."""
     peers: tuple[str, ...] = ()
@@ -59,5 +61,7 @@ class NetConfig:
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
     listen: str = "[::]:0"
+    token: str = field(default="", repr=False)
+    """FORGE_TOKEN: a network to be in for the life of this process."""
     store: StoreConfig = field(default_factory=StoreConfig)
     net: NetConfig = field(default_factory=NetConfig)

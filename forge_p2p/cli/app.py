@@ -22,6 +22,10 @@ COMMANDS = {
     "up": "Start the node.",
     "down": "Stop the node.",
     "status": "Show the node, its peers, its shares and its store.",
+    "doctor": "Say what does not work here, and what to do.",
+    "peers": "Show the members of this node's networks: who, where, how fast.",
+    "why": "Say who has a link's content, and how it came.",
+    "network": "Create, join and manage private networks.",
     "store": "Inspect, verify, clean or rebuild the store.",
     "completion": "Print the completion script for a shell.",
 }

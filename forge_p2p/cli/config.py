@@ -149,6 +149,12 @@ def _datagram(value: Any) -> int:
     return size
 
 
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 64:
+        raise UsageError(f"{value!r} is not a word of at most 64 characters")
+    return value
+
+
 def _engine(value: Any) -> Engine:
     try:
         return Engine(value)
@@ -193,6 +199,7 @@ SETTINGS = {
     "net.limit_down": Setting("net", "limit_down", _rate),
     "net.lan": Setting("net", "lan", _flag),
     "net.peers": Setting("net", "peers", _peers),
+    "net.site": Setting("net", "site", _word),
     "quic.engine": Setting("net", "engine", _engine),
     "quic.datagram_size": Setting("net", "datagram_size", _datagram),
 }

@@ -5,7 +5,7 @@ command, so that `forge --json status` and `forge status --json` are the same.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Settings:
         if self._config is None:
             from forge_p2p.cli.config import load_config
 
-            self._config = load_config(self.home / "config.toml")
+            config = load_config(self.home / "config.toml")
+            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""))
         return self._config
 
 

@@ -10,7 +10,11 @@ from forge_p2p.node.results import ShareEntry
 
 def share_lines(shares: Sequence[ShareEntry]) -> list[str]:
     """One line a share: id, size, expiry, path."""
-    return table([[share.id, format_size(share.bytes), format_expiry(share.expires), share.path] for share in shares])
+    return table([[share.id, format_size(share.bytes), _until(share), share.path] for share in shares])
+
+
+def _until(share: ShareEntry) -> str:
+    return f"network {share.network}" if share.network else format_expiry(share.expires)
 
 
 def format_expiry(expires: float) -> str:

@@ -1,20 +1,29 @@
 """What `get`, `ls` and `cat` have in common: a store session, a receiver, and a way to reach who has the content."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
+from forge_p2p.content.linktext import format_link
+from forge_p2p.ids import Hash
 from forge_p2p.net.base import ConnectionStatistics
+from forge_p2p.node.history import History
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network import Network
+from forge_p2p.node.network_results import FetchEntry, SourceEntry
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Placer
 from forge_p2p.node.receiving import Counts, Receiver
 from forge_p2p.node.sourcing import OneSource
 from forge_p2p.node.target import Target, require_ticket
+from forge_p2p.proto.swarm import PeerStatistics
 from forge_p2p.store.base import Ingest
+
+if TYPE_CHECKING:
+    from forge_p2p.node.swarming import Swarming
 
 Produce = Callable[[Receiver], Awaitable[None]]
 
@@ -27,6 +36,9 @@ class Fetching:
         self.sessions: list[PeerSession] = []
         self._network = network
         self._target = target
+        self._swarming: Swarming | None = None
+        self._receiver: Receiver | None = None
+        self._started = time.monotonic()
 
     @property
     def node(self) -> LocalNode:
@@ -34,11 +46,68 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
-        placer = Placer(self.node.store, self.ingest)
-        receiver = Receiver(placer, self.ingest, on_placed, downlink=self.node.downlink)
-        source = OneSource(self._connect, self.node.config.net.reconnect_timeout)
-        await receiver.run(source.feed, produce)
+        receiver = self._receiver = Receiver(
+            Placer(self.node.store, self.ingest),
+            self.ingest,
+            on_placed,
+            on_stored=self._stored,
+            grace=self._grace,
+            downlink=self.node.downlink,
+        )
+        await receiver.run(self._feed, produce)
         return receiver.counts
+
+    @property
+    def _grace(self) -> float:
+        """What nobody in a network has yet may come; what the one peer of a ticket lacks will not."""
+        return 0.0 if self._target.ticket is not None else self.node.config.net.stall_timeout
+
+    async def _feed(self, receiver: Receiver) -> None:
+        """Finds sources: the one of the ticket, or members of this node's networks."""
+        if self._target.ticket is not None:
+            await OneSource(self._connect, self.node.config.net.reconnect_timeout).feed(receiver)
+            return
+        from forge_p2p.node.swarming import Swarming
+
+        await receiver.needed()
+        members = await self._network.members()
+        networks = members.chosen(self._target.network)
+        if not networks:
+            require_ticket(self._target, time.time())
+        patience = self.node.config.net.reconnect_timeout
+        self._swarming = Swarming(members, self._target.root, networks, receiver, patience)
+        await self._swarming.run()
+
+    def _stored(self, chunks: Sequence[Hash]) -> None:
+        if self._swarming is not None:
+            self._swarming.stored(chunks)
+
+    async def keep(self) -> None:
+        """All of the content is here: it belongs to the networks that it came from."""
+        if self._swarming is not None:
+            await self._swarming.keep()
+
+    def who(self) -> str:
+        """Whom it came from, in a few words."""
+        if self._swarming is None:
+            return self.sessions[0].where if self.sessions else ""
+        used = [each for each in self.sources() if each.fetched]
+        return used[0].address if len(used) == 1 else f"{len(used)} members"
+
+    def sources(self) -> list[SourceEntry]:
+        """What came from whom."""
+        if self._receiver is None:
+            return []
+        return [_source(each, self._swarming) for each in self._receiver.statistics()]
+
+    def remember(self, outcome: str) -> None:
+        """Notes how the fetch went, for `forge why`. Blocks."""
+        if self._receiver is None or not self._receiver.statistics():
+            return
+        networks = self._swarming.names() if self._swarming is not None else ""
+        seconds = time.monotonic() - self._started
+        link = format_link(self._target.root)
+        History(self.node.home).remember(FetchEntry(link, networks, time.time(), seconds, outcome, self.sources()))
 
     async def commit(self) -> None:
         """Makes what arrived durable."""
@@ -46,14 +115,36 @@ class Fetching:
 
     def wire(self) -> tuple[int, int]:
         """UDP payload bytes sent and received for this fetch."""
-        counts: list[ConnectionStatistics] = [session.connection.statistics() for session in self.sessions]
+        sessions = {*self.sessions, *(self._swarming.used if self._swarming is not None else ())}
+        counts: list[ConnectionStatistics] = [session.connection.statistics() for session in sessions]
         return sum(each.bytes_sent for each in counts), sum(each.bytes_received for each in counts)
+
+    def end(self) -> None:
+        """What did not become whole is not offered to others any more."""
+        if self._swarming is not None:
+            self._swarming.end()
 
     async def _connect(self) -> PeerSession:
         ticket = require_ticket(self._target, time.time())
         session = await self._network.dial(self._target.addresses, ticket.server, ticket.capability.encode())
         self.sessions.append(session)
         return session
+
+
+def _source(each: PeerStatistics, swarming: "Swarming | None") -> SourceEntry:
+    session = each.peer
+    assert isinstance(session, PeerSession)
+    found = swarming.how_found(session) if swarming is not None else "ticket"
+    return SourceEntry(
+        node_id=(session.peer_id or b"").hex(),
+        address=session.where,
+        found=found,
+        origin=each.origin,
+        fetched=each.bytes,
+        rate=each.rate,
+        failures=each.failures + each.late,
+        problem=each.reason,
+    )
 
 
 @asynccontextmanager
@@ -65,6 +156,7 @@ async def fetching(network: Network, target: Target) -> AsyncIterator[Fetching]:
     try:
         yield fetch
     finally:
+        fetch.end()
         with trio.CancelScope(shield=True):
             for session in fetch.sessions:
                 await session.leave()

@@ -30,6 +30,7 @@ from forge_p2p.workspace.scan import Scan, find_restored
 from forge_p2p.workspace.statcache import StatCache
 
 if TYPE_CHECKING:
+    from forge_p2p.node.fetching import Fetching
     from forge_p2p.node.network import Network
     from forge_p2p.node.receiving import Counts
 
@@ -46,11 +47,18 @@ class Options:
 
 
 def already_there(
-    node: LocalNode, *, what: str, destination: str, peers: Sequence[str] = (), report: Report, **options: bool
+    node: LocalNode,
+    *,
+    what: str,
+    destination: str,
+    peers: Sequence[str] = (),
+    in_network: str = "",
+    report: Report,
+    **options: bool,
 ) -> GetResult | None:
     """The result when the destination holds the content already and nothing has to be fetched; else `None`."""
     started = time.monotonic()
-    target = parse_target(what, peers)
+    target = parse_target(what, peers, in_network)
     wanted = Options(**options)
     report(Progress("scan"))
     if not wanted.check:
@@ -71,9 +79,17 @@ def already_there(
 
 
 async def get(
-    network: "Network", *, what: str, destination: str, peers: Sequence[str] = (), report: Report, **options: bool
+    network: "Network",
+    *,
+    what: str,
+    destination: str,
+    peers: Sequence[str] = (),
+    in_network: str = "",
+    report: Report,
+    **options: bool,
 ) -> GetResult:
-    """Fetches what is missing and restores everything. `options`: see `Options`. Raises `UsageError`,
+    """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere
+    when empty. `options`: see `Options`. Raises `UsageError`,
     `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the
     store for the next run."""
     import trio
@@ -82,7 +98,7 @@ async def get(
     from forge_p2p.node.restoring import Restoring
 
     started = time.monotonic()
-    target = parse_target(what, peers)
+    target = parse_target(what, peers, in_network)
     report(Progress("connect"))
     async with fetching(network, target) as fetch:
         restoring = Restoring(fetch, target.root, destination, Options(**options), report)
@@ -91,13 +107,14 @@ async def get(
             report(Progress("restore"))
             await fetch.commit()
             await trio.to_thread.run_sync(keep_cached, network.node, target.root)
-            if target.ticket is not None:
+            await fetch.keep()
+            if counts.fetched:
                 await trio.to_thread.run_sync(Sources(network.node.home).remember, target.root, what)
+                await trio.to_thread.run_sync(fetch.remember, "complete")
             outcome = await trio.to_thread.run_sync(restoring.finish)
         finally:
             restoring.close()
-        peer = fetch.sessions[0].where if fetch.sessions else ""
-        return _result(target.root, destination, restoring.entries, outcome, started, counts, fetch.wire(), peer)
+        return _result(target.root, destination, restoring.entries, outcome, started, counts, fetch)
 
 
 def listing_here(node: LocalNode, root: Root) -> list[Entry]:
@@ -152,12 +169,13 @@ def _result(
     outcome: Outcome,
     started: float,
     counts: "Counts | None" = None,
-    wire: tuple[int, int] = (0, 0),
-    peer: str = "",
+    fetch: "Fetching | None" = None,
 ) -> GetResult:
     files = [entry for entry in entries if entry.kind == EntryKind.FILE]
     if not counts and outcome.failures and not outcome.written and not outcome.unchanged:
         raise ForgeError(f"nothing could be restored: {outcome.failures[0]}")
+    sent, received = fetch.wire() if fetch else (0, 0)
+    sources = [each for each in fetch.sources() if each.fetched] if fetch else []
     return GetResult(
         link=format_link(root),
         destination=destination,
@@ -165,9 +183,10 @@ def _result(
         unchanged=outcome.unchanged,
         bytes=sum(entry.size for entry in files),
         fetched_bytes=counts.fetched if counts else 0,
-        wire_sent=wire[0],
-        wire_received=wire[1],
+        wire_sent=sent,
+        wire_received=received,
         seconds=time.monotonic() - started,
         problems=[str(failure) for failure in outcome.failures[:PROBLEMS_SHOWN]],
-        peer=peer,
+        peer=fetch.who() if fetch else "",
+        sources=sources,
     )

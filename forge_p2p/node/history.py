@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from forge_p2p.node.home import Home
+from forge_p2p.node.network_results import FetchEntry
 from forge_p2p.node.records import newest_first, write_record
-from forge_p2p.node.results import FetchEntry
 
 KEPT = 64
 """Fetches remembered, one a link; past it the oldest go."""

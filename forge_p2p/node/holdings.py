@@ -122,13 +122,13 @@ class Holdings:
     def drop_network(self, network: NetworkId) -> None:
         """The node left a network."""
         for holding in self.of(network):
-            del self._holdings[network, holding.root.link.hash]
+            self._drop(holding)
 
-    def load(self, network: NetworkId) -> None:
-        """Reads the records of a network; adds what is new in them and drops what is gone. Blocks."""
+    def load(self, network: NetworkId) -> list[Holding]:
+        """Reads the records of a network; adds what is new in them, drops what is gone and returns it. Blocks."""
         folder = self._folder_of(network)
         if folder is None:
-            return
+            return []
         try:
             names = {name for name in os.listdir(folder) if not name.startswith(".")}
         except FileNotFoundError:
@@ -138,8 +138,10 @@ class Holdings:
             held = _read(folder / name)
             if held is not None:
                 self._add(network, held)
-        for name in known.keys() - names:
-            self._holdings.pop((network, known[name].root.link.hash), None)
+        gone = [known[name] for name in known.keys() - names]
+        for holding in gone:
+            self._drop(holding)
+        return gone
 
     def keep(self, network: NetworkId, root: Root, *, origin: bool, path: str = "", size: int = 0) -> Holding:
         """All of `root` is here and belongs to `network` from now on: kept if it was shared here, cached if it was
@@ -161,7 +163,7 @@ class Holdings:
         if folder is not None:
             (folder / format_link(holding.root)).unlink(missing_ok=True)
         self._node.store.unpin(_pin_name(holding.network, holding.root))
-        self._holdings.pop((holding.network, holding.root.link.hash), None)
+        self._drop(holding)
 
     async def ready(self, holding: Holding) -> bool:
         """Finds out what a complete holding reaches, if that is not known yet; `False` when it turns out not to be
@@ -175,6 +177,12 @@ class Holdings:
                 await trio.to_thread.run_sync(self.forget, holding)
             return False
         return True
+
+    def _drop(self, holding: Holding) -> None:
+        """Sessions that follow it may have nothing of it any more."""
+        self._holdings.pop((holding.network, holding.root.link.hash), None)
+        holding.complete, holding.closure = False, None
+        holding.arrived.clear()
 
     def _add(self, network: NetworkId, held: Held) -> Holding:
         root = parse_link(held.link)

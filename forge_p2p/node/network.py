@@ -16,10 +16,13 @@ from forge_p2p.net.base import Address, Connection, Endpoint
 from forge_p2p.node.addresses import parse_listen, reachable
 from forge_p2p.node.groups import contained, unwrapped
 from forge_p2p.node.local import LocalNode
-from forge_p2p.node.results import PeerStatus, UpResult
+from forge_p2p.node.network_results import PeerStatus
+from forge_p2p.node.results import UpResult
+from forge_p2p.proto.auth import NOTHING
 from forge_p2p.proto.hello import NETWORK, ClientRole, ServerRole, SessionConfig
 
 if TYPE_CHECKING:
+    from forge_p2p.node.members import Members
     from forge_p2p.node.peer import PeerSession
     from forge_p2p.node.serving import Server
 
@@ -33,9 +36,12 @@ FAREWELL_TIMEOUT = 1.0
 class Network:
     """A node's sessions. Use `open_network`."""
 
-    def __init__(self, node: LocalNode, nursery: trio.Nursery) -> None:
+    def __init__(self, node: LocalNode, nursery: trio.Nursery, *, stays: bool) -> None:
         self.node = node
         self.sessions: set[PeerSession] = set()
+        self._stays = stays
+        self._capabilities = _capabilities(node, stays=stays)
+        self._members: Members | None = None
         self._nursery = nursery
         self._opening = trio.Lock()
         self._endpoint: Endpoint | None = None
@@ -65,6 +71,19 @@ class Network:
         """Opens the endpoint and begins to serve peers."""
         await self.endpoint()
         self._nursery.start_soon(self._accept)
+
+    async def members(self) -> "Members":
+        """The node as a member of its networks. When this is first asked for it begins to serve peers, if it did not
+        yet: who fetches from members also gives."""
+        if self._members is None:
+            from forge_p2p.node.members import Members
+
+            if not self._stays:
+                await self.listen()
+            self._members = Members(self, self._nursery, stays=self._stays)
+            self._nursery.start_soon(self._members.run)
+        await self._members.ready.wait()
+        return self._members
 
     def reachable_addresses(self) -> list[Address]:
         """Where peers reach this node. The endpoint must be open."""
@@ -107,13 +126,17 @@ class Network:
         """Stored bytes sent for a share since the node started."""
         return self._server.served[share_id] if self._server is not None else 0
 
-    async def dial(self, addresses: Sequence[Address], server_id: NodeId, credentials: bytes) -> "PeerSession":
+    async def dial(
+        self, addresses: Sequence[Address], server_id: NodeId, credentials: bytes, *, mutual: bool = False
+    ) -> "PeerSession":
         """A session with `server_id`, by whichever address answers first; its first requests may be made at once.
-        Raises `PeerError` naming what was tried."""
+        `mutual`: the server may ask, too, once `Session.grant` has said what. Raises `PeerError` naming what was
+        tried."""
         if not addresses:
-            raise PeerError("the ticket has no address to try", hint="give one with --peer ADDR:PORT")
+            raise PeerError("there is no address to try", hint="give one with --peer ADDR:PORT")
         connection = await self._first_to_answer(addresses, server_id)
-        role = ClientRole(self.node.node_id, server_id, self.node.key.sign, credentials)
+        scope = None if mutual else NOTHING
+        role = ClientRole(self.node.node_id, server_id, self.node.key.sign, credentials, scope)
         return self._start(connection, role)
 
     async def _first_to_answer(self, addresses: Sequence[Address], server_id: NodeId) -> Connection:
@@ -163,11 +186,12 @@ class Network:
         net = self.node.config.net
         patience = SessionConfig(
             agent=f"forge {__version__}",
-            capabilities=frozenset({NETWORK}),
+            capabilities=self._capabilities,
             hello_timeout=net.dial_timeout,
             stall_timeout=net.stall_timeout,
         )
         session = PeerSession(connection, Session(role, patience), self._server)
+        session.members = self._members
         self.sessions.add(session)
         self._nursery.start_soon(self._run, session)
         return session
@@ -186,10 +210,25 @@ class Network:
         """Tells all peers that this node goes away."""
         from forge_p2p.wire.codes import Code
 
+        if self._members is not None:
+            await self._members.leave()
+
         with trio.move_on_after(FAREWELL_TIMEOUT):
             async with trio.open_nursery() as nursery:
                 for session in list(self.sessions):
                     nursery.start_soon(session.leave, Code.LEAVING, "the node is shutting down")
+
+
+def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
+    """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
+    found = {NETWORK}
+    if stays:
+        found.add("dht")
+    if node.config.net.site:
+        from forge_p2p.content.link import hash_bytes
+
+        found.add(f"site.{hash_bytes(node.config.net.site.encode()).hex()[:16]}")
+    return frozenset(found)
 
 
 @asynccontextmanager
@@ -197,9 +236,10 @@ async def open_network(node: LocalNode, *, serve: bool) -> AsyncIterator[Network
     """The network of `node`, listening at once if it is to `serve`; sessions end with the context."""
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            network = Network(node, nursery)
+            network = Network(node, nursery, stays=serve)
             if serve:
                 await network.listen()
+                await network.members()
             yield network
             await network.leave()
             nursery.cancel_scope.cancel()

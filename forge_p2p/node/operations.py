@@ -47,7 +47,17 @@ OPERATIONS = {
     "get": Operation("getting", "get", network=True, first="already_there"),
     "ls": Operation("looking", "ls", network=True, first="ls_here"),
     "cat": Operation("looking", "cat", network=True, emits=True),
+    "network_create": Operation("networking", "create"),
+    "network_invite": Operation("networking", "invite"),
+    "network_join": Operation("networking", "join"),
+    "network_list": Operation("networking", "listed"),
+    "network_members": Operation("networking", "members"),
+    "network_revoke": Operation("networking", "revoke"),
+    "network_leave": Operation("networking", "leave"),
+    "peers": Operation("explaining", "peers"),
+    "why": Operation("explaining", "why", network=True),
     "status": Operation("upkeep", "status"),
+    "doctor": Operation("doctor", "doctor"),
     "store_stat": Operation("upkeep", "store_stat"),
     "store_verify": Operation("upkeep", "store_verify", network=True),
     "store_gc": Operation("upkeep", "store_gc"),
@@ -57,6 +67,8 @@ OPERATIONS = {
 RUNNING = {
     "status": Operation("upkeep", "running_status", network=True),
     "shares": Operation("sharing", "running_shares", network=True),
+    "peers": Operation("explaining", "running_peers", network=True),
+    "network_invite": Operation("networking", "running_invite", network=True),
 }
 """What a running node does in another way."""
 

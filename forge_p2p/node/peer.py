@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 REQUEST_DEADLINE = 300.0
 """Seconds. A request is at most 4 MiB: slower than 14 KB/s is asked of somebody else, or again."""
-
 URGENT, NORMAL = 64, 128
 MAX_RAW = 4 * 1024 * 1024
 
@@ -84,6 +83,9 @@ class MemberHandler(Protocol):
     def unfollowed(self, session: "PeerSession", request_id: int) -> None: ...
 
     def gone(self, session: "PeerSession") -> None: ...
+
+    async def admit(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None:
+        """Decides about a client that shows that it is a member."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ ACQUAINTANCES_MAX = 4096
 RETRY_FIRST, RETRY_MAX = 1.0, 60.0
 """Seconds before somebody who could not be reached is dialled again, doubled each time."""
 
+FORGOTTEN_AFTER = 12
+"""Failures in a row, some ten minutes, of somebody who is known by having called or by hearsay."""
+
 INTERVAL = 1.0
 DIALS_AT_ONCE = 4
 
@@ -139,6 +142,12 @@ class Peering:
         circle = self._circles.get(network)
         return list(circle.known.values()) if circle else []
 
+    def found(self, network: NetworkId, node_id: NodeId | None) -> Found | None:
+        """How we came to know of somebody."""
+        circle = self._circles.get(network)
+        known = circle.known.get(node_id) if circle and node_id else None
+        return known.found if known else None
+
     def sessions(self, network: NetworkId) -> list["PeerSession"]:
         """One session with each member connected now."""
         circle = self._circles.get(network)
@@ -209,6 +218,12 @@ class Peering:
                 known.failed(session.reason.message, trio.current_time())
         self._changed.set()
 
+    def _forget_passers_by(self, circle: _Circle) -> None:
+        """Who called, went, and does not answer was a command or an agent: it had its port for its own life only."""
+        for known in list(circle.known.values()):
+            if known.found >= Found.CALLED and known.failures > FORGOTTEN_AFTER:
+                del circle.known[known.contact.node_id]
+
     async def run(self) -> None:
         """Keeps a few members of each network connected, until cancelled."""
         while True:
@@ -217,6 +232,7 @@ class Peering:
                     circle.trying.add(acquaintance.contact.node_id)
                     self._nursery.start_soon(self._try, network, circle, acquaintance.contact)
                 await self._close_idle(circle)
+                self._forget_passers_by(circle)
             self._changed = trio.Event()
             with trio.move_on_after(INTERVAL):
                 await self._changed.wait()

@@ -7,10 +7,21 @@ arguments alike, are in the text form of `content.pathtext`, which keeps every b
 
 from msgspec import Struct
 
+from forge_p2p.node.network_results import (
+    InviteResult,
+    MembersResult,
+    NetworksResult,
+    PeersResult,
+    PeerStatus,
+    RevokeResult,
+    SourceEntry,
+    WhyResult,
+)
+
 
 class Progress(Struct, frozen=True, array_like=True):
     """How far an operation is. `total` and `items_total` are `None` while unknown; `phase` is one word: "scan",
-    "ingest", "connect", "fetch", "restore", "verify", "collect", "rebuild"."""
+    "ingest", "connect", "fetch", "restore", "verify", "collect", "rebuild", "check"."""
 
     phase: str
     done: int = 0
@@ -35,11 +46,14 @@ class AddResult(Struct, frozen=True):
 
 
 class ShareResult(Struct, frozen=True):
+    """`network`: the name of the one it was shared into; there is no `ticket` then, and members need only the link."""
+
     ticket: str
     link: str
     addresses: list[str]
     expires: float
     add: AddResult
+    network: str = ""
 
 
 class ShareEntry(Struct, frozen=True):
@@ -53,6 +67,7 @@ class ShareEntry(Struct, frozen=True):
     created: float
     expires: float
     served_bytes: int
+    network: str = ""
 
 
 class SharesResult(Struct, frozen=True):
@@ -81,6 +96,7 @@ class GetResult(Struct, frozen=True):
     seconds: float
     problems: list[str]
     peer: str
+    sources: list[SourceEntry] = []
 
 
 class LsEntry(Struct, frozen=True):
@@ -119,17 +135,9 @@ class StoreStatus(Struct, frozen=True):
     quarantined: int
 
 
-class PeerStatus(Struct, frozen=True):
-    node_id: str
-    address: str
-    connected: float
-    sent: int
-    received: int
-    round_trip: float
-
-
 class StatusResult(Struct, frozen=True):
-    """`pid`, `addresses`, `uptime` and `peers` are of the running node and empty without one."""
+    """`pid`, `addresses`, `uptime`, `peers` and `lan_problem` (why LAN discovery does not work, in one line) are of the
+    running node and empty without one."""
 
     version: str
     home: str
@@ -141,84 +149,25 @@ class StatusResult(Struct, frozen=True):
     peers: list[PeerStatus]
     shares: list[ShareEntry]
     store: StoreStatus
+    lan_problem: str = ""
 
 
-class PeerEntry(Struct, frozen=True):
-    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "called", "swarm" or
-    "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload bytes and `up` and `down` bytes a
-    second, of this session. `problem`: why it could not be reached last time."""
+class Finding(Struct, frozen=True):
+    """What one check of `forge doctor` found. `verdict`: "ok", "warn" or "fail"; `hint` says what to do, and is empty
+    when all is well."""
 
-    network: str
-    node_id: str
-    label: str
-    role: str
-    found: str
-    address: str
-    connected: float
-    round_trip: float
-    sent: int
-    received: int
-    up: float
-    down: float
-    failures: int
-    problem: str
+    check: str
+    verdict: str
+    message: str
+    hint: str
 
 
-class PeersResult(Struct, frozen=True):
-    """`tickets` are sessions that belong to a ticket and not to a network."""
+class DoctorResult(Struct, frozen=True):
+    """Every finding in the order of the checks, and how many of them are of each bad kind."""
 
-    members: list[PeerEntry]
-    tickets: list[PeerStatus]
-
-
-class SourceEntry(Struct, frozen=True):
-    """One node that content came from, or was to come from: `fetched` bytes of content at `rate` bytes a second.
-    `problem`: why it was left."""
-
-    node_id: str
-    address: str
-    found: str
-    origin: bool
-    fetched: int
-    rate: float
-    failures: int
-    problem: str
-
-
-class FetchEntry(Struct, frozen=True):
-    """A fetch that ended: when (Unix seconds), how, and what came from whom."""
-
-    link: str
-    network: str
-    ended: float
-    seconds: float
-    outcome: str
-    sources: list[SourceEntry]
-
-
-class HolderEntry(Struct, frozen=True):
-    """A node that says it holds a root, in a network: all of it, or `chunks` of it so far. `problem`: why it could not
-    be asked."""
-
-    network: str
-    node_id: str
-    address: str
-    complete: bool
-    origin: bool
-    chunks: int
-    problem: str
-
-
-class WhyResult(Struct, frozen=True):
-    """Where a link's content is: here (`here` in words), at whom, and how the last fetch went. `notes` say in plain
-    words what follows from it."""
-
-    link: str
-    here: str
-    networks: list[str]
-    holders: list[HolderEntry]
-    last: FetchEntry | None
-    notes: list[str]
+    findings: list[Finding]
+    failed: int
+    warned: int
 
 
 class UpResult(Struct, frozen=True):
@@ -292,6 +241,11 @@ Result = (
     | LsResult
     | CatResult
     | StatusResult
+    | DoctorResult
+    | NetworksResult
+    | InviteResult
+    | MembersResult
+    | RevokeResult
     | PeersResult
     | WhyResult
     | UpResult
@@ -311,6 +265,14 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "ls": LsResult,
     "cat": CatResult,
     "status": StatusResult,
+    "doctor": DoctorResult,
+    "network_create": NetworksResult,
+    "network_invite": InviteResult,
+    "network_join": NetworksResult,
+    "network_list": NetworksResult,
+    "network_members": MembersResult,
+    "network_revoke": RevokeResult,
+    "network_leave": NetworksResult,
     "peers": PeersResult,
     "why": WhyResult,
     "down": DownResult,

@@ -19,6 +19,8 @@ from forge_p2p.wire.codes import Code
 
 LOG = logging.getLogger("forge")
 
+STRANGER = Refusal(Code.DENIED, "this node answers members of its networks and holders of a ticket, nobody else")
+
 CLOSURES_KEPT = 64
 
 _REVOKED = Refusal(Code.REVOKED, "this ticket was revoked: its share has been removed")
@@ -49,7 +51,7 @@ class Rights:
 
     def authorize(self, client_id: NodeId, credentials: bytes, now: float) -> Scope | Refusal | None:
         """`None`: it takes a look at the disk, so `decide` says it from a thread. The interface of `proto.auth`."""
-        return None if credentials else Refusal(Code.DENIED, "this node answers holders of a ticket only")
+        return None if credentials else STRANGER
 
     def decide(self, client_id: NodeId, credentials: bytes) -> Scope | Refusal:  # any bearer may
         """The verdict about a client's credentials. Blocks. Raises `ForgeError` when the store fails."""

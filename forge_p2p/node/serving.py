@@ -12,6 +12,7 @@ import trio
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import CHUNK_AVG
+from forge_p2p.content.sealing import SEALED_FORMAT
 from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
@@ -192,6 +193,9 @@ class Server:
         return self._node.store.missing(hashes)
 
     async def _decide(self, session: PeerSession, client_id: NodeId, credentials: bytes) -> None:
+        if credentials[:1] == bytes((SEALED_FORMAT,)) and session.members is not None:
+            await session.members.admit(session, client_id, credentials)
+            return
         try:
             verdict: Scope | Refusal = await trio.to_thread.run_sync(self._rights.decide, client_id, credentials)
         except ForgeError as error:

@@ -18,13 +18,15 @@ class Target:
     root: Root
     ticket: Ticket | None
     addresses: tuple[Address, ...]
+    network: str = ""
+    """Name of the network to look in; all of the node's when empty."""
 
 
-def parse_target(what: str, peers: Sequence[str] = ()) -> Target:
+def parse_target(what: str, peers: Sequence[str] = (), network: str = "") -> Target:
     """Reads a link or a ticket; `peers` are addresses to try before the ticket's own. Raises `UsageError`."""
     given = tuple(parse_listen(peer) for peer in peers)
     if not is_ticket(what):
-        return Target(parse_link(what), None, given)
+        return Target(parse_link(what), None, given, network)
     ticket = parse_ticket(what)
     return Target(ticket.root, ticket, given + tuple(Address(host, port) for host, port in ticket.addresses))
 
@@ -34,8 +36,8 @@ def require_ticket(target: Target, now: float) -> Ticket:
     for a bare link, which does not say who has the content."""
     if target.ticket is None:
         raise NotFound(
-            "this content is not in the store, and a link does not say who has it",
-            hint="ask for a ticket (forge share makes one)",
+            "this content is not in the store, and this node is in no network that could be asked for it",
+            hint="ask for a ticket (forge share makes one), or join a network (forge network join)",
         )
     verify(target.ticket.capability, target.ticket.server, now)
     return target.ticket

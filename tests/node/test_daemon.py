@@ -20,6 +20,7 @@ from tests.cli.harness import COMMAND, environment, forge
 from tests.node.harness import Node, contents, node, noise, refused, settings, small_tree
 
 VARYING = {"seconds", "ticket", "destination", "wire_sent", "wire_received", "peer", "id", "created", "addresses"}
+VARYING |= {"sources"}  # ports and rates
 """Fields of results that differ from run to run."""
 
 

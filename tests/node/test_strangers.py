@@ -20,8 +20,8 @@ from forge_p2p.ids import Hash
 from forge_p2p.net.base import Address
 from forge_p2p.node.network import Network
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.frames import encode_frame
 from forge_p2p.wire.fields import FrameType
+from forge_p2p.wire.frames import encode_frame
 from forge_p2p.wire.messages import Want
 from forge_p2p.wire.varint import encode_varint
 from tests.cli.harness import forge
@@ -40,7 +40,7 @@ def all_chunks(network: Network, link: str) -> list[Hash]:
 @pytest.mark.parametrize(
     ("credentials", "reason"),
     [
-        (b"", "answers holders of a ticket only"),
+        (b"", "answers members of its networks and holders of a ticket"),
         (b"x", "is not one that this node understands"),
         (bytes(176), "is not one that this node understands"),
         (noise(1, 4000), "is not one that this node understands"),

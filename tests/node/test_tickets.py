@@ -109,7 +109,7 @@ def test_nobody_there(tmp_path: Path, ticket: str) -> None:
 def test_bare_link(tmp_path: Path, up: Node, source: Path) -> None:
     link = forge(up.home, "add", str(source)).stdout.strip()
     said = try_to_get(tmp_path, link, 4)
-    assert "a link does not say who has it" in said
+    assert "in no network that could be asked" in said
 
 
 async def test_a_refused_client_is_told_by_the_server(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

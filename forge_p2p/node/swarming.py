@@ -1,0 +1,289 @@
+"""A fetch from many: finds who holds a root, follows it there, and hands sessions and holdings to the receiver.
+
+    members connected ┐
+    LAN, DHT          ├─▶ follow ─▶ told: holdings ─▶ receiver
+    other followers   ┘           └▶ told: others who follow ─▶ follow
+
+What arrives is at the same time told to those who follow the root here (`following`), so that all who fetch it give
+each other what they have.
+"""
+
+import random
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from forge_p2p.content.contact import Contact
+from forge_p2p.content.link import Root
+from forge_p2p.errors import ForgeError, NotFound, PeerError
+from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.node.groups import contained
+from forge_p2p.node.holdings import Holding
+from forge_p2p.node.peering import Found
+from forge_p2p.proto.swarm import Distance
+from forge_p2p.wire import messages
+from forge_p2p.wire.codes import Code
+from forge_p2p.wire.limits import PREFIX_SIZE
+
+if TYPE_CHECKING:
+    from forge_p2p.node.members import Members
+    from forge_p2p.node.peer import PeerSession
+
+FOLLOWED_MAX = 12
+"""Nodes at which a root is followed at once. Kraken's graphs have 10 connections a node."""
+
+LOOK_AGAIN_FIRST, LOOK_AGAIN_MAX = 0.5, 30.0
+"""Seconds until the DHT is asked again who has a root, doubled each time: some start at the same time."""
+
+RETRY_FIRST, RETRY_MAX, RETRIES = 0.5, 8.0, 8
+"""Seconds until a node that was lost is followed again, doubled each time, and how often in a row."""
+
+FIND_TIMEOUT = 15.0
+"""Seconds after which nobody having been found at all ends the fetch."""
+
+
+class Sink(Protocol):
+    """The receiver's side."""
+
+    def add_source(self, session: "PeerSession", *, distance: Distance, complete: bool, origin: bool) -> None: ...
+
+    def holds(self, session: "PeerSession", prefixes: list[int]) -> None: ...
+
+    def completed(self, session: "PeerSession", *, origin: bool) -> None: ...
+
+    def remove_source(self, session: "PeerSession", reason: str) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """A node at which the root is followed; the handler of that FOLLOW. `over`: nothing more will be told."""
+
+    swarming: "Swarming"
+    over: trio.Event
+    code: Code = Code.OK
+    told_anything: bool = False
+
+    def told(self, session: "PeerSession", message: messages.Told) -> None:
+        if isinstance(message, messages.Holdings):
+            self.swarming.told_holdings(session, message, first=not self.told_anything)
+            self.told_anything = True
+        else:
+            for contact in message.contacts:
+                self.swarming.meet(session, contact)
+
+    def unfollowed(self, session: "PeerSession", code: Code) -> None:
+        self.code = code
+        self.over.set()
+
+
+class Swarming:
+    """One fetch of `root` through networks. `run` ends by being cancelled, or raises `NotFound` or `PeerError` when
+    nobody has it or all who had it are gone for `patience` seconds."""
+
+    def __init__(self, members: "Members", root: Root, networks: list[NetworkId], sink: Sink, patience: float) -> None:
+        self.held_in: set[NetworkId] = set()
+        """Networks in which somebody held it."""
+        self.used: set[PeerSession] = set()
+        """Sessions that content was asked for in."""
+        self._members = members
+        self._root = root
+        self._networks = networks
+        self._sink = sink
+        self._patience = patience
+        self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
+        self._sources: set[PeerSession] = set()
+        self._ever = False
+        self._problem: ForgeError | None = None
+        self._changed = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
+
+    async def run(self) -> None:
+        """Finds and follows until cancelled."""
+        self._members.fetching[self._root.link.hash] = self
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for network in self._networks:
+                    self._nursery.start_soon(self._search, network)
+                await self._watch()
+        finally:
+            del self._members.fetching[self._root.link.hash]
+
+    def stored(self, chunks: Sequence[Hash]) -> None:
+        """These chunks are in the store: members may have them from here."""
+        for holding in self.holdings:
+            holding.arrive(chunks)
+
+    async def keep(self) -> None:
+        """All of it is here: it belongs to the networks that it came from."""
+        for network in self.held_in:
+            keep = partial(self._members.holdings.keep, network, self._root, origin=False)
+            await trio.to_thread.run_sync(keep)
+            self._members.lookups[network].announce(self._root.link.hash)
+
+    def end(self) -> None:
+        """The fetch is over; what did not become whole is not offered any more."""
+        for holding in self.holdings:
+            self._members.holdings.give_up(holding)
+            if not holding.complete and holding.network in self._members.lookups:
+                self._members.lookups[holding.network].withdraw(self._root.link.hash)
+
+    def names(self) -> str:
+        """The networks that it came through."""
+        return ", ".join(sorted(self._members.name(network) for network in self.held_in))
+
+    def how_found(self, session: "PeerSession") -> str:
+        """How a member came to be known, in a word."""
+        if session.member is None:
+            return ""
+        found = self._members.peering.found(session.member.network, session.peer_id)
+        return found.name.lower() if found is not None else ""
+
+    # What is learned
+
+    def told_holdings(self, session: "PeerSession", told: messages.Holdings, *, first: bool) -> None:
+        """A followed node says what it has."""
+        assert session.member is not None
+        self.held_in.add(session.member.network)
+        if first or session not in self._sources:
+            self._sources.add(session)
+            self.used.add(session)
+            self._ever = True
+            self._sink.add_source(
+                session, distance=self._members.distance(session), complete=told.complete, origin=told.origin
+            )
+        elif told.complete:
+            self._sink.completed(session, origin=told.origin)
+        data = told.prefixes
+        if data:
+            prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
+            self._sink.holds(session, prefixes)
+        self._changed.set()
+
+    def meet(self, session: "PeerSession", contact: Contact) -> None:
+        """A followed node names another follower."""
+        if session.member is not None:
+            self._members.peering.meet(session.member.network, contact, Found.SWARM)
+            self._consider(session.member.network, contact)
+
+    def followed_by(self, session: "PeerSession") -> None:
+        """Somebody follows the root here and wants to be followed back."""
+        if session.member is not None and session.peer_id is not None and session.member.network in self._networks:
+            self._consider(session.member.network, Contact(session.peer_id, ()))
+
+    # Finding
+
+    async def _search(self, network: NetworkId) -> None:
+        with contained("a search"):
+            for session in self._members.peering.sessions(network)[:FOLLOWED_MAX]:
+                if session.peer_id is not None:
+                    self._consider(network, Contact(session.peer_id, ()))
+            self._members.peering.joined.append(self._joined)
+            try:
+                await self._look(network)
+            finally:
+                self._members.peering.joined.remove(self._joined)
+
+    def _joined(self, network: NetworkId, session: "PeerSession") -> None:
+        """A member connected just now: if nobody has been found yet, it may be the one."""
+        if network in self._networks and not self._sources and session.peer_id is not None:
+            self._consider(network, Contact(session.peer_id, ()))
+
+    async def _look(self, network: NetworkId) -> None:
+        delay = LOOK_AGAIN_FIRST
+        lookups = self._members.lookups[network]
+        while True:
+            async with aclosing(lookups.providers(self._root.link.hash)) as providers:
+                async for contact in providers:
+                    self._members.peering.meet(network, contact, Found.DHT)
+                    self._consider(network, contact)
+            if self._ever:
+                lookups.announce(self._root.link.hash)
+            await trio.sleep(delay * (0.75 + random.random() / 2))
+            delay = min(2 * delay, LOOK_AGAIN_MAX)
+
+    def _consider(self, network: NetworkId, contact: Contact) -> None:
+        key = (network, contact.node_id)
+        if contact.node_id == self._members.own_id or key in self._followed or self._nursery is None:
+            return
+        if len(self._followed) < FOLLOWED_MAX:
+            self._followed[key] = None
+            self._nursery.start_soon(self._keep_following, network, contact)
+
+    async def _keep_following(self, network: NetworkId, contact: Contact) -> None:
+        """Follows at one node; again when the session is lost, until it has nothing or cannot be reached."""
+        key = (network, contact.node_id)
+        failures = 0
+        try:
+            with contained("following a member"):
+                while failures < RETRIES:
+                    delay = min(RETRY_FIRST * 2**failures, RETRY_MAX)
+                    try:
+                        session = await self._members.peering.session(network, contact)
+                        followed = await self._follow(session)
+                    except PeerError as error:
+                        self._problem = error
+                        failures += 1
+                    else:
+                        if followed.code is Code.OK and not followed.told_anything:
+                            return  # it has nothing of it; should it begin to, it follows us, and is followed back
+                        failures = 0 if followed.told_anything else failures + 1
+                    await trio.sleep(delay)
+        finally:
+            self._followed.pop(key, None)
+
+    async def _follow(self, session: "PeerSession") -> _Followed:
+        followed = _Followed(self, trio.Event())
+        question = messages.Follow.of(self._root.link.hash, self._members.addresses(), follow_back=True)
+        number = await session.follow(question, followed)
+        try:
+            await followed.over.wait()
+        finally:
+            if session in self._sources:
+                self._sources.discard(session)
+                self._sink.remove_source(session, _why_gone(session))
+                self._changed.set()
+            with trio.move_on_after(1.0, shield=True):
+                with suppress(PeerError):
+                    await session.unfollow(number)
+        return followed
+
+    # Giving up
+
+    async def _watch(self) -> None:
+        """Waits as long as there is a source, or hope for one."""
+        while True:
+            self._changed = trio.Event()
+            wait = float("inf") if self._sources else (self._patience if self._ever else FIND_TIMEOUT)
+            with trio.move_on_after(wait) as waiting:
+                await self._changed.wait()
+            if waiting.cancelled_caught and not self._sources:
+                raise self._nobody()
+
+    def _nobody(self) -> ForgeError:
+        if self._ever:
+            return PeerError(
+                f"everybody who had the content has gone: {self._problem or 'no reason given'}",
+                hint="what has arrived is kept: the same command goes on where this one stopped",
+            )
+        connected = sum(len(self._members.peering.sessions(network)) for network in self._networks)
+        if not connected:
+            reason = f" ({self._problem.message})" if self._problem else ""
+            return PeerError(
+                f"no other member of the network can be reached{reason}", hint="forge doctor and forge peers say more"
+            )
+        return NotFound(
+            f"none of the {connected} members connected has this content, and the DHT names nobody who does",
+            hint="is the node up that shared it? forge why LINK says more",
+        )
+
+
+def _why_gone(session: "PeerSession") -> str:
+    """Why a source is none any more; empty if that is our doing."""
+    if session.reason is not None:
+        return session.reason.message
+    return "it has left" if session.ended.is_set() else ""

@@ -59,9 +59,9 @@ class AnnounceLimits:
 class UpkeepLimits:
     """Seconds and counts."""
 
-    period: float = 60.0
+    period: float = 90.0
     """Between two looks at what needs doing, at most one query each in quiet times."""
-    neighbour_age: float = 900.0
+    neighbour_age: float = 1800.0
     """A neighbour not heard of for so long is asked."""
     bucket_age: float = 3600.0
     """A bucket in which nothing was looked up for so long is refreshed (Kademlia, section 2.3)."""
@@ -78,7 +78,7 @@ class UpkeepLimits:
     """So many failures in a row are this node's own: nobody is blamed for more."""
     slept_after: float = 30.0
     """Woken later than asked for by more than this, the machine was suspended."""
-    refresh_answers: int = 6
+    refresh_answers: int = 3
     """Nodes met by the refresh of one bucket."""
 
 

@@ -24,7 +24,6 @@ from typing import Final
 from forge_p2p.content.contact import Contact
 from forge_p2p.proto.dht.keyspace import KEY_SPACE, node_key
 from forge_p2p.proto.dht.limits import LookupLimits
-from forge_p2p.proto.dht.routing import count
 from forge_p2p.proto.dht.subnets import Caps, Place, place_of, spread
 
 MISLED_MAX: Final = 3
@@ -138,7 +137,7 @@ class Lookup:
         if candidate.state is State.ASKED:
             self._misled(candidate.via)
         self._ended(candidate, State.FAILED)
-        count(self._asked_in, candidate.place, -1)
+        self._count(candidate.place, -1)
 
     def _sorted_starters(self, contacts: Iterable[Contact]) -> list[Candidate]:
         """Farthest first, to be taken from the end."""
@@ -155,7 +154,7 @@ class Lookup:
         path.asking = candidate
         self.queries += 1
         self._waiting[candidate.distance] = candidate
-        count(self._asked_in, candidate.place, 1)
+        self._count(candidate.place, 1)
 
     def _ended(self, candidate: Candidate, state: State) -> Path:
         candidate.state = state
@@ -203,6 +202,10 @@ class Lookup:
             self._asked_in.get(place[0], 0) >= self._limits.asked_of_site
             or self._asked_in.get(place[1], 0) >= self._limits.asked_of_block
         )
+
+    def _count(self, place: Place | None, by: int) -> None:
+        for subnet in place or ():
+            self._asked_in[subnet] = self._asked_in.get(subnet, 0) + by
 
     def _measure(self) -> None:
         """Finds the k-th nearest of those who answered."""

@@ -31,18 +31,17 @@ FAILURES_MAX = 2
 
 
 class Peer(Node):  # type: ignore[misc]  # the package has no types
-    """A contact with its history. Times are the caller's."""
+    """A contact with its history: `id` is the node's, `long_id` its key. Times are the caller's."""
 
-    id: bytes
-    ip: str
-    port: int
-    long_id: int
+    # The attributes of the base class too: without a dictionary each, a table takes half the memory.
+    __slots__ = ("contact", "failures", "id", "ip", "long_id", "place", "port", "seen", "since")
 
     def __init__(self, contact: Contact, now: float) -> None:
-        host, port = contact.addresses[0]
-        super().__init__(key_bytes(node_key(contact.node_id)), host, port)
         self.contact = contact
-        self.place: Place | None = place_of(host)
+        self.id: NodeId = contact.node_id
+        self.long_id: int = node_key(contact.node_id)
+        self.ip, self.port = contact.addresses[0]
+        self.place: Place | None = place_of(self.ip)
         self.since = now
         self.seen = now
         self.failures = 0
@@ -51,15 +50,15 @@ class Peer(Node):  # type: ignore[misc]  # the package has no types
 class Bucket(KBucket):  # type: ignore[misc]
     """One subtree's contacts, longest known first, and as many replacements, last seen last."""
 
-    nodes: OrderedDict[bytes, Peer]
-    replacement_nodes: OrderedDict[bytes, Peer]
+    nodes: dict[NodeId, Peer]
+    replacement_nodes: OrderedDict[NodeId, Peer]
     range: tuple[int, int]
     ksize: int
 
     def __init__(self, low: int, high: int, ksize: int, now: float) -> None:
         super().__init__(low, high, ksize, replacementNodeFactor=1)
+        self.nodes = {}
         self.last_updated = now
-        self.subnets: dict[int, int] = {}
         self.quiet_until = 0.0
         """Before this no contact here has been silent for too long."""
         self._entries: list[tuple[int, Peer]] | None = None
@@ -93,28 +92,16 @@ class Bucket(KBucket):  # type: ignore[misc]
             Bucket(middle + 1, high, self.ksize, self.last_updated),
         )
         for peer in self.nodes.values():
-            halves[peer.long_id > middle].insert(peer)
+            halves[peer.long_id > middle].nodes[peer.id] = peer
         for peer in self.replacement_nodes.values():
             half = halves[peer.long_id > middle]
             half.replacement_nodes[peer.id] = peer
         return halves
 
-    def insert(self, peer: Peer) -> None:
-        """Puts a peer in; there has to be room."""
-        self.nodes[peer.id] = peer
-        count(self.subnets, peer.place, 1)
-        self.changed()
-
-    def take(self, peer: Peer) -> None:
-        """Takes a peer out and leaves its place empty."""
-        del self.nodes[peer.id]
-        count(self.subnets, peer.place, -1)
-        self.changed()
-
 
 class Table(RoutingTable):  # type: ignore[misc]
-    """The routing table of the node with key `own`. `stale`: seconds of silence after which a contact whose place is wanted
-    has to show that it is alive."""
+    """The routing table of the node with key `own`. `stale`: seconds of silence after which a contact whose place is
+    wanted has to show that it is alive."""
 
     buckets: list[Bucket]
     ksize: int
@@ -132,7 +119,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         self.buckets = [Bucket(0, KEY_SPACE - 1, self.ksize, self._started)]
         self._lows = [0]
         self._peers: dict[NodeId, Peer] = {}
-        self._subnets: dict[int, int] = {}
+        self._blocks: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -205,7 +192,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         earlier = bucket.replacement_nodes.get(node.id)
         if earlier is not None:
             node.since = earlier.since
-        crowded = None if self._crowds(bucket, node.place, 0) else self._most_crowded(bucket)
+        crowded = self._crowded(bucket, node)
         if crowded is None:
             bucket.add_node(node)
             return
@@ -252,56 +239,70 @@ class Table(RoutingTable):  # type: ignore[misc]
         return head if bucket.quiet_until <= now else None
 
     def _insert(self, bucket: Bucket, peer: Peer) -> None:
-        bucket.insert(peer)
+        bucket.nodes[peer.id] = peer
+        bucket.changed()
         bucket.replacement_nodes.pop(peer.id, None)
-        self._peers[peer.contact.node_id] = peer
-        count(self._subnets, peer.place, 1)
+        self._peers[peer.id] = peer
+        self._count(peer.place, 1)
 
     def _take(self, bucket: Bucket, peer: Peer) -> None:
-        bucket.take(peer)
-        del self._peers[peer.contact.node_id]
-        self.failing.pop(peer.contact.node_id, None)
-        count(self._subnets, peer.place, -1)
+        del bucket.nodes[peer.id]
+        bucket.changed()
+        del self._peers[peer.id]
+        self.failing.pop(peer.id, None)
+        self._count(peer.place, -1)
 
     def _fill(self, bucket: Bucket) -> None:
         """Gives empty places to replacements: those seen last first, those of crowded subnets after all others."""
         while bucket.replacement_nodes and len(bucket.nodes) < self.ksize:
             latest = list(reversed(bucket.replacement_nodes.values()))
-            fits = (peer for peer in latest if not self._crowds(bucket, peer.place, 0))
+            counts = self._counts(bucket)
+            fits = (peer for peer in latest if not self._is_full(counts, peer.place, 0))
             self._insert(bucket, next(fits, latest[0]))
 
     def _relocate(self, peer: Peer, contact: Contact) -> None:
         """A node has moved: what is known of it stays, but for where it is."""
         peer.contact = contact
-        if contact.addresses and (peer.ip, peer.port) != contact.addresses[0]:
+        if contact.addresses:
+            self._count(peer.place, -1)
             peer.ip, peer.port = contact.addresses[0]
-            place = place_of(peer.ip)
-            for counts in (self._subnets, self.bucket_of(peer.long_id).subnets):
-                count(counts, peer.place, -1)
-                count(counts, place, 1)
-            peer.place = place
+            peer.place = place_of(peer.ip)
+            self._count(peer.place, 1)
 
-    def _crowds(self, bucket: Bucket, place: Place | None, counted: int) -> bool:
-        """Whether one at `place` is too many; `counted`: 1 if it is among those counted."""
+    def _crowded(self, bucket: Bucket, newcomer: Peer) -> Peer | None:
+        """The youngest contact of subnets that have too many, if `newcomer` is of others."""
+        counts = self._counts(bucket)
+        if self._is_full(counts, newcomer.place, 0):
+            return None
+        crowded = [peer for peer in bucket.nodes.values() if self._is_full(counts, peer.place, 1)]
+        return max(crowded, key=lambda peer: peer.since, default=None)
+
+    def _counts(self, bucket: Bucket) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for peer in bucket.nodes.values():
+            for subnet in peer.place or ():
+                counts[subnet] = counts.get(subnet, 0) + 1
+        return counts
+
+    def _is_full(self, counts: dict[int, int], place: Place | None, counted: int) -> bool:
+        """Whether one at `place` is too many, in a bucket with these counts; `counted`: 1 if it is among them."""
         if place is None:
             return False
         (site, block), caps = place, self._caps
+        in_table = self._blocks.get(block, 0) - counted
         return (
-            bucket.subnets.get(site, 0) - counted >= caps.site
-            or bucket.subnets.get(block, 0) - counted >= caps.block
-            or self._subnets.get(site, 0) - counted >= caps.site_in_table
-            or self._subnets.get(block, 0) - counted >= caps.block_in_table
+            counts.get(block, 0) - counted >= caps.block
+            or counts.get(site, 0) - counted >= caps.site
+            or in_table >= caps.block_in_table
+            or (in_table >= caps.site_in_table and self._in_site(site) - counted >= caps.site_in_table)
         )
 
-    def _most_crowded(self, bucket: Bucket) -> Peer | None:
-        """The youngest contact of a crowded subnet."""
-        crowded = [peer for peer in bucket.nodes.values() if self._crowds(bucket, peer.place, 1)]
-        return max(crowded, key=lambda peer: peer.since) if crowded else None
+    def _in_site(self, site: int) -> int:
+        return sum(peer.place is not None and peer.place[0] == site for peer in self)
 
-
-def count(counts: dict[int, int], place: Place | None, by: int) -> None:
-    """Counts somebody in (1) or out (-1) of its subnets."""
-    for subnet in place or ():
-        counts[subnet] = counts.get(subnet, 0) + by
-        if not counts[subnet]:
-            del counts[subnet]
+    def _count(self, place: Place | None, by: int) -> None:
+        if place is not None:
+            block = place[1]
+            self._blocks[block] = self._blocks.get(block, 0) + by
+            if not self._blocks[block]:
+                del self._blocks[block]

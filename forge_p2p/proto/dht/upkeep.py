@@ -217,6 +217,6 @@ class Upkeep:
             self._wait = min(2 * self._wait, self._limits.upkeep.rejoin_last)
             return
         self._wait = self._limits.upkeep.rejoin_first
-        few = self._limits.k // 2
+        few = self._limits.k // 4
         self._thin = [b.range for b in self._table.buckets if len(b) < few and not b.has_in_range(self._table.node)]
         self._explored(search, now)

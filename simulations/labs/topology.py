@@ -186,7 +186,7 @@ class Lab:
             cable = host.cable
             faults = {"delay": cable.delay, "loss": cable.loss, "reorder": cable.reorder}
             ports.append({"interface": host.plug, "address": host.hardware_address, **faults})
-        words = [sys.executable, "-m", "simulations.labs.relay"]
+        words = [sys.executable, "-m", "simulations.labs.hosted.relay"]
         relay = Program(self.switch, words, self.folder / "relay.log", {"PYTHONPATH": str(ROOT)})
         self._opened.callback(relay.stop)
         relay.tell(json.dumps({"ports": ports, "seed": seed}))

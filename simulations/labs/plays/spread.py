@@ -58,7 +58,7 @@ def _flooder(stage: Stage) -> Program | None:
     """The stranger with its packets ready, where there is one."""
     if not stage.scenario.flooded:
         return None
-    words = [sys.executable, "-m", "simulations.labs.flooder"]
+    words = [sys.executable, "-m", "simulations.labs.hosted.flooder"]
     numbers = [str(stage.scenario.flood_rate), str(stage.scenario.flood_seconds)]
     flooder = stage.lab.hosts[STRANGER].start([*words, *numbers], {"PYTHONPATH": str(ROOT)})
     flooder.line()

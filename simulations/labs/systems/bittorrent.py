@@ -45,7 +45,7 @@ def _start(host: Host, mode: str, torrent: Path, folder: Path, peers: list[str])
     words: list[str | Path] = [
         sys.executable,
         "-m",
-        "simulations.labs.systems.bittorrent_peer",
+        "simulations.labs.hosted.bittorrent_peer",
         mode,
         torrent,
         folder,

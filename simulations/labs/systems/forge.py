@@ -9,7 +9,7 @@ from pathlib import Path
 
 from forge_p2p.node.control import NoNode, call
 from forge_p2p.node.home import Home
-from forge_p2p.node.results import PeerEntry, PeersResult
+from forge_p2p.node.network_results import PeerEntry, PeersResult
 from simulations.labs.programs import PATIENCE, Program
 from simulations.labs.systems.base import Stage
 from simulations.labs.tools import LabError
@@ -18,8 +18,8 @@ from simulations.labs.topology import ROOT, Host
 NETWORK = "lab"
 PORT = 4747
 COMMAND = [sys.executable, "-m", "forge_p2p.cli.main"]
-LIAR = [sys.executable, "-m", "simulations.labs.systems.forge_liar"]
-GET = [sys.executable, "-m", "simulations.labs.systems.forge_get"]
+LIAR = [sys.executable, "-m", "simulations.labs.hosted.forge_liar"]
+GET = [sys.executable, "-m", "simulations.labs.hosted.forge_get"]
 
 
 class ForgeNetwork:
@@ -82,7 +82,7 @@ def found_network(host: Host, *, lan: bool) -> str:
     settle(host, lan=lan)
     run(host, "network", "create", NETWORK)
     up(host)
-    return run(host, "network", "invite", NETWORK)
+    return run(host, "network", "invite", "--network", NETWORK)
 
 
 def join(hosts: list[Host], token: str, *, lan: bool) -> None:

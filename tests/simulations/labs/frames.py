@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from simulations.labs.packets import NONE, TCP4, TCP6, UDP, VIRTIO
+from simulations.labs.hosted.packets import NONE, TCP4, TCP6, UDP, VIRTIO
 
 ETHERNET = bytes(6) + b"\x02\0\0\0\0\x01"
 PORTS = b"\x12\x34\x56\x78"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulations.labs.packets import cut, datagrams
-from simulations.labs.relay import DELAYED, Fate, Port, Statistics
+from simulations.labs.hosted.packets import cut, datagrams
+from simulations.labs.hosted.relay import DELAYED, Fate, Port, Statistics
 from tests.simulations.labs.frames import frame, read
 
 SHAPES = [pytest.param(tcp, six, id=f"{'tcp' if tcp else 'udp'}{6 if six else 4}") for tcp in (0, 1) for six in (0, 1)]

@@ -1,4 +1,4 @@
-"""A stranger that begins handshakes and finishes none: `python -m simulations.labs.flooder RATE SECONDS`.
+"""A stranger that begins handshakes and finishes none: `python -m simulations.labs.hosted.flooder RATE SECONDS`.
 
 Makes its packets beforehand, says "ready", waits for a line with an address and a port, and sends: every packet is a
 valid first packet of a handshake of its own, all from one address. Says how many it has sent and what came back.

@@ -1,4 +1,4 @@
-"""A switch in user space that delays, loses and reorders: `python -m simulations.labs.relay`, its ports as JSON.
+"""A switch in user space that delays, loses and reorders: `python -m simulations.labs.hosted.relay`, its ports as JSON.
 
 It owns the switch-side end of every slow cable as a packet socket, and learns nothing: who is behind which port is
 told. What is for nobody it knows goes to the trunk, if there is one: the cable to the bridge of the fast hosts. It sees
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from random import Random
 
-from simulations.labs.packets import VIRTIO, cut, datagrams
+from simulations.labs.hosted.packets import VIRTIO, cut, datagrams
 
 SOL_PACKET, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 263, 15, 23
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33

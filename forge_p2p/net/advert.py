@@ -5,22 +5,24 @@ its user or its networks is told. The TXT record has three entries:
 
     v=1
     id=<the node id, 64 hexadecimal digits>
-    tags=<8 bytes for each network, as they are; at most 16>
+    tags=<16 bytes for each network, as they are; at most 15>
 
-A tag is made with the network's secret; who does not have that sees random bytes.
+A tag is made of the network's secret and the node's id (`content/blinding`); who does not have the secret sees random
+bytes, different ones from each node.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from forge_p2p.content.blinding import LAN_TAG_SIZE
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import NODE_ID_SIZE, NodeId
 
 SERVICE: Final = "_forge._udp.local."
 
-TAG_SIZE: Final = 8
-MAX_TAGS: Final = 16
+MAX_TAGS: Final = 15
+"""What one string of a TXT record has room for."""
 
 _INSTANCE: Final = re.compile(r"[0-9a-f]{16}\._forge\._udp\.local\.", re.ASCII)
 _ID: Final = re.compile(rb"[0-9a-f]{64}")
@@ -30,7 +32,7 @@ _MAX_TEXT: Final = 1300
 
 @dataclass(frozen=True, slots=True)
 class Advert:
-    """`tags`: at most `MAX_TAGS`, of `TAG_SIZE` bytes each."""
+    """`tags`: at most `MAX_TAGS`, of `LAN_TAG_SIZE` bytes each."""
 
     node_id: NodeId
     tags: frozenset[bytes]
@@ -68,11 +70,11 @@ def decode_text(text: bytes) -> Advert:
         raise Malformed(f"an advert of version {entries.get(b'v')!r}")
     if not _ID.fullmatch(identity):
         raise Malformed(f"an advert of the node {identity[:80]!r}")
-    if len(tags) % TAG_SIZE or len(tags) > MAX_TAGS * TAG_SIZE:
+    if len(tags) % LAN_TAG_SIZE:
         raise Malformed(f"an advert with {len(tags)} bytes of tags")
     node_id = NodeId(bytes.fromhex(identity.decode()))
     assert len(node_id) == NODE_ID_SIZE
-    return Advert(node_id, frozenset(tags[at : at + TAG_SIZE] for at in range(0, len(tags), TAG_SIZE)))
+    return Advert(node_id, frozenset(tags[at : at + LAN_TAG_SIZE] for at in range(0, len(tags), LAN_TAG_SIZE)))
 
 
 def _entries(text: bytes) -> dict[bytes, bytes]:

@@ -19,7 +19,7 @@ import trio
 from forge_p2p.ids import NodeId
 from forge_p2p.net.advert import MAX_TAGS, Advert
 from forge_p2p.net.mdns import Responder
-from forge_p2p.net.neighbours import Sighting
+from forge_p2p.net.neighbours import IsOurs, Sighting, nobody
 
 __all__ = ["Gone", "Lan", "News", "Sighting", "lan_discovery"]
 
@@ -67,16 +67,18 @@ class Lan:
 
 @asynccontextmanager
 async def lan_discovery(
-    node_id: NodeId, port: int, tags: Iterable[bytes] = (), *, host: str = "::"
+    node_id: NodeId, port: int, tags: Iterable[bytes] = (), *, host: str = "::", is_ours: IsOurs = nobody
 ) -> AsyncIterator[Lan]:
     """Announces a node that listens on UDP `port` of `host` ("::" and "0.0.0.0": on every interface), and looks for
-    others, until the context ends, with a goodbye. `tags`: 8 bytes for each of its networks, of which 16 are told.
+    others, until the context ends, with a goodbye. `tags`: 16 bytes for each of its networks, of which 15 are told.
+    `is_ours` tells members of these networks from strangers, of whom fewer are remembered when there are thousands; it
+    is called from another thread.
 
     Returns at once and raises nothing: a machine without multicast has a node all the same, and a `Lan.problem`.
     """
     outgoing, sightings = trio.open_memory_channel[News](QUEUED)
     teller = _Teller()
-    responder = Responder(Advert(node_id, _first(tags)), host, port, teller.changed)
+    responder = Responder(Advert(node_id, _first(tags)), host, port, is_ours, teller.changed)
     ended = trio.Event()
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:

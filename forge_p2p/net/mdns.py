@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from forge_p2p.net.advert import Advert
 from forge_p2p.net.conversation import Conversation
 from forge_p2p.net.interfaces import watch_interfaces
-from forge_p2p.net.neighbours import Neighbours, OnChange
+from forge_p2p.net.neighbours import IsOurs, Neighbours, OnChange
 from forge_p2p.net.pacing import PacedSelector
 
 LOG = logging.getLogger("forge")
@@ -33,14 +33,15 @@ class Responder:
     """Announces one node and looks for others, from `run` until `stop`. `on_change` is called in the thread of `run`
     with what `neighbours` has news of."""
 
-    def __init__(self, advert: Advert, host: str, port: int, on_change: OnChange) -> None:
-        self.neighbours = Neighbours(advert, on_change)
+    def __init__(self, advert: Advert, host: str, port: int, is_ours: IsOurs, on_change: OnChange) -> None:
+        self.neighbours = Neighbours(advert.node_id, is_ours, on_change)
         self.problem = ""
         """Why nobody is found, or can find this node, in one line; empty when all seems well."""
         self._advert = advert
         self._host = host
         self._port = port
         self._stopping = False
+        self._networks_changed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
@@ -55,6 +56,7 @@ class Responder:
     def advertise(self, tags: Iterable[bytes]) -> None:
         """Announces these tags from now on."""
         self._advert = Advert(self._advert.node_id, frozenset(tags))
+        self._networks_changed = True
         self._nudge()
 
     def _nudge(self) -> None:
@@ -90,14 +92,15 @@ class Responder:
 
     async def _converse(self) -> None:
         """One conversation's life. Raises what ends it."""
-        self.neighbours.know(self._advert)
         conversation = Conversation(self.neighbours, self._host, self._port)
         try:
             await conversation.begin(self._advert)
             self.problem = conversation.problem(HEARING_TIMEOUT)
             await self._sleep(HEARING_TIMEOUT)
             while not self._stopping:
-                self.neighbours.know(self._advert)
+                if self._networks_changed:
+                    self._networks_changed = False
+                    self.neighbours.networks_changed()
                 await conversation.keep_up(self._advert)
                 self.problem = conversation.problem(HEARING_TIMEOUT)
                 await self._sleep(SCAN_INTERVAL)

@@ -2,7 +2,7 @@
 
 Anybody on a LAN can say anything there in anybody's name. So an advert is only a hint whom to dial; the connection then
 proves who is there. Here adverts are checked for their form, bounded in number, and cleared of addresses that no
-neighbour has. When there are too many of them, those that share a network's tag with this node stay.
+neighbour has. When there are too many of them, members of this node's networks stay.
 """
 
 from collections.abc import Callable, Container, Iterable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import NodeId
-from forge_p2p.net.advert import Advert, decode_text, instance_name
+from forge_p2p.net.advert import decode_text, instance_name
 from forge_p2p.net.base import Address
 from forge_p2p.net.links import Links
 
@@ -20,7 +20,7 @@ MAX_PEERS = 4096
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """A node on this LAN, as its advert has it: nothing of it is proven. `addresses`: likeliest first, at most 8, those
-    that are link-local IPv6 with the scope they were heard on. `tags`: one for each of its networks, at most 16."""
+    that are link-local IPv6 with the scope they were heard on. `tags`: one for each of its networks, at most 15."""
 
     node_id: NodeId
     addresses: tuple[Address, ...]
@@ -28,21 +28,30 @@ class Sighting:
 
 
 OnChange = Callable[[str, Sighting | None], None]
+IsOurs = Callable[[NodeId, frozenset[bytes]], bool]
+"""Whether a node with these tags seems to be in a network of ours; called from the LAN's thread."""
+
+
+def nobody(node_id: NodeId, tags: frozenset[bytes]) -> bool:  # noqa: ARG001 - an `IsOurs`
+    """For nodes in no network."""
+    return False
 
 
 class Neighbours:
     """The nodes seen, by instance name. `on_change` is called with the name of each that came, changed or went,
     and with what is known of it now. Changed in one thread alone; `peers` may be read from others."""
 
-    def __init__(self, me: Advert, on_change: OnChange) -> None:
+    def __init__(self, own_id: NodeId, is_ours: IsOurs, on_change: OnChange) -> None:
         self.peers: dict[str, Sighting] = {}
-        self._me = me
+        self._own_id = own_id
+        self._is_ours = is_ours
         self._on_change = on_change
         self._seen: dict[str, float] = {}
+        self._strangers: dict[str, None] = {}
 
-    def know(self, me: Advert) -> None:
-        """This node has other networks now."""
-        self._me = me
+    def networks_changed(self) -> None:
+        """Looks again at who is ours."""
+        self._strangers = {name: None for name, one in self.peers.items() if not self._is_ours(one.node_id, one.tags)}
 
     def saw(self, name: str, text: bytes, addresses: Iterable[str], port: int, links: Links, now: float) -> None:
         """An advert as it arrived. What is not one of a node, or says nowhere to reach it, is ignored."""
@@ -51,23 +60,31 @@ class Neighbours:
         except Malformed:
             return
         places = links.usable(addresses, port) if 0 < port <= 0xFFFF else ()
-        if name != instance_name(advert.node_id) or advert.node_id == self._me.node_id:
+        if name != instance_name(advert.node_id) or advert.node_id == self._own_id:
             return
         if not places:
             self.lost(name)
             return
         sighting = Sighting(advert.node_id, places, advert.tags)
-        if name not in self.peers and not self._make_room(sighting):
+        known = self.peers.get(name)
+        if known == sighting:
+            self._seen[name] = now
+            return
+        is_ours = self._is_ours(sighting.node_id, sighting.tags)
+        if known is None and not self._make_room(is_ours):
             return
         self._seen[name] = now
-        if self.peers.get(name) != sighting:
-            self.peers[name] = sighting
-            self._on_change(name, sighting)
+        self._strangers.pop(name, None)
+        if not is_ours:
+            self._strangers[name] = None
+        self.peers[name] = sighting
+        self._on_change(name, sighting)
 
     def lost(self, name: str) -> None:
         """A node said goodbye, or was not heard of for long."""
         if self.peers.pop(name, None) is not None:
             del self._seen[name]
+            self._strangers.pop(name, None)
             self._on_change(name, None)
 
     def expire(self, heard: Container[str], before: float) -> None:
@@ -75,15 +92,11 @@ class Neighbours:
         for name in [name for name, seen in self._seen.items() if seen < before and name not in heard]:
             self.lost(name)
 
-    def _make_room(self, newcomer: Sighting) -> bool:
+    def _make_room(self, is_ours: bool) -> bool:
+        """Whether there is room for a newcomer; one of ours takes the place of the stranger known longest."""
         if len(self.peers) < MAX_PEERS:
             return True
-        if not self._is_related(newcomer):
+        if not is_ours or not self._strangers:
             return False
-        stranger = next((name for name, one in self.peers.items() if not self._is_related(one)), None)
-        if stranger is not None:
-            self.lost(stranger)
-        return stranger is not None
-
-    def _is_related(self, sighting: Sighting) -> bool:
-        return not sighting.tags.isdisjoint(self._me.tags)
+        self.lost(next(iter(self._strangers)))
+        return True

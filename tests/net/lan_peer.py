@@ -65,7 +65,7 @@ async def obey(line: str, lan: Lan, endpoint: Endpoint) -> None:
 async def main(seed: int, host: str) -> None:
     async with (
         open_endpoint(Address(host, 0), key_of(seed), NetConfig()) as endpoint,
-        lan_discovery(id_of(seed), endpoint.address.port, [bytes([seed] * 8)], host=host) as lan,
+        lan_discovery(id_of(seed), endpoint.address.port, [bytes([seed] * 16)], host=host) as lan,
         trio.open_nursery() as nursery,
     ):
 

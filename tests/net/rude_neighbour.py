@@ -33,7 +33,7 @@ def packet(info: ServiceInfo, parts: str, ttl: int | None = None) -> bytes:
 
 def stranger(node_id: NodeId | None = None, text: bytes | None = None, *addresses: str) -> ServiceInfo:
     node_id = NodeId(RNG.randbytes(32)) if node_id is None else node_id
-    tags = frozenset(RNG.randbytes(8) for _ in range(RNG.randrange(MAX_TAGS + 1)))
+    tags = frozenset(RNG.randbytes(16) for _ in range(RNG.randrange(MAX_TAGS + 1)))
     return ServiceInfo(
         SERVICE,
         instance_name(node_id),

@@ -9,7 +9,7 @@ from forge_p2p.ids import NodeId
 from forge_p2p.net.advert import MAX_TAGS, Advert, decode_text, encode_text, host_name, instance_name, is_instance
 
 ME = NodeId(bytes(range(32)))
-TAGS = st.frozensets(st.binary(min_size=8, max_size=8), max_size=MAX_TAGS)
+TAGS = st.frozensets(st.binary(min_size=16, max_size=16), max_size=MAX_TAGS)
 ADVERTS = st.builds(Advert, st.binary(min_size=32, max_size=32).map(NodeId), TAGS)
 
 
@@ -25,19 +25,19 @@ GOOD = (b"v=1", ID, b"tags=")
 def test_round_trip(advert: Advert) -> None:
     text = encode_text(advert)
     assert decode_text(text) == advert
-    assert len(text) < 255
+    assert len(text) < 400
     assert is_instance(instance_name(advert.node_id))
 
 
 def test_the_bytes() -> None:
-    advert = Advert(ME, frozenset({b"tag-two.", b"tag-one."}))
-    assert encode_text(advert) == b"\x03v=1\x43" + ID + b"\x15tags=tag-one.tag-two."
+    advert = Advert(ME, frozenset({b"the tag no. two.", b"the tag no. one."}))
+    assert encode_text(advert) == b"\x03v=1\x43" + ID + b"\x25tags=the tag no. one.the tag no. two."
     assert instance_name(ME) == "0001020304050607._forge._udp.local."
     assert host_name(ME) == "forge-0001020304050607.local."
 
 
 def test_more_networks_than_fit() -> None:
-    tags = frozenset(bytes([number] * 8) for number in range(MAX_TAGS + 5))
+    tags = frozenset(bytes([number] * 16) for number in range(MAX_TAGS + 5))
     assert len(decode_text(encode_text(Advert(ME, tags))).tags) == MAX_TAGS
 
 
@@ -68,8 +68,8 @@ def test_what_rfc_6763_allows_is_read(text: bytes) -> None:
         entries(b"v=1", ID + b"0"),
         entries(b"v=1", ID.upper().replace(b"ID", b"id")),
         entries(b"v=1", b"id= " + ID[4:]),
-        entries(*GOOD[:2], b"tags=1234567"),
-        entries(*GOOD[:2], b"tags=" + bytes(8 * (MAX_TAGS + 1))),
+        entries(*GOOD[:2], b"tags=123456789abcdef"),
+        entries(*GOOD[:2], b"tags=" + bytes(17)),
         entries(*GOOD)[:-1],
         entries(*GOOD) + b"\xff",
         entries(*GOOD) + entries(b"x" * 255) * 6,

@@ -92,7 +92,7 @@ def pair() -> Iterator[tuple[Host, Host]]:
 
 
 def tags(*seeds: int) -> list[str]:
-    return [bytes([seed] * 8).hex() for seed in seeds]
+    return [bytes([seed] * 16).hex() for seed in seeds]
 
 
 def places(said: Said) -> list[str]:
@@ -254,11 +254,11 @@ async def test_a_slow_reader_misses_nothing() -> None:
         async with lan_discovery(other, 2, host="127.0.0.1") as its:
             await seen(lan.sightings, lambda news: news.node_id == other)
             for number in range(QUEUED + 1):
-                its.update([bytes([number] * 8)])
-            last = frozenset({bytes([QUEUED] * 8)})
+                its.update([bytes([number] * 16)])
+            last = frozenset({bytes([QUEUED] * 16)})
             await seen(lan.sightings, lambda news: isinstance(news, Sighting) and news.tags == last)
             assert [one.tags for one in lan.peers if one.node_id == other] == [last]
-            its.update(bytes([number] * 8) for number in range(MAX_TAGS + 1))
+            its.update(bytes([number] * 16) for number in range(MAX_TAGS + 1))
             await seen(lan.sightings, lambda news: isinstance(news, Sighting) and len(news.tags) == MAX_TAGS)
         await seen(lan.sightings, lambda news: news == Gone(other))
 

@@ -11,7 +11,7 @@ from forge_p2p.net.advert import Advert, encode_text, instance_name
 from forge_p2p.net.links import Links
 from forge_p2p.net.neighbours import MAX_PEERS, Neighbours, Sighting
 
-OURS = b"our tag."
+OURS = b"a tag of ours.  "
 ME = Advert(NodeId(b"m" * 32), frozenset({OURS}))
 LINKS = Links(ipv6=True, is_lan=True)
 ADDRESS = "10.0.0.9"
@@ -23,7 +23,8 @@ class Told:
     def __init__(self) -> None:
         self.known: dict[str, Sighting | None] = {}
         self.count = 0
-        self.table = Neighbours(ME, self.changed)
+        self.ours = OURS
+        self.table = Neighbours(ME.node_id, lambda _, tags: self.ours in tags, self.changed)
 
     def changed(self, name: str, sighting: Sighting | None) -> None:
         self.known[name] = sighting
@@ -37,7 +38,7 @@ class Told:
 
 def stranger(seed: int) -> Advert:
     rng = random.Random(seed)
-    return Advert(NodeId(rng.randbytes(32)), frozenset({rng.randbytes(8)}))
+    return Advert(NodeId(rng.randbytes(32)), frozenset({rng.randbytes(16)}))
 
 
 def member(seed: int) -> Advert:
@@ -95,8 +96,9 @@ def test_a_table_full_of_members_takes_nobody() -> None:
     for seed in range(MAX_PEERS):
         told.saw(member(seed))
     assert told.saw(member(MAX_PEERS)) not in told.table.peers
-    told.table.know(Advert(ME.node_id, frozenset({b"new tag."})))
-    newcomer = Advert(stranger(MAX_PEERS).node_id, frozenset({b"new tag."}))
+    told.ours = b"another network."
+    told.table.networks_changed()
+    newcomer = Advert(stranger(MAX_PEERS).node_id, frozenset({told.ours}))
     assert told.saw(newcomer) in told.table.peers, "members of a network that was left make room"
 
 

@@ -27,7 +27,7 @@ SAMPLE = 0.5
 """Seconds over which rates are measured."""
 
 ASKED = 16
-LOOK_FOR = 5.0
+LOOK_FOR = 2.0
 """Nodes asked by `why`, and seconds it looks for them."""
 
 

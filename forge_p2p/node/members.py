@@ -17,7 +17,7 @@ from forge_p2p.content.membership import Role
 from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.net.lan import Lan, Sighting, lan_discovery
-from forge_p2p.node.addresses import parse_peer
+from forge_p2p.node.addresses import parse_listen, parse_peer
 from forge_p2p.node.following import Following
 from forge_p2p.node.holdings import Holdings, MemberScope
 from forge_p2p.node.lookups import Lookups
@@ -60,6 +60,7 @@ class Members:
         self.fetching: dict[Hash, Swarming] = {}
         self.ready = trio.Event()
         self.lan: Lan | None = None
+        self._secrets: tuple[bytes, ...] = ()
         self._network = network
         self._nursery = nursery
         self._stays = stays
@@ -143,16 +144,22 @@ class Members:
                 self.lookups[network].announce(holding.root.link.hash)
 
     def _tags(self) -> list[bytes]:
-        return [lan_tag(joined.secret, self.own_id) for joined in self.memberships.joined()]
+        self._secrets = tuple(joined.secret for joined in self.memberships.joined())
+        return [lan_tag(secret, self.own_id) for secret in self._secrets]
 
     async def _find_on_lan(self) -> None:
         """Tells the LAN, once there is a network to be found by, and meets who tells."""
         await self._entered.wait()
         port = self._network.reachable_addresses()[0].port
-        async with lan_discovery(self.own_id, port, self._tags()) as self.lan:
+        host = parse_listen(self._network.node.config.listen).host
+        async with lan_discovery(self.own_id, port, self._tags(), host=host, is_ours=self._is_ours) as self.lan:
             async for news in self.lan.sightings:
                 if isinstance(news, Sighting):
                     self._sighted(news)
+
+    def _is_ours(self, node_id: NodeId, tags: frozenset[bytes]) -> bool:
+        """From the LAN's thread, hence the copy of what may change meanwhile."""
+        return any(lan_tag(secret, node_id) in tags for secret in self._secrets)
 
     def _sighted(self, sighting: Sighting) -> None:
         places = tuple((address.host, address.port) for address in sighting.addresses)
@@ -219,6 +226,11 @@ class Members:
         """What this node calls a network."""
         joined = self.memberships.get(network)
         return joined.name if joined else network.hex()[:16]
+
+    @property
+    def dial_timeout(self) -> float:
+        """Seconds that reaching somebody may take."""
+        return self._network.node.config.net.dial_timeout
 
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """Where this node is reached, as it tells other members."""

@@ -101,6 +101,12 @@ class Network:
         )
 
     @property
+    def lan_problem(self) -> str:
+        """Why nobody is found on the LAN, in one line; empty when all seems well, or nobody is looked for."""
+        lan = self._members.lan if self._members is not None else None
+        return lan.problem if lan is not None else ""
+
+    @property
     def uptime(self) -> float:
         """Seconds since the node started."""
         return time.time() - self._started

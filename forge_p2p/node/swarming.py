@@ -42,8 +42,8 @@ LOOK_AGAIN_FIRST, LOOK_AGAIN_MAX = 0.5, 30.0
 RETRY_FIRST, RETRY_MAX, RETRIES = 0.5, 8.0, 8
 """Seconds until a node that was lost is followed again, doubled each time, and how often in a row."""
 
-FIND_TIMEOUT = 15.0
-"""Seconds after which nobody having been found at all ends the fetch."""
+FIND_FACTOR = 1.5
+"""Dial timeouts after which nobody having been found at all ends the fetch: 15 s as configured by default."""
 
 
 class Sink(Protocol):
@@ -94,6 +94,7 @@ class Swarming:
         self._networks = networks
         self._sink = sink
         self._patience = patience
+        self._find_timeout = FIND_FACTOR * members.dial_timeout
         self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
         self._sources: set[PeerSession] = set()
         self._ever = False
@@ -258,7 +259,7 @@ class Swarming:
         """Waits as long as there is a source, or hope for one."""
         while True:
             self._changed = trio.Event()
-            wait = float("inf") if self._sources else (self._patience if self._ever else FIND_TIMEOUT)
+            wait = float("inf") if self._sources else (self._patience if self._ever else self._find_timeout)
             with trio.move_on_after(wait) as waiting:
                 await self._changed.wait()
             if waiting.cancelled_caught and not self._sources:

@@ -51,6 +51,7 @@ async def running_status(network: "Network", *, report: Report) -> StatusResult:
         pid=os.getpid(),
         addresses=network.up_result().addresses,
         uptime=network.uptime,
+        lan_problem=network.lan_problem,
         peers=network.peers(),
         shares=[msgspec.structs.replace(each, served_bytes=network.served(each.id)) for each in here.shares],
     )

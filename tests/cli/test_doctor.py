@@ -109,6 +109,24 @@ def test_a_host_without_multicast(pair: tuple[Host, Host], home: Path) -> None:
     assert (found.verdict, found.message) == ("ok", "discovery is turned off (net.lan)")
 
 
+def test_a_node_tells_what_its_lan_lacks(pair: tuple[Host, Host], home: Path) -> None:
+    cable(*pair)
+    pair[0].ip("link", "set", "lan0", "multicast", "off")
+    assert forge(home, "network", "create", "studio").returncode == 0
+    words = pair[0].inside(*COMMAND, "up", "--listen", "0.0.0.0:0")
+    with subprocess.Popen(words, env=environment(home), stdout=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stdout is not None
+            up.stdout.readline()
+            for _ in range(100):
+                found = examine(pair[0], home)["node"]
+                if found.verdict == "warn":
+                    break
+            assert "on the LAN: this node is on loopback alone" in found.message
+        finally:
+            up.terminate()
+
+
 def test_a_host_without_a_network(pair: tuple[Host, Host], home: Path) -> None:
     found = examine(pair[0], home)
     assert found["UDP"].verdict == "ok"

@@ -243,7 +243,7 @@ def test_a_rude_neighbour_changes_nothing(pair: tuple[Host, Host], kind: str) ->
             said = one.sees(2, lambda said: said["tags"] == tags(2))
             assert dial(one, said, "10.77.0.2")
         count = one.ask("count", "count")
-        assert {"noise": count == 1, "liars": count == 1, "crowd": 2000 < count <= MAX_PEERS}.get(kind, True), count
+        assert {"noise": count == 1, "liars": count == 1, "crowd": 100 < count <= MAX_PEERS}.get(kind, True), count
         one.quit()
 
 

@@ -6,7 +6,7 @@ that all of them know.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,22 +45,25 @@ class _Follower:
     named: int = 0
     told_complete: bool = False
     telling: bool = False
+    wake: Callable[[], None] = lambda: None
 
     def arrive(self, prefixes: Sequence[int]) -> None:
-        """More of the holding is here."""
+        """More of the holding is here, or all of it."""
         self.arrived.extend(prefixes)
+        self.wake()
 
     def introduce(self, other: Contact) -> None:
         """Somebody else follows the same root."""
         if self.named < NAMED_MAX:
             self.named += 1
             self.others.append(other)
+            self.wake()
 
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell."""
         completed = self.holding.complete and not self.told_complete
-        return not self.telling and bool(self.arrived or self.others or completed)
+        return bool(self.arrived or self.others or completed)
 
     def take_news(self) -> list[messages.Told]:
         """What there is to tell, in messages."""
@@ -88,6 +91,7 @@ class Following:
         self._holdings = holdings
         self._rng = rng or random.Random()
         self._followers: dict[PeerSession, dict[int, _Follower]] = {}
+        self._news = trio.Event()
 
     async def followed(self, session: "PeerSession", event: outputs.FollowReceived) -> None:
         """A member wants to know about a root. What is not here and what is not in its network get the same answer.
@@ -100,6 +104,7 @@ class Following:
             return
         member.scope.open(holding)
         follower = _Follower(session, event.request_id, holding, _contact_of(session, event.message))
+        follower.wake = self._wake
         if not holding.complete:
             holding.watchers.add(follower.arrive)
             follower.arrive(list(holding.arrived))
@@ -123,10 +128,17 @@ class Following:
         """Tells what has arrived, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
+                await self._news.wait()
+                self._news = trio.Event()
                 await trio.sleep(INTERVAL)
                 for follower in [each for group in self._followers.values() for each in group.values()]:
-                    if follower.has_news:
+                    if follower.telling:
+                        self._news.set()
+                    elif follower.has_news:
                         nursery.start_soon(self._tell, follower)
+
+    def _wake(self) -> None:
+        self._news.set()
 
     async def _tell(self, follower: _Follower) -> None:
         """One task a follower at a time: who does not read is told less often, and of more at once."""

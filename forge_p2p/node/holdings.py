@@ -194,6 +194,11 @@ class Holdings:
             holding.held, holding.complete = held, True
         return holding
 
+    def tell(self, holding: Holding) -> None:
+        """Lets those who watch a holding know that it is complete. In the node's own thread."""
+        for watcher in list(holding.watchers):
+            watcher([])
+
 
 def _prefix(chunk: Hash) -> int:
     return int.from_bytes(chunk[:8], "big")

@@ -123,7 +123,7 @@ class Swarming:
         """All of it is here: it belongs to the networks that it came from."""
         for network in self.held_in:
             keep = partial(self._members.holdings.keep, network, self._root, origin=False)
-            await trio.to_thread.run_sync(keep)
+            self._members.holdings.tell(await trio.to_thread.run_sync(keep))
             self._members.lookups[network].announce(self._root.link.hash)
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ Peer = TypeVar("Peer", bound=Hashable)
 GENERATION = 65_536
 """Chunks; two generations are 8 GB of content and 20 MB of memory."""
 
-RECENT = 3.0
+RECENT = 2.0
 """Seconds for which a chunk counts as on its way to a peer, and from there to others: the peer's pipeline (0.4 s), the
 route, storing and telling take about one, more on a loaded machine."""
 

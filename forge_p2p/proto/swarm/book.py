@@ -75,10 +75,10 @@ class Book:
     def enqueue(self, want: Want, *, front: bool = False) -> None:
         """Puts a want, which must be in no pool, where it is to be asked for."""
         want.named, want.waiting = NOT_NAMED, False
-        holders = want.holders & self.usable & ~(want.by | want.lacks)
+        holders = want.holders & self._present & ~(want.by | want.lacks)
         if want.outright:
             self.outright.add(want, front=front)
-        elif holders:
+        elif holders & self.usable:
             self.held.add(want, front=front)
         else:
             (self.urgent if want.urgent else self.normal).add(want, front=front)
@@ -121,14 +121,13 @@ class Book:
     def announced(self, source: Source, prefixes: Iterable[int]) -> None:
         """A neighbour has these."""
         bit, by_prefix, early = source.bit, self._by_prefix, self._early
-        counts = bit & self.usable
         for prefix in prefixes:
             want = by_prefix.get(prefix)
             if want is None:
                 early[prefix] = early.get(prefix, 0) | bit
             elif not want.holders & bit:
                 want.holders |= bit
-                if counts and not want.asked:
+                if not want.asked:
                     self._hold(source, want)
         while len(early) > self._limits.early_holdings:
             del early[next(iter(early))]  # the oldest: most of these have been received since
@@ -141,16 +140,16 @@ class Book:
         self.usable |= bit
         self._present |= bit
         self._neighbours[bit] = source
+        source.candidates.clear()
         for want in self.wants.values():
             if want.holders & bit and not want.asked and not (want.by | want.lacks) & bit:
                 self._hold(source, want)
 
     def shun(self, source: Source) -> None:
-        """From now on what this neighbour has announced does not count."""
+        """From now on it does not: others are asked for it as if this neighbour had not announced it."""
         if not self.usable & source.bit:
             return
         self.usable &= ~source.bit
-        source.candidates.clear()
         for want in list(self.held.wants):
             if not want.holders & self.usable & ~(want.by | want.lacks):
                 self.held.discard(want)
@@ -159,11 +158,20 @@ class Book:
     def forget(self, source: Source) -> None:
         """A neighbour has left."""
         self.shun(source)
+        source.candidates.clear()
         self._present &= ~source.bit
         self._neighbours.pop(source.bit, None)
 
+    def backlog(self, source: Source) -> float:
+        """Bytes that wait for this neighbour, each want shared among all who have it."""
+        usable = self.usable | source.bit
+        source.candidates = [want for want in source.candidates if not (want.done or want.asked)]
+        return sum([want.item.size / (want.holders & usable).bit_count() for want in source.candidates])
+
     def _hold(self, source: Source, want: Want) -> None:
         source.candidates.append(want)
+        if not self.usable & source.bit:
+            return
         if want.waiting:
             want.waiting = False
             self.held.add(want)
@@ -215,7 +223,7 @@ class Book:
     def regain(self, source: Source, want: Want) -> None:
         """A neighbour that had been asked for a want in vain may be asked for it again."""
         bit = source.bit
-        if want.holders & self.usable & bit and not want.lacks & bit and not (want.asked or want.done):
+        if want.holders & self._present & bit and not want.lacks & bit and not (want.asked or want.done):
             self._hold(source, want)
 
     def hopeless(self, complete: int) -> Iterator[Item]:

@@ -46,7 +46,7 @@ class Choosing:
 
     def _round(self, now: float, *, spare: bool) -> list[Request]:
         made: list[Request] = []
-        for group in self._in_order() if len(self._book.wants) > self._book.asked else ():
+        for group in self._in_order(self._askable()):
             before = -1
             while before != len(made):
                 before = len(made)
@@ -55,6 +55,11 @@ class Choosing:
                     if request is not None:
                         made.append(request)
         return made
+
+    def _askable(self) -> list[Source]:
+        """Peers who may have something that nobody was asked for."""
+        queued = self._book.queued
+        return [each for each in self._sources.values() if each.candidates or (queued and each.complete)]
 
     def next_deadline(self) -> float | None:
         """When it may be time to ask second peers for the last items."""
@@ -65,13 +70,12 @@ class Choosing:
         expected = min((entry.expected_at for entry in self._requests.open.values()), default=inf)
         return None if expected == inf else max(expected, self._endgame_at)
 
-    def _in_order(self) -> list[list[Source]]:
+    def _in_order(self, sources: list[Source]) -> list[list[Source]]:
         """Groups of peers, of which one is asked for all it has room for before the next: origins with something that
         they alone have, for everybody waits for that; then the nearest. The least loaded of a group come first."""
-        sources = list(self._sources.values())
-        if len(sources) == 1:
+        if len(sources) < 2:
             return [sources]
-        if sum([1 for each in sources if each.open]) >= self._limits.peers:
+        if sum([1 for each in self._sources.values() if each.open]) >= self._limits.peers:
             sources = [each for each in sources if each.open]
         fresh = bool(self._book.normal or self._book.urgent)
         groups: dict[int, list[Source]] = {}
@@ -85,13 +89,31 @@ class Choosing:
         room = self._room(source, now)
         if room <= 0:
             return None
+        if source.strikes and len(self._sources) > 1:
+            return self._probe(source, now)
         if not source.complete:
-            wants = self._book.rarest(source, room)
-            return self._exactly(source, wants, now)
+            return self._exactly(source, self._book.rarest(source, room), now)
         if source.spared and spare:
             return self._ask_spared(source, room, now)
         book = self._book
         return self._first_of((book.outright, book.urgent, book.normal, book.held), source, room, now)
+
+    def _probe(self, source: Source, now: float) -> Request | None:
+        """Asks a peer that has failed for one thing that nobody else was asked for."""
+        book = self._book
+        if source.open:
+            return None
+        if source.complete:
+            pools = (book.normal, book.held, book.urgent, book.outright)
+            wants = next((taken for pool in pools if (taken := pool.take(source.bit, 0, 1))), [])
+        else:
+            wants = book.rarest(source, 0)[:1]
+        if not wants:
+            return None
+        if wants[0].by:
+            book.enqueue(wants[0], front=True)
+            return None
+        return self._requests.probe(source, wants[0], now)
 
     def _room(self, source: Source, now: float) -> int:
         """The most bytes of a request to this peer now."""
@@ -128,20 +150,15 @@ class Choosing:
         request = self._first_of((book.outright,), source, room, now)
         if request is not None:
             return request
-        slower: bool | None = None
-        if self._others_have_all():
-            slower = self._neighbours_are_slower(source, now)
-        if slower is not False:
+        if not self._others_have_all(source, now):
             if not company or len(book.urgent) <= self._limits.urgent_unspared:
                 request = self._first_of((book.urgent,), source, room, now)
             request = (
                 request or self._among(book.urgent, source, room, now) or self._among(book.normal, source, room, now)
             )
-            if request is not None:
-                return request
-        if book.held and (slower or (slower is None and self._neighbours_are_slower(source, now))):
-            return self._first_of((book.held,), source, room, now)
-        return None
+        if request is None and book.held and self._neighbours_are_slower(source, now):
+            request = self._first_of((book.held,), source, room, now)
+        return request
 
     def _among(self, pool: Pool, source: Source, room: int, now: float) -> Request | None:
         """Names more of a pool than there is room for; leaves some for the next request that is under way meanwhile."""
@@ -160,25 +177,23 @@ class Choosing:
         budget = max(min(budget, sum([want.item.size for want in wants])), limits.pipeline_least)
         return self._requests.ask_among(source, wants, budget, now, sparing=True)
 
-    def _others_have_all(self) -> bool:
-        return any(each.complete and not (each.spared or each.lacked) for each in self._sources.values())
+    def _others_have_all(self, source: Source, now: float) -> bool:
+        """Whether neighbours who have finished will bring all that nobody else has."""
+        finished = [each for each in self._sources.values() if each.complete and not each.spared]
+        finished = [each for each in finished if not each.lacked and not each.strikes]
+        backlog = self._book.normal.bytes + self._book.urgent.bytes + sum([each.pace.outstanding for each in finished])
+        return bool(finished) and not self._are_slower(source, finished, backlog, now)
 
     def _neighbours_are_slower(self, source: Source, now: float) -> bool:
         """Whether this origin should help out with what neighbours have; see above."""
-        rate, backlog = 0.0, self._book.held.bytes
-        everything = False
-        for each in self._sources.values():
-            if each.spared:
-                continue
-            everything = everything or each.complete
-            backlog += each.pace.outstanding
-            if each.pace.rate is None:
-                if now - each.joined < self._limits.patience:
-                    return False  # it deserves a chance
-            elif each.retry_at <= now:
-                rate += each.pace.rate
-        if everything:
-            backlog += self._book.normal.bytes + self._book.urgent.bytes
+        free = [each for each in self._sources.values() if not each.spared and each.trusted]
+        backlog = self._book.held.bytes + sum([each.pace.outstanding for each in free])
+        return self._are_slower(source, free, backlog, now)
+
+    def _are_slower(self, source: Source, others: list[Source], backlog: float, now: float) -> bool:
+        if any(each.pace.rate is None and now - each.joined < self._limits.patience for each in others):
+            return False  # they deserve a chance
+        rate = sum([each.pace.rate or 0.0 for each in others])
         own = source.pace.rate
         return backlog > rate * self._limits.patience and (own is None or 2 * own >= rate)
 
@@ -190,8 +205,9 @@ class Choosing:
             return []
         self._endgame_at = now + _ENDGAME_INTERVAL
         made = []
-        for source in [each for group in self._in_order() for each in group]:
-            room = 0 if source.open else self._room(source, now)
+        idle = [each for each in self._sources.values() if not each.open and not each.strikes]
+        for source in [each for group in self._in_order(idle) for each in group]:
+            room = self._room(source, now)
             wants = self._overdue(source, room, now) if room > 0 else []
             if wants:
                 made.append(self._requests.ask(source, wants, now, alone=False))

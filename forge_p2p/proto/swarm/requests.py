@@ -48,6 +48,14 @@ class Requests:
         self._asked(entry, size, now)
         return entry.request
 
+    def probe(self, source: Source, want: Want, now: float) -> Request:
+        """Asks a peer that has failed for a little, and does not count on it."""
+        request = self.ask(source, [want], now, alone=False)
+        entry = self.open[request.number]
+        entry.probe = True
+        self.doubt(entry)
+        return request
+
     def ask_among(self, source: Source, wants: Sequence[Want], budget: int, now: float, *, sparing: bool) -> Request:
         """Asks for `budget` bytes of what is named, the peer's choice."""
         request = Request(source.peer, self._next, _items(wants), wants[0].urgent, budget, sparing)
@@ -185,12 +193,11 @@ class Requests:
             self._book.wait(waiting, wait_until)
         return entry
 
-    def doubt(self, entry: Open, now: float) -> None:
+    def doubt(self, entry: Open) -> None:
         """A request is late: others may be asked for what it names, while it stays open."""
         if entry.doubted:
             return
         entry.doubted = True
-        self._due(entry, now, self._limits.late)
         if entry.budget is not None:
             self._window.unwritten -= entry.budget
             entry.budget = 0
@@ -199,7 +206,7 @@ class Requests:
                 self._unhand(entry, want)
 
     def wait_on(self, source: Source, now: float) -> None:
-        """A peer is late and there is no other."""
+        """A peer is late, and what it was asked stays open."""
         for entry in source.open.values():
             self._due(entry, now, self._limits.late)
 

@@ -51,6 +51,9 @@ class Source:
     retry_at: float = 0.0
     """Until then nothing is asked of it."""
     strikes: int = 0
+    """How often it was late or failed since it last brought something."""
+    swamped: bool = False
+    """More waits for it than it will bring soon."""
     bytes: int = 0
     chunks: int = 0
     requests: int = 0
@@ -60,6 +63,11 @@ class Source:
     elsewhere: int = 0
     duplicates: int = 0
     reason: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it can be counted on to bring soon what it has."""
+        return not (self.strikes or self.swamped)
 
     @property
     def spared(self) -> bool:
@@ -93,7 +101,7 @@ class Source:
 class Open:
     """A request under way. `wants`: by index, `None` once answered; `left`: those still wanted. `budget`: bytes that
     may still come on one that names more than there is room for, else `None`. `doubted`: it is late, and others may be
-    asked for what it names."""
+    asked for what it names. `probe`: that is so from the start."""
 
     request: Request
     source: Source
@@ -105,3 +113,4 @@ class Open:
     sent_at: float
     expected_at: float
     doubted: bool = False
+    probe: bool = False

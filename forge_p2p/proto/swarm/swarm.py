@@ -15,6 +15,7 @@ elsewhere.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from math import inf
 
 from forge_p2p.proto.swarm.base import Chance, Distance, Item, Peer, Request, SwarmLimits
 from forge_p2p.proto.swarm.book import Book
@@ -28,6 +29,7 @@ from forge_p2p.wire.codes import Code
 _PAST_KEPT = 256
 _NO_FAULT = frozenset({Code.OK, Code.BUDGET, Code.ELSEWHERE, Code.CANCELLED, Code.LEAVING, Code.GONE})
 _URGENT_WAIT = 0.25
+_LOOK_INTERVAL = 0.25
 
 
 class Swarm:
@@ -43,6 +45,7 @@ class Swarm:
         self._requests = Requests(self._limits, self._book, self._window)
         self._choosing = Choosing(self._limits, self._book, self._window, self._requests, self._sources)
         self._bits = 0
+        self._looked_at = 0.0
         self._stuck_at: float | None = None
         """When what no peer has is hopeless; `None`: it is."""
 
@@ -127,6 +130,8 @@ class Swarm:
 
     def next_requests(self, now: float) -> list[Request]:
         """All requests that peers, window and queue allow now."""
+        if len(self._sources) > 2:
+            self._look_around(now)
         return self._choosing.all(now)
 
     def received(self, number: int, indexes: Iterable[int], now: float) -> list[int]:
@@ -210,14 +215,15 @@ class Swarm:
             self._stuck_at = None
         while (number := self._requests.deadlines.pop(now)) is not None:
             entry = self._requests.open[number]
-            if entry.doubted:
-                self._requests.late_again(entry, now)
-            else:
+            if entry.probe or not entry.doubted:
+                entry.probe = False
                 entry.source.late += 1
                 self._strike(entry.source, "a request took too long", now)
+            else:
+                self._requests.late_again(entry, now)
         for source in self._sources.values():
-            if source.retry_at and source.retry_at <= now:
-                self._readmit(source)
+            if source.retry_at <= now:
+                source.retry_at = 0.0
 
     # What is known
 
@@ -237,22 +243,42 @@ class Swarm:
         """A peer failed: it gets less, and for a while nothing, and others are asked for what it owes."""
         source.reason = reason
         source.pace.failed(now)
+        self._requests.wait_on(source, now)
         if len(self._sources) == 1:
-            self._requests.wait_on(source, now)
             return
         source.retry_at = now + min(2.0**source.strikes, self._limits.retry_max)
         source.strikes += 1
         self._book.shun(source)
         for entry in list(source.open.values()):
-            self._requests.doubt(entry, now)
+            self._requests.doubt(entry)
 
     def _recovered(self, source: Source) -> None:
         """A peer that was late delivers."""
         if source.strikes:
-            source.strikes, source.reason = 0, ""
-            self._readmit(source)
+            source.strikes, source.reason, source.retry_at = 0, "", 0.0
+            self._regard(source)
 
-    def _readmit(self, source: Source) -> None:
-        source.retry_at = 0.0
+    def _regard(self, source: Source) -> None:
         if not source.complete:
-            self._book.welcome(source)
+            (self._book.welcome if source.trusted else self._book.shun)(source)
+
+    def _look_around(self, now: float) -> None:
+        """Finds neighbours with much more to bring than the others, of what an origin could bring instead."""
+        if now < self._looked_at + _LOOK_INTERVAL:
+            return
+        self._looked_at = now
+        help_rate = max((each.pace.rate or inf for each in self._sources.values() if each.spared), default=0.0)
+        free = [
+            each
+            for each in self._sources.values()
+            if not (each.spared or each.complete or each.strikes) and each.pace.rate
+        ]
+        backlogs = [self._book.backlog(each) + each.pace.outstanding for each in free]
+        usual = sum(backlogs) / max(sum([each.pace.rate or 0.0 for each in free]), 1.0)
+        for source, backlog in zip(free, backlogs, strict=True):
+            rate = source.pace.rate or 1.0
+            least = self._limits.patience / 2 if source.swamped else max(self._limits.patience, 2 * usual)
+            swamped = backlog / rate > least and help_rate > rate / 2
+            if swamped != source.swamped:
+                source.swamped = swamped
+                self._regard(source)

@@ -60,7 +60,8 @@ def _play(name: str, options: argparse.Namespace) -> bool:
         for number in range(options.rounds or played.rounds):
             first = number % max(1, len(contenders))
             for contender in [*contenders[first:], *contenders[:first]]:
-                turns[contender.name].append(_turn(played, contender, content, work))
+                logs = options.logs and options.logs / f"{name}-{contender.system.name}-{number + 1}"
+                turns[contender.name].append(_turn(played, contender, content, work, logs))
                 _say(f"  {number + 1}  {contender.name}: {_line(turns[contender.name][-1])}")
     outcome = report.Outcome(name, played, size, {name: turns for name, turns in turns.items() if turns})
     if options.quick:
@@ -81,14 +82,23 @@ def _contenders(played: Scenario, only: list[str] | None) -> list[Contender]:
     return contenders
 
 
-def _turn(played: Scenario, contender: Contender, content: Path, work: Path) -> Turn:
+def _turn(played: Scenario, contender: Contender, content: Path, work: Path, logs: Path | None) -> Turn:
     folder = work / "turn"
     folder.mkdir()
     try:
         return PLAYS[played.play].turn(Occasion(played, contender, content, folder))
     finally:
+        if logs:
+            _keep_logs(folder, logs)
         shutil.rmtree(folder)
         time.sleep(0.5)  # the kernel takes namespaces apart in the background
+
+
+def _keep_logs(folder: Path, logs: Path) -> None:
+    for log in folder.rglob("*.log"):
+        kept = logs / log.relative_to(folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, kept)
 
 
 def _line(turn: Turn) -> str:
@@ -132,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--clean", action="store_true", help="only remove what killed runs have left")
     parser.add_argument("--work", type=Path, help="folder for everything that the hosts write (default: in memory)")
+    parser.add_argument("--logs", type=Path, help="folder for what the hosts' programs have logged")
     return parser
 
 

@@ -90,7 +90,7 @@ class Host:
     def hardware_address(self) -> str:
         return f"02:00:00:00:{self.moves:02x}:{self.index:02x}"
 
-    def start(self, words: Words, environment: Mapping[str, str] | None = None, log: str = "log") -> Program:
+    def start(self, words: Words, environment: Mapping[str, str] | None = None, log: str = "errors.log") -> Program:
         """Starts a program on this host. It is stopped with the lab."""
         started = Program(self.namespace, words, self.folder / log, environment)
         self.programs.append(started)

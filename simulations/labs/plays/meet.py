@@ -9,7 +9,7 @@ from simulations.labs.programs import PATIENCE
 from simulations.labs.systems import forge
 from simulations.labs.topology import Host, open_lab
 
-LOOK = 0.01
+LOOK = 0.03
 """Seconds between two looks at a node: the error of the figure."""
 
 

@@ -13,7 +13,7 @@ from simulations.labs.tools import LabError
 from simulations.labs.topology import ROOT, open_lab
 from simulations.versus.inputs import Different, check_content
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 SLOWNESS = 1.5
 """A turn may take `PATIENCE` seconds and this many times what one copy for each agent takes over the uplink."""
 

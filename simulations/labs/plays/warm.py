@@ -16,24 +16,22 @@ PAUSE = 0.3
 
 
 def warm(occasion: Occasion) -> Turn:
-    """The last agent asks for contents that the first agent shares, one after the other; each is new to it, the way
-    to the peer is not. `seconds` is the median, `worst` the longest."""
+    """An agent asks for contents that the origin shares, one after the other; each is new to it, the way to the peer is
+    not. `seconds` is the median, `worst` the longest."""
     scenario = occasion.scenario
     pieces = _pieces(occasion.content, occasion.folder / "pieces")
     with ExitStack() as opened:
         lab = opened.enter_context(open_lab(scenario.cables(), occasion.folder))
-        token = forge.found_network(lab.hosts["origin"], lan=scenario.lan)
-        agents = [lab.hosts[name] for name in scenario.names()]
-        forge.join(agents, token, lan=scenario.lan)
-        for agent in agents:
-            forge.up(agent)
-        for agent in agents:
-            forge.wait_for_peers(agent, len(agents))
-        links = [forge.run(agents[0], "share", "--network", forge.NETWORK, str(piece)) for piece in pieces]
+        origin, agent = lab.hosts["origin"], lab.hosts["agent1"]
+        token = forge.found_network(origin, lan=scenario.lan)
+        forge.join([agent], token, lan=scenario.lan)
+        forge.up(agent)
+        forge.wait_for_peers(agent, 1)
+        links = [forge.run(origin, "share", "--network", forge.NETWORK, str(piece)) for piece in pieces]
         times, failures = [], {}
         for piece, link in zip(pieces, links, strict=True):
             time.sleep(PAUSE)
-            seconds, data = forge.first_byte(agents[-1], link)
+            seconds, data = forge.first_byte(agent, link)
             times.append(seconds)
             if data != piece.read_bytes():
                 failures[piece.name] = f"{len(data)} bytes came, and not those that were shared"

@@ -81,7 +81,7 @@ class Watch:
         if DONE in words:
             self.done[name] = self._now() - self.started[name]
         elif not words:
-            self.failures[name] = self.fetchers[name].errors()
+            self.failures[name] = self.lab.hosts[name].errors()
 
     def _look(self) -> None:
         sent = (self.lab.traffic("origin").sent - self.before.sent) / self.size

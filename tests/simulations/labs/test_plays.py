@@ -83,7 +83,35 @@ def test_everybody_gets_a_copy_from_the_origin(system: str, tmp_path: Path) -> N
     assert 0.9 < least <= mean <= most < 1.5
 
 
-def test_who_is_killed_is_not_waited_for_and_who_fails_is_named(tmp_path: Path) -> None:
+def test_members_of_a_network_get_their_copies_and_a_liar_does_no_harm(tmp_path: Path) -> None:
+    turn = play(msgspec.structs.replace(QUICK, liars=("agent2",)), "forge", tmp_path)
+    assert turn.failures == {}
+    assert turn.figures["finished"] == 2
+    assert 1 <= turn.figures["copies"] < 2.5
+
+
+def test_members_find_each_other_on_the_lan(tmp_path: Path) -> None:
+    turn = play(load("meet"), "forge", tmp_path)
+    assert turn.failures == {}
+    assert 0 < turn.figures["up"] <= turn.figures["seconds"]
+
+
+def test_first_bytes_from_a_peer_that_is_connected(tmp_path: Path) -> None:
+    turn = play(msgspec.structs.replace(load("warm"), size="200kB"), "forge", tmp_path)
+    assert turn.failures == {}
+    assert turn.figures["questions"] == 2
+    assert 0 < turn.figures["seconds"] <= turn.figures["worst"]
+
+
+def test_a_stranger_floods(tmp_path: Path) -> None:
+    flood = Event(When(at=0.0), flood=("origin",))
+    turn = play(msgspec.structs.replace(QUICK, events=(flood,), flood_rate=1000, flood_seconds=1.0), "forge", tmp_path)
+    assert turn.failures == {}
+    assert turn.figures["flood_mb"] > 1000 * 1200 / 1e6
+    assert 0 < turn.figures["amplification"] <= 3
+
+
+def test_who_is_killed_is_not_waited_for(tmp_path: Path) -> None:
     kill = Event(When(at=0.0), kill=("agent1",))
     turn = play(msgspec.structs.replace(QUICK, events=(kill,)), "http", tmp_path)
     assert (turn.failures, turn.figures["finished"]) == ({}, 1)

@@ -1,0 +1,314 @@
+"""One simulated node: the production machines on both sides, and links in between that are a model.
+
+Of the wire there is a delay; of the uplink, that it sends one batch after the other at its rate, in the order that
+`Turns` decides; of the downlink, that what comes through it takes its time, and that a sender has to wait for a slower
+receiver before that gets more. So an uplink is shared fairly by bytes among all who ask, as by the transport's fair
+queueing. Verifying and storing take a fixed time. What was stored is told to the neighbours every 50 ms, as
+`node.following` does.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from forge_p2p.proto.sent import Sent
+from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
+from forge_p2p.proto.swarm.wants import prefix_of
+from forge_p2p.proto.turns import Turn, Turns
+from forge_p2p.wire.codes import Code
+from simulations.swarm.clock import Clock
+
+TELL_INTERVAL = 0.05
+STORE_TIME = 0.005
+STALL_TIMEOUT = 20.0
+"""Seconds after which a session leaves a peer that sends nothing of what it was asked."""
+REQUEST_DEADLINE = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Bytes a second, up and down."""
+
+    up: float
+    down: float
+
+
+@dataclass(slots=True)
+class Counts:
+    sent: int = 0
+    received: int = 0
+    duplicates: int = 0
+    corrupt: int = 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request being answered, and how many of its chunks are still to be sent."""
+
+    request: Request
+    left: int
+
+
+class Node:
+    """An agent, or the origin if it has everything from the start. `honest`: what it sends is right; `answers`: it
+    sends anything at all. Public methods after `kill` are what the wire brings."""
+
+    def __init__(self, name: int, clock: Clock, line: Line, delay: float, limits: SwarmLimits, seed: int) -> None:
+        self.name = name
+        self.clock = clock
+        self.line = line
+        self.delay = delay
+        self.have: set[bytes] = set()
+        self.complete = False
+        self.origin = False
+        self.alive = True
+        self.honest = True
+        self.answers = True
+        self.doomed = False
+        """It will be killed."""
+        self.finished_at: float | None = None
+        self.on_finished: Callable[[Node], None] = lambda node: None
+        self.wanted = 0
+        self.counts = Counts()
+        self._sent_ever: set[bytes] = set()
+        self.swarm = Swarm(random.Random(seed), limits)
+        self._turns: Turns[Node] = Turns(sent=Sent())
+        self.neighbours: list[Node] = []
+        self._untold: list[int] = []
+        self._sending = False
+        self.down_free = 0.0
+        self._open: dict[int, Node] = {}
+        self._heard: dict[Node, float] = {}
+        self._asked: dict[tuple[Node, int], _Asked] = {}
+        self._timer: float | None = None
+        self._asking = False
+
+    @property
+    def sent_once(self) -> int:
+        """Items sent at least once."""
+        return len(self._sent_ever)
+
+    # Before it begins
+
+    def hold(self, items: Sequence[Item], *, origin: bool) -> None:
+        """It has everything."""
+        self.have = {item.hash for item in items}
+        self.complete, self.origin = True, origin
+
+    def want(self, items: Sequence[Item]) -> None:
+        """It fetches this."""
+        self.wanted = len(items)
+        self.swarm.offer(items)
+        self.clock.after(TELL_INTERVAL * random.Random(self.name).random(), self._tell)
+
+    def connect(self, other: "Node") -> None:
+        """This one may ask the other."""
+        other.neighbours.append(self)
+        self.swarm.add_peer(other, self.clock.now, distance=Distance.LAN, complete=other.complete, origin=other.origin)
+        if not other.complete:
+            self.clock.after(self.delay, self.told, other, [prefix_of(chunk) for chunk in other.have])  # type: ignore[arg-type]
+        self._ask_soon()
+
+    def kill(self) -> None:
+        """From now on nothing comes from it, and nobody is told."""
+        self.alive = False
+
+    # Asking
+
+    def _ask_soon(self) -> None:
+        if not self._asking:
+            self._asking = True
+            self.clock.after(0.0, self._ask)
+
+    def _ask(self) -> None:
+        self._asking = False
+        if not self.alive or self.complete:
+            return
+        now = self.clock.now
+        for request in self.swarm.next_requests(now):
+            peer = request.peer
+            assert isinstance(peer, Node)
+            self._open[request.number] = peer
+            self._heard.setdefault(peer, now)
+            self.clock.after(self.delay, peer.requested, self, request)
+        for peer, number in self.swarm.take_given_up():
+            assert isinstance(peer, Node)
+            del self._open[number]
+            self.clock.after(self.delay, peer.cancelled, self, number)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self.swarm.next_deadline()
+        if due is not None and (self._timer is None or due < self._timer):
+            self._timer = due
+            self.clock.at(due, self._timeout, due)
+
+    def _timeout(self, due: float) -> None:
+        if self._timer != due:
+            return
+        self._timer = None
+        if not self.alive or self.complete:
+            return
+        self.swarm.handle_timeout(self.clock.now)
+        for peer in [peer for peer, heard in self._heard.items() if self.clock.now - heard > STALL_TIMEOUT]:
+            if peer in self._open.values():
+                self._lose(peer, "it does not answer")
+        self._ask()
+
+    def _lose(self, peer: "Node", reason: str) -> None:
+        self.swarm.remove_peer(peer, reason, self.clock.now)
+        self._heard.pop(peer, None)
+        for number in [number for number, asked in self._open.items() if asked is peer]:
+            del self._open[number]
+        self._ask_soon()
+
+    def arrive(self, peer: "Node", number: int, indexes: Sequence[int], request: Request, good: bool) -> None:
+        """A batch has come."""
+        if not self.alive or self._open.get(number) is not peer:
+            return
+        self._heard[peer] = self.clock.now
+        total = sum([request.items[index].size for index in indexes])
+        fresh = self.swarm.received(number, indexes, self.clock.now)
+        size = sum([request.items[index].size for index in fresh])
+        self.counts.received += total
+        self.counts.duplicates += total - size
+        if fresh:
+            self.clock.after(STORE_TIME, self._store, peer, [request.items[index] for index in fresh], size, good)
+        self._ask_soon()
+
+    def _store(self, peer: "Node", items: Sequence[Item], size: int, good: bool) -> None:
+        self.swarm.stored(size)
+        self.swarm.written(size)
+        if not good:
+            self.counts.corrupt += size
+            self._lose(peer, "it sent wrong bytes")
+            self.swarm.offer(items)
+            return
+        for item in items:
+            self.have.add(item.hash)
+            self._untold.append(prefix_of(item.hash))
+        self._ask_soon()
+        if len(self.have) == self.wanted and not self.complete:
+            self.complete = True
+            self.finished_at = self.clock.now
+            self.on_finished(self)
+
+    def missing(self, peer: "Node", number: int, indexes: Sequence[int]) -> None:
+        if self.alive and self._open.get(number) is peer:
+            self._heard[peer] = self.clock.now
+            self.swarm.missing(number, indexes)
+
+    def ended(self, peer: "Node", number: int, code: Code) -> None:
+        if self.alive and self._open.pop(number, None) is peer:
+            self._heard[peer] = self.clock.now
+            self.swarm.ended(number, code, self.clock.now)
+            self._ask_soon()
+
+    # Telling
+
+    def _tell(self) -> None:
+        if not self.alive:
+            return
+        untold, self._untold = self._untold, []
+        if untold:
+            for neighbour in self.neighbours:
+                if not neighbour.complete:
+                    self.clock.after(self.delay, neighbour.told, self, untold)
+        if self.complete:
+            for neighbour in self.neighbours:
+                self.clock.after(self.delay, neighbour.told_complete, self)
+        else:
+            self.clock.after(TELL_INTERVAL, self._tell)
+
+    def told(self, peer: "Node", prefixes: Sequence[int]) -> None:
+        if self.alive and not self.complete:
+            self.swarm.holds(peer, prefixes, self.clock.now)
+            self._ask_soon()
+
+    def told_complete(self, peer: "Node") -> None:
+        if self.alive and not self.complete:
+            self.swarm.completed(peer, self.clock.now)
+            self._ask_soon()
+
+    # Answering
+
+    def requested(self, asker: "Node", request: Request) -> None:
+        if not self.alive or not self.answers:
+            return
+        here: list[int] = []
+        missing: list[int] = []
+        for index, item in enumerate(request.items):
+            (here if item.hash in self.have or not self.honest else missing).append(index)
+        if missing:
+            self.clock.after(self.delay, asker.missing, self, request.number, missing)
+        if not here:
+            self.clock.after(self.delay, asker.ended, self, request.number, Code.OK)
+            return
+        self._asked[asker, request.number] = _Asked(request, len(here))
+        self._turns.add(
+            asker,
+            request.number,
+            here,
+            [request.items[index].hash for index in here],
+            priority=64 if request.urgent else 128,
+            deadline=self.clock.now + REQUEST_DEADLINE,
+            max_bytes=request.max_bytes,
+            sparing=request.sparing,
+        )
+        self._send()
+
+    def cancelled(self, asker: "Node", number: int) -> None:
+        self._turns.cancel(asker, number)
+        self._asked.pop((asker, number), None)
+
+    def _send(self) -> None:
+        """Hands the next batch to the uplink, if it is free."""
+        while self.alive and not self._sending:
+            turn = self._turns.next(self.clock.now)
+            if turn is None:
+                return
+            asked = self._asked.get((turn.peer, turn.request_id))
+            if asked is None:
+                self._turns.served(turn, 0)
+                continue
+            request = asked.request
+            count = self._turns.fit(turn, [request.items[index].size for index in turn.indexes])
+            size = sum([request.items[index].size for index in turn.indexes[:count]])
+            if not size:
+                self._served(turn, request, [], 0)
+                continue
+            self._transmit(turn, request, turn.indexes[:count], size)
+
+    def _transmit(self, turn: Turn["Node"], request: Request, indexes: Sequence[int], size: int) -> None:
+        asker, now = turn.peer, self.clock.now
+        self._sending = True
+        sent_at = now + size / self.line.up
+        asker.down_free = max(asker.down_free, now) + size / asker.line.down
+        through_at = max(sent_at, asker.down_free)
+        self.counts.sent += size
+        if self.origin:
+            self._sent_ever.update([request.items[index].hash for index in indexes])
+        self.clock.at(sent_at, self._uplink_free)
+        self.clock.at(through_at, self._served, turn, request, indexes, size)
+
+    def _uplink_free(self) -> None:
+        self._sending = False
+        self._send()
+
+    def _served(self, turn: Turn["Node"], request: Request, indexes: Sequence[int], size: int) -> None:
+        """A batch is through: it arrives after the wire's delay."""
+        if not self.alive:
+            return
+        asker, number = turn.peer, turn.request_id
+        if indexes:
+            self.clock.after(self.delay, asker.arrive, self, number, indexes, request, self.honest)
+        code = self._turns.served(turn, size)
+        asked = self._asked.get((asker, number))
+        if asked is not None:
+            asked.left -= len(indexes)
+            if not asked.left:
+                code = Code.OK
+            if code is not None:
+                del self._asked[asker, number]
+                self.clock.after(self.delay, asker.ended, self, number, code)
+        self._send()

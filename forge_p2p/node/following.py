@@ -25,7 +25,7 @@ from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIX_SIZE, PREFIXES_MAX
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
 
-INTERVAL = 0.05
+INTERVAL = 0.1
 """Seconds between two tellings. Others know of a chunk, on average, half of that after it was stored."""
 
 NAMED_MAX = 64

@@ -29,6 +29,10 @@ from forge_p2p.store.base import Ingest
 from forge_p2p.wire.codes import Code
 
 STORE_BYTES = 1 * 1024 * 1024
+PACE = 0.05
+"""Seconds for which arrivals from several sources are gathered. Measured with four: 20 s of processor time a GB without,
+15 with it, for each chunk has its worker thread's call, its look for new requests, and its word to followers."""
+
 PLACE_BYTES = 4 * 1024 * 1024
 """Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
@@ -249,6 +253,8 @@ class Receiver:
                     await self._pump_wanted.wait()
                 if self._downlink is not None:
                     await trio.sleep(self._downlink.debt(trio.current_time()))
+                if self._swarm.peers > 1:
+                    await trio.sleep(PACE)
                 self._pump_wanted = trio.Event()
                 now = trio.current_time()
                 self._swarm.handle_timeout(now)
@@ -294,6 +300,8 @@ class Receiver:
         """Stores what is in the inbox. First thing, and by itself: what is in the store survives a kill."""
         while True:
             await self._inbox_filled.wait()
+            if self._swarm.peers > 1:
+                await trio.sleep(PACE)
             batch = self._take_batch()
             if not batch:
                 self._inbox_filled = trio.Event()

@@ -5,8 +5,7 @@
 The window of `Swarm` is the only bound that is needed: what is asked for or in the inbox or in a writer's hands is
 never more than it, whatever peers do, because sessions drop what was not asked for.
 
-Peers come and go by `add_source` and `remove_source`, called by whoever finds them: `sourcing` for the one peer of a
-ticket, `swarming` for the members of a network.
+Whoever finds peers adds and removes them: `sourcing` the one of a ticket, `swarming` the members of a network.
 """
 
 import math

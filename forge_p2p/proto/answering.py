@@ -116,6 +116,8 @@ class Answering:
     def allow(self, *, networked: bool) -> None:
         """The hello is over: the peer may ask as much as was agreed. `networked`: about the network too."""
         self._max_requests = self._max_admitted
+        if networked:  # what a stream brings, request or FOLLOW, shows when it is all there and may be looked at
+            self._max_requests += limits.FOLLOWS_MAX * limits.TOLERANCE
         self._early_room = None
         self._networked = networked
 
@@ -236,7 +238,7 @@ class Answering:
     # Requests coming in
 
     def _open(self, stream_id: int, now: float) -> _Answer:
-        if len(self._answers) - len(self._telling) >= self._max_requests:
+        if len(self._answers) >= self._max_requests:
             raise Breach(Code.LIMIT, f"more than {self._max_requests} requests at once")
         entry = self._answers[stream_id] = _Answer(stream_id)
         self._timers.set((Timer.OPENED, stream_id), now + OPENED_TIMEOUT)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from forge_p2p.content.codec import Codec, EncodedChunk
+from forge_p2p.content.contact import Contact
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import Hash
 from forge_p2p.proto.outputs import CloseConnection
@@ -25,13 +26,15 @@ from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
 from forge_p2p.wire.varint import encode_varint
-from tests.proto.pair import CLIENT_ID, CLIENT_KEY, NONCE, SERVER_ID, connected, server_session
+from tests.proto.pair import CLIENT_ID, CLIENT_KEY, NONCE, SERVER_ID, members, server_session
 
 GROWTH_MAX = 64 * 1024 * 1024
 """Bytes the process may grow by after it has warmed up."""
 WARM_UP = 2000
 
 _HASH = Hash(bytes(range(32)))
+_KEY = bytes(range(20))
+_SOMEBODY = Contact(SERVER_ID, (("192.0.2.1", 4433), ("2001:db8::1", 443)))
 _PIECES = (1, 2, 3, 5, 16, 100, 1000, 1 << 20)
 _READERS = (FRAME_LIMITS, CONTROL_FRAMES, ASK_FRAMES, ANSWER_FRAMES)
 
@@ -55,6 +58,14 @@ def seeds() -> list[bytes]:
         answer + answer,
         encode_frame(messages.Missing((0, 1, 2, 3))) + encode_frame(messages.Done(Code.BUSY, "later")),
         encode_frame(messages.Have(b"\xf0")),
+        encode_frame(messages.News((b"one", b"two" * 100, b""))) * 3,
+        encode_frame(messages.FindNode(_KEY)),
+        encode_frame(messages.Nodes.of([_SOMEBODY] * 20)),
+        encode_frame(messages.FindProviders(_KEY)),
+        encode_frame(messages.Providers.of([(_SOMEBODY, 60)] * 3, [_SOMEBODY])),
+        encode_frame(messages.Announce.of(_KEY, 600, _SOMEBODY.addresses)),
+        encode_frame(messages.Follow.of(_HASH, _SOMEBODY.addresses, True)),
+        encode_frame(messages.Holdings(False, True, _HASH)) + encode_frame(messages.Followers.of([_SOMEBODY] * 9)),
         encode_varint(0x3F) + encode_varint(100) + bytes(100) + want,
     ]
 
@@ -116,31 +127,47 @@ class Target:
         if len(data) < 2:
             return
         who, pieces = data[0], list(_pieces(data[2:], _PIECES[data[1] % len(_PIECES)]))
-        if who < 200:
+        if who < 140:
             _read(FrameReader(_READERS[who % len(_READERS)]), pieces)
-        elif who < 220:
+        elif who < 156:
             _greet(pieces)
         else:
             self._talk(who, pieces)
 
     def _talk(self, who: int, pieces: list[bytes]) -> None:
-        session = self._ready = self._ready or connected().client.session
-        self._stream_id += 4
-        stream_id = self._stream_id if who % 3 else self._stream_id + 1
-        if who % 3 == 1:
-            session.want(stream_id, [_HASH] * 4, max_bytes=200, deadline=5.0, now=0.0)
-        elif who % 3 == 2:
-            session.have(stream_id, [_HASH] * 4, deadline=5.0, now=0.0)
+        session = self._ready = self._ready or members().client.session
+        stream_id = self._open(session, who % 9)
         for piece in pieces:
             session.receive_stream(stream_id, piece, False, 1.0)
-        session.receive_stream(stream_id, b"", who % 2 == 0, 2.0)
-        session.stream_aborted(stream_id, 2.0)
+        if who % 9:  # all but the control stream
+            session.receive_stream(stream_id, b"", who % 2 == 0, 2.0)
+            session.stream_aborted(stream_id, 2.0)
         if who % 7 == 0:
             session.handle_timeout(100.0)
         if session.state is SessionState.CLOSED:
             assert isinstance(session.take()[-1], CloseConnection)
             self._ready = None
         session.take()
+
+    def _open(self, session: Session, topic: int) -> int:
+        """A stream with a request of the session's, or one that the peer opens, or the control stream."""
+        self._stream_id += 4
+        stream_id = self._stream_id
+        if topic == 0:
+            return 0
+        if topic == 1:
+            session.want(stream_id, [_HASH] * 4, max_bytes=200, deadline=5.0, now=0.0)
+        elif topic == 2:
+            session.have(stream_id, [_HASH] * 4, deadline=5.0, now=0.0)
+        elif topic == 3:
+            session.query(stream_id, messages.FindNode(_KEY), deadline=5.0, now=0.0)
+        elif topic == 4:
+            session.query(stream_id, messages.FindProviders(_KEY), deadline=5.0, now=0.0)
+        elif topic == 5:
+            session.follow(stream_id, messages.Follow.of(_HASH, (), False), 0.0)
+        else:
+            return stream_id + 1
+        return stream_id
 
 
 def _pieces(data: bytes, size: int) -> Iterator[bytes]:

@@ -14,6 +14,8 @@ PLAYS: dict[str, Play] = {
             "finished": "agents done",
             "seconds": "last, s",
             "cpu": "processor, s",
+            "busy": "processors busy",
+            "noise": "before",
             "peak_mb": "largest process, MB",
             "amplification": "stranger got ÷ sent",
         },

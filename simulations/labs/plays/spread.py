@@ -6,12 +6,16 @@ from contextlib import ExitStack
 from simulations.labs.plays.base import Occasion
 from simulations.labs.plays.outcome import Row, Turn
 from simulations.labs.plays.watch import Watch
+from simulations.labs.processors import Busy
 from simulations.labs.programs import Program
 from simulations.labs.scenario import STRANGER
 from simulations.labs.systems.base import Stage, System
 from simulations.labs.tools import LabError
 from simulations.labs.topology import ROOT, open_lab
 from simulations.versus.inputs import Different, check_content
+
+QUIET = 0.5
+"""Seconds for which the machine is watched before all begin: what is busy then does not belong to the lab."""
 
 PATIENCE = 120.0
 SLOWNESS = 1.5
@@ -30,8 +34,9 @@ def spread(occasion: Occasion) -> Turn:
         fetchers = opened.enter_context(system.open(stage))
         flooder = _flooder(stage)
         watch = Watch(stage, system, fetchers, flooder, size, lab.traffic("origin"), lab.received())
+        noise, busy = Busy.during(QUIET), Busy()
         watch.run(PATIENCE + SLOWNESS * one_copy * scenario.agents)
-        after = lab.traffic("origin")
+        after, busy_share = lab.traffic("origin"), busy.share()
         flood = _flood_figures(stage, flooder)
         for host in lab.hosts.values():
             host.stop()
@@ -45,6 +50,8 @@ def spread(occasion: Occasion) -> Turn:
         "last": last / one_copy,
         "copies": (after.sent - watch.before.sent) / size,
         "first": min(watch.done.values(), default=0.0) / one_copy,
+        "busy": busy_share,
+        "noise": noise,
         "cpu": sum(cpu.values()),
         "origin_cpu": cpu["origin"],
         "peak_mb": peak / 1e6,

@@ -78,6 +78,8 @@ def test_everybody_gets_a_copy_from_the_origin(system: str, tmp_path: Path) -> N
     assert 2 <= turn.figures["copies"] < 2.5
     assert turn.figures["last"] > 1
     assert turn.figures["cpu"] > 0
+    assert 0 < turn.figures["busy"] <= 1
+    assert 0 <= turn.figures["noise"] <= 1
     _, sent, least, mean, most = turn.timeline[-1]
     assert 2 <= sent < 2.5
     assert 0.9 < least <= mean <= most < 1.5
@@ -153,8 +155,8 @@ def outcome(bars: Bars, **turns: list[Turn]) -> Outcome:
 
 def test_section_has_medians_ranges_and_verdicts() -> None:
     text = section(outcome(Bars(last=1.25, copies=1.2), forge=[turn(16), turn(18), turn(32)], http=[turn(134, 8)]))
-    assert "| forge | 1.12 (1-2) | 1.10 | 8 | 18 (16-32) | 3 | 150 |" in text
-    assert "| http | 8.38 | 8 | 8 | 134 | 3 | 150 |" in text
+    assert "| forge | 1.12 (1-2) | 1.10 | 8 | 18 (16-32) | 3 |" in text
+    assert "| http | 8.38 | 8 | 8 | 134 | 3 |" in text
     assert "- reached: everybody who was not killed" in text
     assert "- reached: the last agent within 1.25" in text
     assert "- reached: at most 1.2 copies" in text

@@ -23,6 +23,13 @@ class Contact:
     addresses: tuple[tuple[str, int], ...]
 
 
+def means_something_elsewhere(host: str) -> bool:
+    """Whether others can use this numeric address: a link-local one is good on its own link alone, and no node is
+    reached at an unspecified or multicast one."""
+    address = ip_address(host.partition("%")[0])
+    return not (address.is_link_local or address.is_unspecified or address.is_multicast)
+
+
 def pack_contact(contact: Contact) -> Packed:
     """As it goes into a message's array."""
     return contact.node_id, [(ip_address(host).packed, port) for host, port in contact.addresses[:ADDRESSES_MAX]]

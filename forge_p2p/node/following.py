@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.contact import ADDRESSES_MAX, Contact
+from forge_p2p.content.contact import ADDRESSES_MAX, Contact, means_something_elsewhere
 from forge_p2p.errors import PeerError
 from forge_p2p.ids import Hash
 from forge_p2p.node.groups import contained
@@ -171,5 +171,5 @@ def _contact_of(session: "PeerSession", follow: messages.Follow) -> Contact:
     """Where a follower says it can be reached, after where it was seen: that is its own socket's, too."""
     assert session.peer_id is not None
     seen = (session.connection.address.host, session.connection.address.port)
-    places = dict.fromkeys((seen, *follow.addresses))
+    places = dict.fromkeys(place for place in (seen, *follow.addresses) if means_something_elsewhere(place[0]))
     return Contact(session.peer_id, tuple(places)[:ADDRESSES_MAX])

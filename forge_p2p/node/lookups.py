@@ -14,9 +14,9 @@ import msgspec
 import trio
 
 from forge_p2p.content.blinding import dht_key
-from forge_p2p.content.contact import Contact, pack_contact, unpack_contact
+from forge_p2p.content.contact import Contact, means_something_elsewhere, pack_contact, unpack_contact
 from forge_p2p.errors import ForgeError, Malformed, PeerError
-from forge_p2p.ids import Hash, NetworkId
+from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.peering import Found, Peering
 from forge_p2p.node.records import write_record
@@ -102,16 +102,14 @@ class Lookups:
     def joined(self, session: "PeerSession") -> None:
         """A session with a member began."""
         if session.peer_id is not None and (not self._stays or DHT in session.capabilities):
-            address = session.connection.address
-            self._machine.peer_seen(Contact(session.peer_id, ((address.host, address.port),)), trio.current_time())
+            self._machine.peer_seen(_contact_of(session, session.peer_id), trio.current_time())
             self._pump()
 
     async def asked(self, session: "PeerSession", event: QueryReceived) -> None:
         """A member asks; answered at once. Raises `PeerError` when it has gone."""
         if session.peer_id is None:
             return
-        address = session.connection.address
-        sender = Contact(session.peer_id, ((address.host, address.port),))
+        sender = _contact_of(session, session.peer_id)
         reply = self._machine.receive_query(sender, _query_in(event.message), trio.current_time())
         if isinstance(reply, dht.Declined):
             session.session.finish(event.request_id, Code.BUSY, "no room for the record", trio.current_time())
@@ -233,6 +231,13 @@ class Lookups:
         content = msgspec.msgpack.encode([pack_contact(contact) for contact in self._machine.contacts()])
         with suppress(OSError):  # it is a convenience
             await trio.to_thread.run_sync(lambda: write_record(self._table, content, durable=False))  # type: ignore[arg-type]
+
+
+def _contact_of(session: "PeerSession", peer_id: NodeId) -> Contact:
+    """A member where it was seen, as far as that means something to others."""
+    address = session.connection.address
+    places = ((address.host, address.port),) if means_something_elsewhere(address.host) else ()
+    return Contact(peer_id, places)
 
 
 def _query_out(message: dht.Query) -> wire.Query:

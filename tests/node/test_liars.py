@@ -96,7 +96,7 @@ def flipped(chunk: EncodedChunk) -> EncodedChunk:
 
 @cache
 def bomb_bytes() -> bytes:
-    """A few kilobytes that would decompress to a gigabyte. Made before the clock of a session runs: it takes a while."""
+    """A few kilobytes that would decompress to a gigabyte. Making it takes longer than a session waits."""
     compressor = zstandard.ZstdCompressor(level=3).compressobj()
     return b"".join([compressor.compress(bytes(8 * MB)) for _ in range(125)]) + compressor.flush()
 

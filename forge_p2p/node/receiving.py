@@ -29,8 +29,8 @@ from forge_p2p.wire.codes import Code
 
 STORE_BYTES = 1 * 1024 * 1024
 PACE = 0.05
-"""Seconds for which arrivals from several sources are gathered. Measured with four: 20 s of processor time a GB without,
-15 with it, for each chunk has its worker thread's call, its look for new requests, and its word to followers."""
+"""Seconds for which arrivals from several sources are gathered. Measured with four: 20 s of processor time a GB
+without, 15 with it, for each chunk has its worker thread's call, its look for requests, and its word to followers."""
 
 PLACE_BYTES = 4 * 1024 * 1024
 """Most bytes in one call of a worker thread; when little has arrived, a call has little."""

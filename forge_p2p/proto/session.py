@@ -175,15 +175,15 @@ class Session(Exchange):
 
     def _receive_control(self, data: bytes, fin: bool, now: float) -> None:
         before = self._control.frames
-        if self._state is not SessionState.READY:
-            self._control_bytes += len(data)
-            if self._control_bytes > limits.HELLO_BYTES_MAX:
-                raise Breach(Code.LIMIT, f"a hello of more than {limits.HELLO_BYTES_MAX} bytes")
         for message in self._control.feed(data):
             self._move(type(message))
             self._handlers[type(message)](message, now)
             if self._state in OVER:
                 return
+        if self._state is not SessionState.READY:  # asked at the end: much may follow a WELCOME in the same piece
+            self._control_bytes += len(data)
+            if self._control_bytes > limits.HELLO_BYTES_MAX:
+                raise Breach(Code.LIMIT, f"a hello of more than {limits.HELLO_BYTES_MAX} bytes")
         if self._control_rate.take(self._control.frames - before, now):
             raise Breach(Code.LIMIT, f"more than {CONTROL_RATE:g} control frames a second")
         if fin:

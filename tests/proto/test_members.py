@@ -21,6 +21,7 @@ from forge_p2p.proto.outputs import (
     RequestDone,
     RequestFailed,
     RequestReceived,
+    SendData,
     ToldOf,
 )
 from forge_p2p.proto.states import SessionState
@@ -361,6 +362,19 @@ def test_client_looks_at_the_server_first(seed: int | None) -> None:
     }
     assert [event.request_id for event in pair.client.of(RequestReceived)] == [want]
     assert [event.items for event in pair.client.of(NewsReceived)] == [(b"one",), (b"two",)]
+
+
+def test_much_may_follow_the_welcome_at_once() -> None:
+    """More than a hello may have, all of it in one piece with the WELCOME."""
+    pair = Pair(client_session(scope=None, config=NETWORKED), server_session(Door(verdict=None), config=NETWORKED))
+    pair.start().run()
+    pair.server.session.decide(MEMBER, 0.0)
+    pair.server.session.say_news([bytes(4096)] * 32, 0.0)
+    said = b"".join(b"".join(output.buffers) for output in pair.server.session.take() if isinstance(output, SendData))
+    pair.client.session.receive_stream(0, said, False, 0.0)
+    pair.client.session.grant(MEMBER, 0.0)
+    pair.run()
+    assert sum(len(event.items) for event in pair.client.of(NewsReceived)) == 32
 
 
 def test_server_that_is_no_member_after_all_is_not_heard() -> None:

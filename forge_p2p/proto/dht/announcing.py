@@ -110,7 +110,15 @@ class Announcing:
     def announce_all(self, now: float) -> None:
         """Announces everything anew: this node's addresses have changed, or nobody could be reached for a while."""
         for provided in self._provided.values():
-            self._plan(provided, now)
+            provided.surveyed = -inf
+            if not provided.busy:
+                self._plan(provided, now)
+
+    def resume(self, now: float) -> None:
+        """This node has found its place: announces what could not be announced before."""
+        for provided in self._provided.values():
+            if not provided.holders and not provided.busy:
+                self._plan(provided, now)
 
     def next_deadline(self) -> float | None:
         return self._due.next()
@@ -242,13 +250,16 @@ class Announcing:
 
     def _finished(self, provided: Provided, now: float) -> None:
         provided.busy = False
-        if provided.taken < ENOUGH * len(provided.holders):
-            provided.surveyed = -inf
-        if not provided.taken:
-            self._plan(provided, now + self._limits.announce.retry)
+        if provided.taken:
+            provided.wanted = now + provided.ttl / 2
+        fell_short = provided.taken < ENOUGH * len(provided.holders)
+        if not fell_short:
+            self._plan(provided, provided.wanted)
             return
-        provided.wanted = now + provided.ttl / 2
-        self._plan(provided, provided.wanted)
+        # Once more soon with those who are nearest now, and then in its time.
+        again = now - provided.surveyed > self._limits.announce.retry or not provided.taken
+        provided.surveyed = -inf
+        self._plan(provided, now + self._limits.announce.retry if again else provided.wanted)
 
     def _unready(self, place: int) -> None:
         at = bisect_left(self._ready, place)

@@ -6,7 +6,7 @@ nodes of the network may be reported, and queries only of those; keys are blinde
 """
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact
 from forge_p2p.ids import NodeId
@@ -43,7 +43,8 @@ class Dht:
     """One node's part of the DHT of one network.
 
     `addresses`: where this node accepts connections, likeliest first; empty if it does not, and then it can look up but
-    not provide. All times are seconds on the caller's clock.
+    not provide. All times are seconds on the caller's clock. `table` and `records` (others' announcements) are there to
+    be looked at.
     """
 
     def __init__(
@@ -60,11 +61,11 @@ class Dht:
         self._out: list[Output] = []
         self._now = now
         self._failures = 0
-        self._table = Table(node_key(node_id), limits.k, limits.caps, limits.upkeep.stale, now)
+        self.table: Final = Table(node_key(node_id), limits.k, limits.caps, limits.upkeep.stale, now)
         self._calls = Calls(self._out)
         self._searches = Searches(node_id, self._calls, self._out, limits.caps)
-        self._records = ProviderRecords(limits.providers, limits.caps, rng)
-        self._upkeep = Upkeep(node_id, self._table, self._calls, self._searches, limits, rng, now)
+        self.records: Final = ProviderRecords(limits.providers, limits.caps, rng)
+        self._upkeep = Upkeep(node_id, self.table, self._calls, self._searches, limits, rng, self._joined, now)
         self._announcing = Announcing(self._calls, self._searches, limits, self._upkeep.starters)
         self._announcing.addresses = tuple(addresses)[:ADDRESSES_MAX]
 
@@ -80,8 +81,10 @@ class Dht:
         self._blame(node_id, now)
 
     def receive_query(self, sender: Contact, message: Query, now: float) -> Reply:
-        """Answers a member's query at once. `sender` as in `peer_seen`."""
-        self._saw(sender, now)
+        """Answers a member's query at once. `sender`: its first address is the one in use. Asking gives nobody a place
+        in the table: `peer_seen` does, for those who stay."""
+        if self.table.get(sender.node_id) is not None:
+            self._saw(sender, now)
         match message:
             case FindNode(target):
                 return Nodes(self._nearest(target, sender))
@@ -89,7 +92,7 @@ class Dht:
                 return Providers(self._providers(key, now), self._nearest(key, sender))
             case Announce(key, ttl, addresses):
                 provider = Contact(sender.node_id, tuple(dict.fromkeys(sender.addresses + addresses))[:ADDRESSES_MAX])
-                return Accepted() if self._records.put(key, provider, ttl, now) else Declined()
+                return Accepted() if self.records.put(key, provider, ttl, now) else Declined()
             case _:
                 assert_never(message)
 
@@ -118,8 +121,8 @@ class Dht:
         """Looks for nodes that have `key` (20 bytes): `ProvidersFound` as they come, then `LookupDone`. Call `stop` as
         soon as one of them is good: after a while without that the lookup goes on. Returns the lookup's id."""
         place = int.from_bytes(_checked(key), "big")
-        self._table.bucket_of(place).touch_last_updated(now)
-        known = self._records.get(key, now)
+        self.table.bucket_of(place).touch_last_updated(now)
+        known = self.records.get(key, now)
         return self._searches.find_providers(key, known, self._upkeep.starters(place), self._limits.lookup, now)
 
     def stop(self, lookup: int, now: float) -> None:
@@ -152,7 +155,7 @@ class Dht:
 
     def contacts(self) -> list[Contact]:
         """Nodes to begin with next time: those known, longest first, then those that were."""
-        known = sorted(self._table, key=lambda peer: (peer.failures, peer.since))
+        known = sorted(self.table, key=lambda peer: (peer.failures, peer.since))
         return [peer.contact for peer in known] + self._upkeep.lost
 
     # Time and outputs
@@ -199,14 +202,9 @@ class Dht:
         return len(self._announcing)
 
     @property
-    def records(self) -> int:
-        """Announcements of others kept here."""
-        return len(self._records)
-
-    @property
     def size(self) -> int:
         """Contacts in the routing table."""
-        return len(self._table)
+        return len(self.table)
 
     @property
     def offline(self) -> bool:
@@ -219,16 +217,19 @@ class Dht:
             self._announcing.announce_all(now)
         self._failures = 0
         self._upkeep.met(contact)
-        doubtful = self._table.saw(contact, now)
+        doubtful = self.table.saw(contact, now)
         if doubtful is not None:
             self._upkeep.doubt(doubtful, now)
 
+    def _joined(self, now: float) -> None:
+        self._announcing.resume(now)
+
     def _blame(self, node_id: NodeId, now: float) -> None:
-        if self._table.get(node_id) is None:
+        if self.table.get(node_id) is None:
             return
         self._failures += 1
         if not self.offline:
-            gone = self._table.failed(node_id)
+            gone = self.table.failed(node_id)
             if gone is not None:
                 self._upkeep.remember(gone.contact, gone.since, now)
 
@@ -242,11 +243,11 @@ class Dht:
         self._upkeep.join_soon(now)
 
     def _nearest(self, target: bytes, asker: Contact) -> tuple[Contact, ...]:
-        exclude = self._table.get(asker.node_id)
-        return tuple([peer.contact for peer in self._table.nearest(int.from_bytes(target, "big"), exclude=exclude)])
+        exclude = self.table.get(asker.node_id)
+        return tuple([peer.contact for peer in self.table.nearest(int.from_bytes(target, "big"), exclude=exclude)])
 
     def _providers(self, key: bytes, now: float) -> tuple[Provider, ...]:
-        found = self._records.get(key, now)
+        found = self.records.get(key, now)
         ttl = self._announcing.ttl(key)
         if ttl and self._announcing.addresses:
             return (Provider(Contact(self._node_id, self._announcing.addresses), ttl), *found)[:PROVIDERS_MAX]

@@ -5,6 +5,7 @@ bounded, for each key (and subnet), each sender and in total. Where it is full a
 pushing out an older one: filling a node up takes nothing away from those who came before, and expiry makes room.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,12 @@ class ProviderRecords:
 
     def __len__(self) -> int:
         return len(self._expiry)
+
+    def __iter__(self) -> Iterator[tuple[bytes, NodeId, float]]:
+        """Key, provider and when the record ends, of all."""
+        for key, providers in self._keys.items():
+            for node_id, record in providers.items():
+                yield key, node_id, record.expires
 
     def put(self, key: bytes, sender: Contact, ttl: int, now: float) -> bool:
         """`sender` has `key` for `ttl` seconds more (at most a day; 0: no longer). False if there is no room."""

@@ -131,6 +131,12 @@ class Table(RoutingTable):  # type: ignore[misc]
         """The contact, if it has a place (replacements have none)."""
         return self._peers.get(node_id)
 
+    def knows(self, node_id: NodeId) -> bool:
+        """Whether it has a place, would like one, or is this node."""
+        key = node_key(node_id)
+        known = node_id in self._peers or node_id in self.bucket_of(key).replacement_nodes
+        return known or key == self.node.long_id
+
     def get_bucket_for(self, node: Node) -> int:
         return bisect_right(self._lows, node.long_id) - 1
 

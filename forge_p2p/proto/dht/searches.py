@@ -35,6 +35,8 @@ HOLDS_MAX: Final = 3
 HOLD_MIN: Final = 0.5
 FOUND_MAX: Final = 256
 """Providers that one search collects."""
+MOVES_MAX: Final = 32
+"""Other addresses of providers already known that one search hands on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +51,7 @@ class Search:
     named: dict[NodeId, int] = field(default_factory=dict)
     hops: int = 0
     holds: int = 0
+    moves: int = 0
     held: bool = False
     over: bool = False
 
@@ -181,8 +184,13 @@ class Searches:
             if node_id == self._own:
                 continue
             search.named[node_id] = search.named.get(node_id, 0) + 1
-            if node_id not in search.found and len(search.found) < FOUND_MAX:
+            known = search.found.get(node_id)
+            # Somebody who has moved is told of twice: by those who know and by those who do not yet.
+            if known is None and len(search.found) < FOUND_MAX:
                 search.found[node_id] = provider
+                fresh.append(provider)
+            elif known is not None and known.contact != provider.contact and search.moves < MOVES_MAX:
+                search.moves += 1
                 fresh.append(provider)
         if not fresh:
             return

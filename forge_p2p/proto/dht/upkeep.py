@@ -10,21 +10,24 @@ partition every node has many of the other side among those it lost; the first t
 key, and that is how the two networks become one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import NodeId
 from forge_p2p.proto.dht.calls import Call, Calls
-from forge_p2p.proto.dht.keyspace import Randomness, key_bytes, node_key, random_key
+from forge_p2p.proto.dht.keyspace import KEY_SPACE, Randomness, key_bytes, node_key, random_key
 from forge_p2p.proto.dht.limits import DhtLimits
 from forge_p2p.proto.dht.messages import FindNode, Nodes, Reply
 from forge_p2p.proto.dht.routing import Bucket, Peer, Table
 from forge_p2p.proto.dht.searches import Search, Searches
 
-GREETED_MAX: Final = 3
-"""Unknown neighbours asked because one answer named them."""
+GREETED_MAX: Final = 4
+"""Unknown neighbours asked because others named them, from one look to the next: whoever makes neighbours up, or has
+many, makes a node send no more."""
+FAILING_MAX: Final = 3
+"""Contacts that failed once asked again at one look."""
 PROBES_MAX: Final = 8
 """Probes under way."""
 
@@ -42,7 +45,7 @@ class _Lost:
 
 
 class Upkeep:
-    """Takes care of the table of the node with id `own`."""
+    """Takes care of the table of the node with id `own`. `joined` is called whenever it has found its place."""
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Upkeep:
         searches: Searches,
         limits: DhtLimits,
         rng: Randomness,
+        joined: Callable[[float], None],
         now: float,
     ) -> None:
         self._own = own
@@ -62,10 +66,12 @@ class Upkeep:
         self._searches = searches
         self._limits = limits
         self._rng = rng
+        self._tell_joined = joined
         self._lost: dict[NodeId, _Lost] = {}
         self._next_retry = now + limits.upkeep.lost_retry
         self._probing: set[NodeId] = set()
         self._thin: list[tuple[int, int]] = []
+        self._greeted = 0
         self._joining = False
         self._wait = limits.upkeep.rejoin_first
         self._next_join: float | None = None
@@ -134,7 +140,8 @@ class Upkeep:
 
     def _look(self, now: float) -> None:
         upkeep = self._limits.upkeep
-        for peer in list(self._table.failing.values())[:GREETED_MAX]:
+        self._greeted = 0
+        for peer in list(self._table.failing.values())[:FAILING_MAX]:
             self._probe(peer.contact, now)
         neighbours = self._table.find_neighbors(self._table.node)
         stalest = min(neighbours, key=lambda one: one.seen, default=None)
@@ -184,14 +191,13 @@ class Upkeep:
         """Asks those of `contacts` who are nearer than the farthest neighbour known, and not known."""
         neighbours = self._table.find_neighbors(self._table.node)
         full = len(neighbours) >= self._limits.k
-        radius = neighbours[-1].long_id ^ self._key if full else None
-        greeted = 0
+        radius = neighbours[-1].long_id ^ self._key if full else KEY_SPACE
         for contact in contacts:
-            known = contact.node_id == self._own or contact.node_id in self._lost
-            if known or not contact.addresses or self._table.get(contact.node_id) is not None:
+            known = contact.node_id in self._lost or self._table.knows(contact.node_id)
+            if known or not contact.addresses or self._greeted >= GREETED_MAX:
                 continue
-            if greeted < GREETED_MAX and (radius is None or node_key(contact.node_id) ^ self._key < radius):
-                greeted += 1
+            if node_key(contact.node_id) ^ self._key < radius:
+                self._greeted += 1
                 self._probe(contact, now)
 
     def _join(self, now: float) -> None:
@@ -199,16 +205,17 @@ class Upkeep:
         if self._joining:
             return
         self._joining = True
-        starters = self.starters(self._key)
-        if len(starters) < self._limits.k:
-            remembered = self.lost
-            self._rng.shuffle(remembered)
-            starters += remembered[: self._limits.k - len(starters)]
+        starters = [peer.contact for peer in self._table.nearest(self._key)]
+        starters += self._some_lost(self._limits.k - len(starters))
         self._searches.find_nodes(self._key, starters, self._limits.lookup, self._joined, now)
 
     def starters(self, target: int) -> list[Contact]:
-        """Whom a lookup of `target` begins with."""
-        return [peer.contact for peer in self._table.nearest(target)]
+        """Whom a lookup of `target` begins with; before anybody has answered, those it was told to begin with."""
+        return [peer.contact for peer in self._table.nearest(target)] or self._some_lost(self._limits.k)
+
+    def _some_lost(self, count: int) -> list[Contact]:
+        lost = self.lost
+        return self._rng.sample(lost, count) if len(lost) > count else lost
 
     def _joined(self, search: Search, now: float) -> None:
         self._joining = False
@@ -217,6 +224,7 @@ class Upkeep:
             self._wait = min(2 * self._wait, self._limits.upkeep.rejoin_last)
             return
         self._wait = self._limits.upkeep.rejoin_first
+        self._tell_joined(now)
         few = self._limits.k // 4
         self._thin = [b.range for b in self._table.buckets if len(b) < few and not b.has_in_range(self._table.node)]
         self._explored(search, now)

@@ -1,0 +1,1 @@
+"""The DHT by the thousand: production code in a simulated network."""

@@ -1,0 +1,92 @@
+"""Figures to a terminal, to files, and into docs/dht.md."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from simulations.dht.outcome import Outcome
+from simulations.versus.report import replaced
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = ROOT / "docs" / "dht.md"
+PLOTS: Final = ROOT / "docs" / "plots"
+RESULTS: Final = Path(__file__).parent / "results"
+
+
+def text(outcome: Outcome) -> str:
+    """For a terminal."""
+    lines = [f"{outcome.name}: {outcome.title} (seed {outcome.seed}, trace {outcome.trace}, {outcome.cpu:.0f} s)"]
+    lines += [f"  {name:32} {_number(value)}" for name, value in outcome.figures.items()]
+    lines += [f"  {'reached' if reached else 'MISSED'}: {bar}" for bar, reached in outcome.bars.items()]
+    return "\n".join(lines)
+
+
+def save(outcome: Outcome) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(outcome), indent=0)
+    (RESULTS / f"{outcome.name}.json").write_bytes(encoded + b"\n")
+
+
+def load_all() -> dict[str, Outcome]:
+    """The outcomes of earlier runs."""
+    found = [msgspec.json.decode(path.read_bytes(), type=Outcome) for path in sorted(RESULTS.glob("*.json"))]
+    return {outcome.name: outcome for outcome in found}
+
+
+def write_page(outcomes: Mapping[str, Outcome]) -> None:
+    """Rewrites the figures in the document; plots are `plots`'."""
+    page = PAGE.read_text("utf-8")
+    for name, section in (("hour", _hour_table(outcomes)), ("days", _day_table(outcomes))):
+        page = replaced(page, name, section)
+    PAGE.write_text(page, "utf-8")
+
+
+def _hour_table(outcomes: Mapping[str, Outcome]) -> str:
+    ours, theirs = outcomes["steady"], outcomes.get("baseline")
+    columns = [ours, *([theirs] if theirs else [])]
+    head = ["", "Forge", *(["kademlia 2.2.3"] if theirs else [])]
+    rows = [[name, *(_number(column.figures[name]) for column in columns)] for name in ours.figures]
+    rows.append(["seconds of processor time for the run", *(_number(column.cpu) for column in columns)])
+    return f"{_table([head, *rows])}\n\n{_note(ours)}"
+
+
+def _day_table(outcomes: Mapping[str, Outcome]) -> str:
+    rows = [["", "nodes", "lookups", "success", "queries a lookup", "median s", "p99 s", "recovery, minutes"]]
+    rows += [_day(outcome) for outcome in outcomes.values() if outcome.name not in {"steady", "baseline"}]
+    return _table(rows)
+
+
+def _day(outcome: Outcome) -> list[str]:
+    figures = outcome.figures
+    recovery = [f"{_number(value)} ({name.rpartition(' ')[2]})" for name, value in figures.items() if "minutes" in name]
+    keys = ("lookups", "success", "queries a lookup", "median seconds", "p99 seconds")
+    return [
+        outcome.title,
+        _number(outcome.plan["nodes"]),
+        *(_number(figures[key]) for key in keys),
+        ", ".join(recovery),
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+
+
+def _note(outcome: Outcome) -> str:
+    plan = outcome.plan
+    return (
+        f"<sub>{plan['nodes']:g} nodes, {plan['hours']:g} h, {100 * plan['churn']:g} % replaced an hour, "
+        f"seed {outcome.seed}, trace {outcome.trace}, {datetime.now(UTC):%Y-%m-%d}, "
+        f"CPython {platform.python_version()}</sub>"
+    )
+
+
+def _number(value: float) -> str:
+    if value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 0.9 < value < 1 else f"{value:.2f}"

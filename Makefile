@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type unit bench lab soak docs clean
+.PHONY: help demo test lint type unit bench lab soak sim docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -48,6 +48,10 @@ lab: $(READY) ## Hosts in miniature: Forge beside nginx, git and libtorrent; nee
 
 soak: $(READY) ## The long tests: kills by the hundred, fuzzing by the million
 	$(BIN)/pytest -m soak
+
+sim: $(READY) ## Thousands of nodes in one process: the DHT and swarms, under a virtual clock
+	$(BIN)/python -m simulations.dht
+	$(BIN)/python -m simulations.swarm
 
 docs: $(READY) ## Run every command in the documents and follow every link
 	$(BIN)/pytest tests/docs

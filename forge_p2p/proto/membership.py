@@ -202,7 +202,7 @@ class NetworkMembers(Generic[S]):
             return
         kind, body = item[0], item[1:]
         if kind == News.DIGEST:
-            if body != self._revocations.digest() and not session.said_all:
+            if self._revocations and not session.said_all and body != self._revocations.digest():
                 session.said_all = True
                 self._out.append(TellNews(key, [encode_revocation(each) for each in self._revocations]))
         elif kind == News.REVOCATION:

@@ -36,7 +36,7 @@ def _spread(outcome: "Outcome", axes: "Axes") -> None:
         axes.fill_between(seconds, least, most, color=color, alpha=0.15, linewidth=0)
         axes.plot(seconds, sent, color=color, linestyle="--", linewidth=0.8)
     axes.set_xlabel("seconds")
-    axes.set_ylabel("copies: received by an agent; sent by the origin (dashed)")
+    axes.set_ylabel("copies got by an agent; dashed: sent by the origin", fontsize=8)
     axes.set_ylim(0, 2.2)
     axes.set_xlim(0)
     axes.legend(fontsize=8)

@@ -128,13 +128,18 @@ def _turns(told: list[dict[str, Any]], timeline: list[list[float]]) -> list[Turn
 def write(outcome: Outcome) -> None:
     """All files. Raises `ValueError` when the page has no marks for the scenario."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{outcome.name}.json").write_text(json.dumps(as_json(outcome), indent=1) + "\n")
+    (RESULTS / f"{outcome.name}.json").write_text(_compact(json.dumps(as_json(outcome), indent=1)) + "\n")
     if _has_timeline(outcome):
         from simulations.labs.plot import plot
 
         PLOTS.mkdir(exist_ok=True)
         plot(outcome, PLOTS / f"lab-{outcome.name}.png")
     PAGE.write_text(replaced(PAGE.read_text("utf-8"), outcome.name, section(outcome)), "utf-8")
+
+
+def _compact(text: str) -> str:
+    """With lists of numbers on one line each."""
+    return re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
 
 
 def as_json(outcome: Outcome) -> dict[str, object]:

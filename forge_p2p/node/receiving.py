@@ -35,6 +35,9 @@ without, 15 with it, for each chunk has its worker thread's call, its look for r
 PLACE_BYTES = 4 * 1024 * 1024
 """Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
+TELL_INTERVAL = 0.1
+"""Seconds between two reports of progress: one may cost as much as placing a chunk."""
+
 Wanted = tuple[Hash, int, Slot]
 Feed = Callable[["Receiver"], Awaitable[None]]
 
@@ -80,6 +83,7 @@ class Receiver:
         self._on_stored = on_stored
         self._grace = grace
         self._hopeless_at = math.inf
+        self._told_at = -math.inf
         self._downlink = downlink
         self._swarm = Swarm(random.Random(), SwarmLimits() if downlink is None else SwarmLimits.within(downlink.rate))
         self._distrusted: set[NodeId] = set()
@@ -106,6 +110,7 @@ class Receiver:
                     while self._waiting or self._inbox or self._ready or self._busy or not self._swarm.idle:
                         await self._changed.wait()
                 nursery.cancel_scope.cancel()
+        self._on_placed(self.counts)
 
     # Sources; called by `feed`, synchronously.
 
@@ -378,7 +383,10 @@ class Receiver:
 
     def _placed(self, size: int) -> None:
         self.counts.placed += size
-        self._on_placed(self.counts)
+        now = trio.current_time()
+        if now >= self._told_at + TELL_INTERVAL:
+            self._told_at = now
+            self._on_placed(self.counts)
 
     def _distrust(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """A peer that sends wrong bytes is left for good; what it sent is asked of others."""

@@ -16,9 +16,11 @@ Peer = TypeVar("Peer", bound=Hashable)
 GENERATION = 65_536
 """Chunks; two generations are 8 GB of content and 20 MB of memory."""
 
-RECENT = 2.0
+RECENT = 3.0
 """Seconds for which a chunk counts as on its way to a peer, and from there to others: the peer's pipeline (0.4 s), the
 route, storing and telling take about one, more on a loaded machine."""
+RECENT_BUSY = 10.0
+"""The same while others wait to be served: then there is something better to send than what somebody has."""
 
 _KEY = 8
 
@@ -26,9 +28,10 @@ _KEY = 8
 class Sent(Generic[Peer]):
     """What was sent, on the caller's clock."""
 
-    def __init__(self, generation: int = GENERATION, recent: float = RECENT) -> None:
+    def __init__(self, generation: int = GENERATION, recent: float = RECENT, recent_busy: float = RECENT_BUSY) -> None:
         self._generation = generation
         self._seconds = recent
+        self._seconds_busy = recent_busy
         self._counts: dict[bytes, int] = {}
         self._older: dict[bytes, int] = {}
         self._recent: OrderedDict[bytes, tuple[float, Peer]] = OrderedDict()
@@ -55,12 +58,14 @@ class Sent(Generic[Peer]):
         self._recent.pop(key, None)
         self._counts[key] = max(0, self.count(chunk) - 1)
 
-    def elsewhere(self, chunk: Hash, peer: Peer, now: float) -> bool:
-        """Whether a chunk was just sent to another peer."""
+    def elsewhere(self, chunk: Hash, peer: Peer, now: float, *, busy: bool) -> bool:
+        """Whether a chunk was just sent to another peer. `busy`: others wait to be served."""
         found = self._recent.get(chunk[:_KEY])
-        return found is not None and found[1] != peer and now - found[0] < self._seconds
+        if found is None or found[1] == peer:
+            return False
+        return now - found[0] < (self._seconds_busy if busy else self._seconds)
 
     def _expire(self, now: float) -> None:
         recent = self._recent
-        while recent and now - next(iter(recent.values()))[0] >= self._seconds:
+        while recent and now - next(iter(recent.values()))[0] >= self._seconds_busy:
             recent.popitem(last=False)

@@ -12,7 +12,7 @@ bytes slowly thus holds up nobody but itself, and memory is bounded by turns, no
 Of what a request names, the chunks that this node has sent least often go first (`sent`), and a *sparing* request is
 not given what others were just sent. A request may name more than it has room for: it ends when its bytes are spent.
 Its turns are a quarter of that room, because whoever has little room is slow, and could share nothing of a large batch
-before all of it has come.
+before all of it has come; but no less than a few chunks, for a turn costs as much as one.
 """
 
 import heapq
@@ -30,6 +30,7 @@ from forge_p2p.wire.limits import WANT_BYTES_MAX
 Peer = TypeVar("Peer", bound=Hashable)
 
 BATCH_BYTES = 512 * 1024
+SMALL_BATCH = 256 * 1024
 BATCH_CHUNKS = 128
 """However small the chunks seem, a batch has no more: at worst, when all prove large, 32 MiB."""
 CHUNK_COST = 512
@@ -129,7 +130,7 @@ class Turns(Generic[Peer]):
     ) -> None:
         """Queues a request: the fields of `RequestReceived`. Requests of equal priority keep their order."""
         line = self._lines.setdefault(peer, _Line())
-        batch = min(self._quantum, max(max_bytes // 4, CHUNK_AVG))
+        batch = min(self._quantum, max(max_bytes // 4, SMALL_BATCH))
         self._sequence += 1
         rank = (priority, self._sequence)
         self._queue(line, _Request(request_id, indexes, hashes, deadline, max_bytes, batch, sparing, rank))
@@ -254,7 +255,7 @@ class Turns(Generic[Peer]):
                 heapq.heapreplace(left, (times, at))
                 continue
             heapq.heappop(left)
-            if request.sparing and sent.elsewhere(chunk, peer, now):
+            if request.sparing and sent.elsewhere(chunk, peer, now, busy=len(self._ring) > 1):
                 request.spared = True
             else:
                 sent.add(chunk, peer, now)

@@ -113,6 +113,20 @@ def test_a_sparing_request_leaves_what_another_was_just_sent() -> None:
     assert len(sent(turns, 1000, now=6.0)[0]) == 6, "it is a while ago"
 
 
+def test_while_others_wait_what_was_sent_counts_as_sent_for_longer() -> None:
+    turns: Turns[str] = Turns(sent=Sent(recent=3.0, recent_busy=10.0))
+    chunks = hashes(10)
+    of(turns, "a", 1, chunks)
+    sent(turns, 1000, now=0.0)
+    of(turns, "b", 2, chunks, sparing=True)
+    of(turns, "c", 3, hashes(10, first=100))
+    taken, ended = sent(turns, 1000, now=5.0)
+    assert {peer for peer, _ in taken} == {"c"}
+    assert ended == {2: Code.ELSEWHERE}
+    of(turns, "b", 4, chunks, sparing=True)
+    assert len(sent(turns, 1000, now=5.0)[0]) == 10
+
+
 def test_the_end_of_a_request_waits_for_all_its_turns() -> None:
     turns: Turns[str] = Turns(quantum=128 * 1024, depth=2)
     chunks = hashes(8)
@@ -158,7 +172,7 @@ class CountingSent(Sent[str]):
 
 
 def test_counts_are_bounded() -> None:
-    table: Sent[str] = Sent(generation=100, recent=3.0)
+    table: Sent[str] = Sent(generation=100, recent_busy=3.0)
     for number, chunk in enumerate(hashes(10_000)):
         table.add(chunk, "a", number * 0.1)
     assert len(table._counts) + len(table._older) <= 202

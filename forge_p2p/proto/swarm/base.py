@@ -78,6 +78,11 @@ class SwarmLimits:
     margin: float = 0.4
     """What is asked of a peer lasts for its delay and this long, at its rate."""
 
+    gather: int = 8
+    gather_wait: float = 0.2
+    """What neighbours announce is asked for when there are so many items, or so much later: a request costs as much as
+    a few chunks. Not if next to nothing is under way: then time is all that counts."""
+
     names: int = 16
     """How many times more is named to an origin than there is room for."""
     names_alone: int = 2
@@ -87,8 +92,8 @@ class SwarmLimits:
     elsewhere_wait: float = 1.0
     """For how long an item is left to the neighbours after the origin has said that others were just sent it; up to a
     half more by chance, so that not all come back at once. A quarter for urgent ones."""
-    elsewhere_rounds: int = 5
-    """After so many such waits the origin is asked outright."""
+    elsewhere_rounds: int = 10
+    """After so many such waits the origin is asked outright; a third of it for urgent ones."""
 
     patience: float = 2.0
     """Origins are used for what others have only if these would take longer than this with what is waiting for them."""

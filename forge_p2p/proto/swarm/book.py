@@ -118,9 +118,11 @@ class Book:
 
     # Who has what
 
-    def announced(self, source: Source, prefixes: Iterable[int]) -> None:
+    def announced(self, source: Source, prefixes: Iterable[int], now: float) -> None:
         """A neighbour has these."""
         bit, by_prefix, early = source.bit, self._by_prefix, self._early
+        if not source.candidates:
+            source.gather_until = now + self._limits.gather_wait
         for prefix in prefixes:
             want = by_prefix.get(prefix)
             if want is None:
@@ -129,6 +131,8 @@ class Book:
                 want.holders |= bit
                 if not want.asked:
                     self._hold(source, want)
+                    if want.urgent:
+                        source.gather_until = now
         while len(early) > self._limits.early_holdings:
             del early[next(iter(early))]  # the oldest: most of these have been received since
 

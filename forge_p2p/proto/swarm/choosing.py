@@ -46,7 +46,7 @@ class Choosing:
 
     def _round(self, now: float, *, spare: bool) -> list[Request]:
         made: list[Request] = []
-        for group in self._in_order(self._askable()):
+        for group in self._in_order(self._askable(now)):
             before = -1
             while before != len(made):
                 before = len(made)
@@ -56,12 +56,26 @@ class Choosing:
                         made.append(request)
         return made
 
-    def _askable(self) -> list[Source]:
-        """Peers who may have something that nobody was asked for."""
+    def _askable(self, now: float) -> list[Source]:
+        """Peers who may have something that nobody was asked for, and enough of it."""
         queued = self._book.queued
-        return [each for each in self._sources.values() if each.candidates or (queued and each.complete)]
+        least = self._limits.gather if self._window.unwritten > self._limits.pipeline_least else 0
+        return [
+            each
+            for each in self._sources.values()
+            if (queued and each.complete)
+            or (each.candidates and (len(each.candidates) >= least or each.gather_until <= now))
+        ]
 
     def next_deadline(self) -> float | None:
+        """When there may be something to ask that may not be asked now."""
+        times = [each.gather_until for each in self._sources.values() if each.candidates and each.gather_until]
+        second = self._second_asks_at()
+        if second is not None:
+            times.append(second)
+        return min(times, default=None)
+
+    def _second_asks_at(self) -> float | None:
         """When it may be time to ask second peers for the last items."""
         if self._book.queued or not self._book.asked or len(self._sources) < 2 or self._window.full:
             return None

@@ -185,7 +185,7 @@ class Requests:
             want.requests.remove(entry)
             if code is Code.ELSEWHERE and want.named == number and not want.asked and want.pool is None:
                 want.rounds += 1
-                want.outright = want.rounds >= self._limits.elsewhere_rounds
+                want.outright = want.rounds >= self._limits.elsewhere_rounds // (3 if want.urgent else 1)
                 waiting.append(want)
             else:
                 self._release(entry, want)

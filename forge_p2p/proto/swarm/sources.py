@@ -48,6 +48,8 @@ class Source:
     joined: float
     open: "dict[int, Open]" = field(default_factory=dict)
     candidates: list[Want] = field(default_factory=list)
+    gather_until: float = 0.0
+    """Until then a few candidates are left to become more; 0 if that is past."""
     retry_at: float = 0.0
     """Until then nothing is asked of it."""
     strikes: int = 0

@@ -29,7 +29,7 @@ from forge_p2p.wire.codes import Code
 _PAST_KEPT = 256
 _NO_FAULT = frozenset({Code.OK, Code.BUDGET, Code.ELSEWHERE, Code.CANCELLED, Code.LEAVING, Code.GONE})
 _URGENT_WAIT = 0.25
-_LOOK_INTERVAL = 0.25
+_LOOK_INTERVAL = 1.0
 
 
 class Swarm:
@@ -101,7 +101,7 @@ class Swarm:
         source = self._sources.get(peer)
         if source is not None and not source.complete:
             self._stuck_at = now + self._limits.stuck
-            self._book.announced(source, prefixes)
+            self._book.announced(source, prefixes, now)
 
     def completed(self, peer: Peer, now: float, *, origin: bool = False) -> None:
         """A peer has everything. `origin`: and is to be spared."""
@@ -224,6 +224,8 @@ class Swarm:
         for source in self._sources.values():
             if source.retry_at <= now:
                 source.retry_at = 0.0
+            if source.gather_until <= now:
+                source.gather_until = 0.0
 
     # What is known
 

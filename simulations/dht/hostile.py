@@ -67,7 +67,7 @@ class Hostile(Member):
     honest = False
 
     def answer(self, sender: Contact, message: Query) -> Reply | None:
-        self.dht.peer_seen(sender, self.world.now)
+        self.welcome(sender)
         match message:
             case FindNode(target):
                 return Nodes(tuple(self.named(int.from_bytes(target, "big"))))

@@ -98,8 +98,13 @@ class Member(Node):
 
     def answer(self, sender: Contact, message: Query) -> Reply | None:
         """What this node says to a query; `None`: nothing."""
-        self.dht.peer_seen(sender, self.world.now)
+        self.welcome(sender)
         return self.dht.receive_query(sender, message, self.world.now)
+
+    def welcome(self, sender: Contact) -> None:
+        """A session with somebody begins, if it is not one of those there are."""
+        if self.dht.table.get(sender.node_id) is None:
+            self.dht.peer_seen(sender, self.world.now)
 
     def flush(self) -> None:
         """Does what the machine wants done, and sees to it that it is woken in time."""

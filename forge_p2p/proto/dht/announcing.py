@@ -211,9 +211,9 @@ class Announcing:
 
     def _nearest(self, place: int, search: Search) -> list[Contact]:
         met = search.lookup.met()
-        by_distance = sorted((candidate.key ^ place, candidate) for candidate in met)
+        by_distance = sorted((candidate.key ^ place, candidate.place, candidate) for candidate in met)
         found, _ = spread(by_distance, self._limits.k, self._limits.caps)
-        return [candidate.contact for _, candidate in found]
+        return [candidate.contact for _, _, candidate in found]
 
     def _start(self, provided: Provided) -> None:
         self._cursor = provided.place

@@ -24,7 +24,7 @@ from typing import Final
 from forge_p2p.content.contact import Contact
 from forge_p2p.proto.dht.keyspace import KEY_SPACE, node_key
 from forge_p2p.proto.dht.limits import LookupLimits
-from forge_p2p.proto.dht.subnets import Caps, Place, place_of, spread
+from forge_p2p.proto.dht.subnets import Caps, Entry, Place, place_of, spread
 
 MISLED_MAX: Final = 3
 """Silent contacts of one answer before the others of it are forgotten."""
@@ -80,7 +80,7 @@ class Lookup:
         self._paths = [Path() for _ in range(limits.paths)]
         self._begun = 0
         self._waiting: dict[int, Candidate] = {}
-        self._answered: list[tuple[int, Candidate]] = []
+        self._answered: list[Entry[Candidate]] = []
         self._asked_in: dict[int, int] = {}
         self._crowd: list[int] = []
         self._bound = KEY_SPACE
@@ -100,11 +100,11 @@ class Lookup:
     def closest(self) -> list[Contact]:
         """The nearest k that answered, spread over subnets."""
         found, _ = spread(self._answered, self._limits.k, self._caps)
-        return [candidate.contact for _, candidate in found]
+        return [candidate.contact for _, _, candidate in found]
 
     def met(self) -> list[Candidate]:
         """All who answered, nearest first."""
-        return [candidate for _, candidate in self._answered]
+        return [candidate for _, _, candidate in self._answered]
 
     def next(self) -> list[Candidate]:
         """Whom to ask now: one for each path that has room."""
@@ -122,7 +122,7 @@ class Lookup:
             candidate.via.helped += 1
             candidate.via.misled -= candidate.state is State.LATE
         path = self._ended(candidate, State.ANSWERED)
-        insort(self._answered, (candidate.distance, candidate))
+        insort(self._answered, (candidate.distance, candidate.place, candidate))
         self._measure()
         self._deal(path, self._named(candidate, contacts))
 

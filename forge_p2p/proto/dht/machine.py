@@ -243,8 +243,7 @@ class Dht:
         self._upkeep.join_soon(now)
 
     def _nearest(self, target: bytes, asker: Contact) -> tuple[Contact, ...]:
-        exclude = self.table.get(asker.node_id)
-        return tuple([peer.contact for peer in self.table.nearest(int.from_bytes(target, "big"), exclude=exclude)])
+        return tuple(self.table.nearest(int.from_bytes(target, "big"), exclude=node_key(asker.node_id)))
 
     def _providers(self, key: bytes, now: float) -> tuple[Provider, ...]:
         found = self.records.get(key, now)

@@ -73,8 +73,8 @@ class ProviderRecords:
         records = [record for record in self._keys.get(key, {}).values() if record.expires > now]
         if len(records) > PROVIDERS_MAX:
             self._rng.shuffle(records)
-            chosen, _ = spread(enumerate(records), PROVIDERS_MAX, self._caps)
-            records = [record for _, record in chosen]
+            in_order = [(at, record.place, record) for at, record in enumerate(records)]
+            records = [record for _, _, record in spread(in_order, PROVIDERS_MAX, self._caps)[0]]
         return tuple([Provider(record.contact, max(1, int(record.expires - now))) for record in records])
 
     def expire(self, now: float) -> None:

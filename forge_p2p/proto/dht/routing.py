@@ -24,7 +24,7 @@ from kademlia.routing import KBucket, RoutingTable
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import NodeId
 from forge_p2p.proto.dht.keyspace import KEY_BITS, KEY_SPACE, key_bytes, node_key
-from forge_p2p.proto.dht.subnets import Caps, Place, place_of, spread
+from forge_p2p.proto.dht.subnets import Caps, Entry, Place, place_of, spread
 
 FAILURES_MAX = 2
 """Consecutive ones that cost a contact its place. After the first it is not told to others: datagrams get lost."""
@@ -61,7 +61,7 @@ class Bucket(KBucket):  # type: ignore[misc]
         self.last_updated = now
         self.quiet_until = 0.0
         """Before this no contact here has been silent for too long."""
-        self._entries: list[tuple[int, Peer]] | None = None
+        self._entries: list[Entry[Contact]] | None = None
 
     def touch_last_updated(self, now: float = 0.0) -> None:
         self.last_updated = now
@@ -74,14 +74,15 @@ class Bucket(KBucket):  # type: ignore[misc]
         """The contact not heard of for longest."""
         return min(self.nodes.values(), key=lambda peer: peer.seen)
 
-    def entries(self) -> list[tuple[int, Peer]]:
-        """(key, contact) of those that did not fail last."""
+    def entries(self) -> list[Entry[Contact]]:
+        """(key, place, contact) of those that did not fail last."""
         if self._entries is None:
-            self._entries = [(peer.long_id, peer) for peer in self.nodes.values() if not peer.failures]
+            healthy = [peer for peer in self.nodes.values() if not peer.failures]
+            self._entries = [(peer.long_id, peer.place, peer.contact) for peer in healthy]
         return self._entries
 
     def changed(self) -> None:
-        """A contact came, went, failed or recovered."""
+        """A contact came, went, failed, recovered or moved."""
         self._entries = None
 
     def split(self) -> "tuple[Bucket, Bucket]":
@@ -214,27 +215,28 @@ class Table(RoutingTable):  # type: ignore[misc]
             self._fill(bucket)
 
     def find_neighbors(self, node: Node, k: int | None = None, exclude: Node | None = None) -> list[Peer]:
-        """The `k` contacts nearest to `node`, nearest first, without `exclude` and without those that failed last,
-        spread over subnets."""
-        return self.nearest(node.long_id, k or self.ksize, exclude)
+        """`nearest`, as peers."""
+        contacts = self.nearest(node.long_id, k or self.ksize, None if exclude is None else exclude.long_id)
+        return [self._peers[contact.node_id] for contact in contacts]
 
-    def nearest(self, target: int, wanted: int = 0, exclude: Node | None = None) -> list[Peer]:
-        """`find_neighbors` by key. When all have failed, this node is the one that is cut off: then they are named."""
+    def nearest(self, target: int, wanted: int = 0, exclude: int | None = None) -> list[Contact]:
+        """The contacts nearest to `target` but the one with key `exclude`, nearest first, spread over subnets. Those
+        that failed last are left out; if all have, this node is the one that is cut off, and they are named."""
         wanted = wanted or self.ksize
-        near: list[tuple[int, Peer]] = []
+        near: list[Entry[Contact]] = []
         # Ranges are subtrees, so all of one are nearer to the target than all of another, and any key of a range will
         # do to compare them.
-        for bucket in sorted(self.buckets, key=lambda bucket: bucket.range[0] ^ target):
-            near += [(key ^ target, peer) for key, peer in bucket.entries() if peer is not exclude]
+        for _, at in sorted([(low ^ target, at) for at, low in enumerate(self._lows)]):
+            near += [(key ^ target, place, one) for key, place, one in self.buckets[at].entries() if key != exclude]
             if len(near) >= wanted:
                 near.sort()
                 chosen, complete = spread(near, wanted, self._caps)
                 if complete:
-                    return [peer for _, peer in chosen]
-        near.sort()
+                    return [one for _, _, one in chosen]
         if not near:
-            near = sorted((peer.long_id ^ target, peer) for peer in self if peer is not exclude)
-        return [peer for _, peer in spread(near, wanted, self._caps)[0]]
+            near = [(peer.long_id ^ target, peer.place, peer.contact) for peer in self if peer.long_id != exclude]
+        near.sort()
+        return [one for _, _, one in spread(near, wanted, self._caps)[0]]
 
     def _silent(self, bucket: Bucket, now: float) -> Peer | None:
         """The contact of a bucket with replacements that has been silent for longest, if that is too long."""
@@ -269,6 +271,7 @@ class Table(RoutingTable):  # type: ignore[misc]
     def _relocate(self, peer: Peer, contact: Contact) -> None:
         """A node has moved: what is known of it stays, but for where it is."""
         peer.contact = contact
+        self.bucket_of(peer.long_id).changed()
         if contact.addresses:
             self._count(peer.place, -1)
             peer.ip, peer.port = contact.addresses[0]

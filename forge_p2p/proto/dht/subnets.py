@@ -14,18 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Protocol, TypeVar
+from operator import itemgetter
+from typing import TypeVar
 
 Place = tuple[int, int]
 """(site, block), as numbers that do not collide."""
 
 
-class Placed(Protocol):
-    @property
-    def place(self) -> Place | None: ...
-
-
-Someone = TypeVar("Someone", bound=Placed)
+Someone = TypeVar("Someone")
+Entry = tuple[int, Place | None, Someone]
+"""Somebody at a distance, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +51,14 @@ def place_of(host: str) -> Place | None:
     return (1 << 60 | number >> 8, 1 << 59 | number >> 16) if address.is_global else None
 
 
-def spread(nearest: Iterable[tuple[int, Someone]], count: int, caps: Caps) -> tuple[list[tuple[int, Someone]], bool]:
-    """The first `count` of `nearest` (distances, ascending) of whom at most `caps.site` share a site and `caps.block` a
-    block, in their order; and whether there were so many. If there were not, the nearest of those left out fill up."""
-    chosen: list[tuple[int, Someone]] = []
-    crowded: list[tuple[int, Someone]] = []
+def spread(nearest: Iterable[Entry[Someone]], count: int, caps: Caps) -> tuple[list[Entry[Someone]], bool]:
+    """The first `count` of `nearest` (ascending) of whom at most `caps.site` share a site and `caps.block` a block, in
+    their order; and whether there were so many. If there were not, the nearest of those left out fill up."""
+    chosen: list[Entry[Someone]] = []
+    crowded: list[Entry[Someone]] = []
     in_blocks: dict[int, int] = {}
     for entry in nearest:
-        place = entry[1].place
+        place = entry[1]
         if place is not None:
             block = place[1]
             in_block = in_blocks.get(block, 0)
@@ -74,13 +72,9 @@ def spread(nearest: Iterable[tuple[int, Someone]], count: int, caps: Caps) -> tu
             return chosen, True
     if crowded:
         chosen += crowded[: count - len(chosen)]
-        chosen.sort(key=_distance)
+        chosen.sort(key=itemgetter(0))
     return chosen, False
 
 
-def _in_site(chosen: list[tuple[int, Someone]], site: int) -> int:
-    return sum(place is not None and place[0] == site for place in [entry[1].place for entry in chosen])
-
-
-def _distance(entry: tuple[int, Placed]) -> int:
-    return entry[0]
+def _in_site(chosen: list[Entry[Someone]], site: int) -> int:
+    return sum(place is not None and place[0] == site for _, place, _ in chosen)

@@ -205,13 +205,13 @@ class Upkeep:
         if self._joining:
             return
         self._joining = True
-        starters = [peer.contact for peer in self._table.nearest(self._key)]
+        starters = self._table.nearest(self._key)
         starters += self._some_lost(self._limits.k - len(starters))
         self._searches.find_nodes(self._key, starters, self._limits.lookup, self._joined, now)
 
     def starters(self, target: int) -> list[Contact]:
         """Whom a lookup of `target` begins with; before anybody has answered, those it was told to begin with."""
-        return [peer.contact for peer in self._table.nearest(target)] or self._some_lost(self._limits.k)
+        return self._table.nearest(target) or self._some_lost(self._limits.k)
 
     def _some_lost(self, count: int) -> list[Contact]:
         lost = self.lost

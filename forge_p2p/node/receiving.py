@@ -10,7 +10,6 @@ Whoever finds peers adds and removes them: `sourcing` the one of a ticket, `swar
 
 import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,35 +19,19 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import CorruptChunk, NotFound, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
+from forge_p2p.node.intake import PACE, Intake, Waiting
 from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.placing import Arrival, Destination, NodeTarget, Placer, Raw, Slot, check_size, group_of
+from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
 from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.store.base import Ingest
 from forge_p2p.wire.codes import Code
-
-STORE_BYTES = 1 * 1024 * 1024
-PACE = 0.05
-"""Seconds for which arrivals from several sources are gathered. Measured with four: 20 s of processor time a GB
-without, 15 with it, for each chunk has its worker thread's call, its look for requests, and its word to followers."""
-
-PLACE_BYTES = 4 * 1024 * 1024
-"""Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
 TELL_INTERVAL = 0.1
 """Seconds between two reports of progress: one may cost as much as placing a chunk."""
 
 Wanted = tuple[Hash, int, Slot]
 Feed = Callable[["Receiver"], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A chunk that is on its way: its size as offered to the window, and who waits for it."""
-
-    item: Item
-    urgent: bool
-    slots: list[Slot]
 
 
 @dataclass(slots=True)
@@ -87,14 +70,10 @@ class Receiver:
         self._downlink = downlink
         self._swarm = Swarm(random.Random(), SwarmLimits() if downlink is None else SwarmLimits.within(downlink.rate))
         self._distrusted: set[NodeId] = set()
-        self._waiting: dict[Hash, _Waiting] = {}
-        self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
-        self._ready: deque[tuple[_Waiting, Raw]] = deque()
-        self._ready_filled = trio.Event()
-        self._busy = 0
+        self._waiting: dict[Hash, Waiting] = {}
+        self._intake = Intake(placer, self._waiting, self)
         self._changed = trio.Condition()
         self._pump_wanted = trio.Event()
-        self._inbox_filled = trio.Event()
 
     async def run(self, feed: Feed, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
         """`feed` adds and removes sources until cancelled, and raises when there is no hope for any. `produce` calls
@@ -103,11 +82,11 @@ class Receiver:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(feed, self)
                 nursery.start_soon(self._pump)
-                nursery.start_soon(self._store)
-                nursery.start_soon(self._place)
+                nursery.start_soon(self._intake.store)
+                nursery.start_soon(self._intake.place)
                 await produce(self)
                 async with self._changed:
-                    while self._waiting or self._inbox or self._ready or self._busy or not self._swarm.idle:
+                    while self._waiting or not (self._intake.idle and self._swarm.idle):
                         await self._changed.wait()
                 nursery.cancel_scope.cancel()
         self._on_placed(self.counts)
@@ -170,7 +149,7 @@ class Receiver:
                 waiting.slots.append(slot)
             elif chunk in missing:
                 item = Item(chunk, size)
-                self._waiting[chunk] = _Waiting(item, urgent, [slot])
+                self._waiting[chunk] = Waiting(item, urgent, [slot])
                 items.append(item)
             else:
                 present.append((chunk, size, slot))
@@ -202,7 +181,7 @@ class Receiver:
                 self._waiting[chunk].slots.append(slot)
             else:
                 again.append(Item(chunk, size))
-                self._waiting[chunk] = _Waiting(again[-1], True, [slot])
+                self._waiting[chunk] = Waiting(again[-1], True, [slot])
         await self._offer(again, urgent=True)
         placed = sum(size for _, size, slot in present if not isinstance(slot.target, NodeTarget))
         self._placed(placed - sum(size for _, size, _ in lost))
@@ -234,8 +213,8 @@ class Receiver:
         if chunks:
             if self._downlink is not None:
                 self._downlink.take(sum([len(chunk.data) for _, chunk in chunks]), trio.current_time())
-            self._inbox.extend([(session, chunk) for _, chunk in chunks])
-            self._inbox_filled.set()
+            self._intake.gathers = self._swarm.peers > 1
+            self._intake.arrived(session, chunks)
 
     def missing(self, number: int, indexes: Sequence[int]) -> None:
         """The peer lacks these of request `number`."""
@@ -300,96 +279,24 @@ class Receiver:
                 hint="the share may have been removed or its source damaged; ask for a new ticket",
             )
 
-    async def _store(self) -> None:
-        """Stores what is in the inbox. First thing, and by itself: what is in the store survives a kill."""
-        while True:
-            await self._inbox_filled.wait()
-            if self._swarm.peers > 1:
-                await trio.sleep(PACE)
-            batch = self._take_batch()
-            if not batch:
-                self._inbox_filled = trio.Event()
-                continue
-            self._busy += 1
-            try:
-                await self._store_batch(batch)
-            finally:
-                self._busy -= 1
-            self._pump_wanted.set()
-            await self._notify()
+    # What becomes of what arrives; called by the intake.
 
-    async def _store_batch(self, batch: dict[Hash, tuple[PeerSession, Arrival]]) -> None:
-        """Stores a batch; if something in it is wrong, once more for each of its peers, to find out whose that is."""
-        arrivals = [arrival for _, arrival in batch.values()]
-        sessions = {session for session, _ in batch.values()}
-        try:
-            contents = await trio.to_thread.run_sync(self._placer.store, arrivals)
-        except CorruptChunk as error:
-            if len(sessions) == 1:
-                self._distrust(sessions.pop(), [chunk for chunk, _ in arrivals], error)
-                return
-            for session in sessions:
-                await self._store_batch({chunk: each for chunk, each in batch.items() if each[0] is session})
-        else:
-            self._stored([chunk for chunk, _ in arrivals], contents)
-
-    def _take_batch(self) -> dict[Hash, tuple[PeerSession, Arrival]]:
-        """About `STORE_BYTES` of arrivals."""
-        batch: dict[Hash, tuple[PeerSession, Arrival]] = {}
-        size = 0
-        while self._inbox and size < STORE_BYTES:
-            session, chunk = self._inbox.popleft()
-            waiting = self._waiting.get(chunk.hash)
-            if waiting is not None:
-                batch[chunk.hash] = (session, (chunk, group_of(waiting.slots)))
-                size += chunk.size
-        return batch
-
-    def _stored(self, chunks: Sequence[EncodedChunk], contents: Sequence[Raw]) -> None:
-        """Hands content on to those who wait for it."""
-        for chunk, content in zip(chunks, contents, strict=True):
-            waiting = self._waiting.pop(chunk.hash)
-            self._swarm.stored(waiting.item.size)
-            self.counts.fetched += chunk.size
-            for slot in waiting.slots:
-                check_size(chunk, slot)
-            self._ready.append((waiting, content))
+    async def stored(self, chunks: Sequence[EncodedChunk], waiting: Sequence[Waiting]) -> None:
+        self._swarm.stored(sum([each.item.size for each in waiting]))
+        self.counts.fetched += sum([chunk.size for chunk in chunks])
         self.progressed = True
-        self._ready_filled.set()
         self._on_stored([chunk.hash for chunk in chunks])
+        self._pump_wanted.set()
+        await self._notify()
 
-    async def _place(self) -> None:
-        """Places what has been stored."""
-        while True:
-            await self._ready_filled.wait()
-            batch: list[tuple[_Waiting, Raw]] = []
-            size = 0
-            while self._ready and size < PLACE_BYTES:
-                batch.append(self._ready.popleft())
-                size += len(batch[-1][1])
-            if not batch:
-                self._ready_filled = trio.Event()
-                continue
-            self._busy += 1
-            try:
-                contents = [(slot, content) for waiting, content in batch for slot in waiting.slots]
-                await trio.to_thread.run_sync(self._placer.place, contents)
-            finally:
-                self._busy -= 1
-            self._swarm.written(sum(waiting.item.size for waiting, _ in batch))
-            self._placed(sum(len(content) for slot, content in contents if not isinstance(slot.target, NodeTarget)))
-            self._pump_wanted.set()
-            await self._notify()
+    async def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
+        self._swarm.written(sum([each.item.size for each in waiting]))
+        self._placed(sum(len(content) for slot, content in contents if not isinstance(slot.target, NodeTarget)))
+        self._pump_wanted.set()
+        await self._notify()
 
-    def _placed(self, size: int) -> None:
-        self.counts.placed += size
-        now = trio.current_time()
-        if now >= self._told_at + TELL_INTERVAL:
-            self._told_at = now
-            self._on_placed(self.counts)
-
-    def _distrust(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
-        """A peer that sends wrong bytes is left for good; what it sent is asked of others."""
+    async def corrupt(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
+        """The peer is left for good; what it sent is asked of others."""
         reason = PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}")
         session.blame(reason)
         if session.peer_id is not None:
@@ -400,6 +307,15 @@ class Receiver:
             self._swarm.stored(waiting.item.size)
             self._swarm.written(waiting.item.size)
             self._swarm.offer([waiting.item], waiting.urgent)
+        self._pump_wanted.set()
+        await self._notify()
+
+    def _placed(self, size: int) -> None:
+        self.counts.placed += size
+        now = trio.current_time()
+        if now >= self._told_at + TELL_INTERVAL:
+            self._told_at = now
+            self._on_placed(self.counts)
 
 
 def _session(peer: object) -> PeerSession:

@@ -72,8 +72,9 @@ def unpack_header(header: bytes) -> tuple[Kind, int]:
 
 
 def failure(error: ForgeError) -> bytes:
-    """The ERROR frame for `error`."""
-    return pack(Kind.ERROR, msgspec.json.encode(Failure(type(error).__name__, error.message, error.hint)))
+    """The ERROR frame for `error`, under the name of the nearest class in `errors`, which the command knows."""
+    kind = next(each for each in type(error).__mro__ if getattr(errors, each.__name__, None) is each)
+    return pack(Kind.ERROR, msgspec.json.encode(Failure(kind.__name__, error.message, error.hint)))
 
 
 def call(

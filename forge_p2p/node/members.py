@@ -67,6 +67,7 @@ class Members:
         self._scopes: dict[NetworkId, trio.CancelScope] = {}
         self._entered = trio.Event()
         self._stamp: tuple[int, ...] | None = None
+        self._unread = ""
         self.peering.joined.append(self._joined)
 
     async def run(self) -> None:
@@ -95,7 +96,9 @@ class Members:
         try:
             take_over = await trio.to_thread.run_sync(self.memberships.read)
         except ForgeError as error:
-            LOG.error("%s", error)
+            if error.message != self._unread:  # it is tried again every second
+                LOG.error("%s", error)
+            self._unread = error.message
             return
         self._stamp = stamp
         entered, left = take_over()

@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING
 import trio
 
 from forge_p2p.content.contact import Contact
-from forge_p2p.content.membership import Chain, Flaw, Membership, NotAMember, decode_chain, encode_chain
+from forge_p2p.content.membership import (
+    Chain,
+    Flaw,
+    Membership,
+    NotAMember,
+    decode_chain,
+    encode_chain,
+    require_current,
+)
 from forge_p2p.content.sealing import Direction, seal, unseal
 from forge_p2p.errors import ForgeError, Malformed, PeerError, Refused
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.refusals import RefusalLog
 from forge_p2p.node.rights import STRANGER
 from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.membership import MembershipOver, NetworkMembers, PeerLied, TellNews
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("forge")
 
-_CODES = {Flaw.EXPIRED: Code.EXPIRED, Flaw.REVOKED: Code.REVOKED}
+_CODES: dict[Flaw | None, Code] = {Flaw.EXPIRED: Code.EXPIRED, Flaw.REVOKED: Code.REVOKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Memberships:
         self._node_id = node_id
         self._nursery = nursery
         self._circles: dict[NetworkId, _Circle] = {}
+        self._refused = RefusalLog()
         self.dirty = False
         """Somebody was heard of since `save`."""
 
@@ -97,17 +107,25 @@ class Memberships:
     # Credentials
 
     def credentials(self, network: NetworkId, server_id: NodeId) -> bytes:
-        """What this node shows to a server of a network."""
-        joined = self._circles[network].joined
+        """What this node shows to a server of a network. Raises `Refused` when it is no member any more."""
+        circle = self._circle(network)
+        self._check_own(circle)
+        joined = circle.joined
         return seal(joined.secret, server_id, self._node_id, Direction.CLIENT, encode_chain(joined.chain))
 
     def check_server(self, network: NetworkId, server_id: NodeId, sealed: bytes) -> tuple[Membership, Chain]:
         """Who a server is by what it has shown. Raises `Refused` or `NotAMember`."""
-        circle = self._circles[network]
+        circle = self._circle(network)
         shown = unseal(circle.joined.secret, server_id, self._node_id, Direction.SERVER, sealed)
         if shown is None:
             raise Refused("the node has not shown that it is in the network")
         return self._verify(circle, shown, server_id)
+
+    def _circle(self, network: NetworkId) -> _Circle:
+        circle = self._circles.get(network)
+        if circle is None:
+            raise Refused("this node has left the network")
+        return circle
 
     def check_client(self, client_id: NodeId, sealed: bytes) -> Admitted | Refusal:
         """Who a client is, or why it is nobody here. The reason goes to the log; only who knows the network's secret
@@ -117,16 +135,26 @@ class Memberships:
             if shown is None:
                 continue
             try:
+                self._check_own(circle)
                 membership, chain = self._verify(circle, shown, client_id)
-                own = self._circles[network].joined
-                circle.state.verify(own.chain, self._node_id, time.time())
-            except NotAMember as error:
-                LOG.warning("refused %s in network %s: %s", client_id.hex()[:16], circle.joined.name, error.message)
-                return Refusal(_CODES.get(error.flaw, Code.DENIED), error.message)
+            except Refused as error:
+                self._refused.note(client_id, f"in network {circle.joined.name}: {error.message}")
+                flaw = error.flaw if isinstance(error, NotAMember) else None
+                return Refusal(_CODES.get(flaw, Code.DENIED), error.message)
+            own = circle.joined
             reply = seal(own.secret, self._node_id, client_id, Direction.SERVER, encode_chain(own.chain))
             return Admitted(network, membership, chain, reply)
-        LOG.warning("refused %s: what it shows belongs to no network of this node", client_id.hex()[:16])
+        self._refused.note(client_id, "what it shows belongs to no network of this node")
         return STRANGER
+
+    def _check_own(self, circle: _Circle) -> None:
+        """Raises `Refused` when this node is no member any more."""
+        try:
+            circle.state.verify(circle.joined.chain, self._node_id, time.time())
+        except NotAMember as error:
+            raise Refused(
+                f"this node is no member of the network any more: {error.message}", hint=error.hint
+            ) from error
 
     def _verify(self, circle: _Circle, shown: bytes, subject: NodeId) -> tuple[Membership, Chain]:
         try:
@@ -159,10 +187,18 @@ class Memberships:
             self._carry_out(circle)
 
     def check_times(self) -> None:
-        """Ends sessions of memberships that have run out. Call it every second."""
+        """Ends sessions of memberships that have run out, this node's own included. Call it every second."""
         for circle in self._circles.values():
             circle.state.handle_timeout(time.time())
             self._carry_out(circle)
+            try:
+                require_current(circle.joined.chain, time.time(), circle.state.revoked)
+            except NotAMember as error:
+                for session, _ in circle.state.sessions():
+                    LOG.warning(
+                        "ended the session with %s: this node's own membership: %s", session.where, error.message
+                    )
+                    session.blame(Refused(f"this node is no member of the network any more: {error.message}"), Code.OK)
 
     def members(self, network: NetworkId) -> list[tuple[Membership, float]]:
         """Those heard of, and when last."""

@@ -28,7 +28,8 @@ class InviteResult(Struct, frozen=True):
 
 
 class MemberEntry(Struct, frozen=True):
-    """A member ("node") or a token ("token"). `seen`: when it was last heard of, 0 for tokens."""
+    """A member ("node") or a token ("token"). `seen`: when it was last heard of, 0 for tokens. `token`: the id of the
+    one that a member joined by, as far as is known."""
 
     id: str
     kind: str
@@ -37,6 +38,7 @@ class MemberEntry(Struct, frozen=True):
     expires: float
     seen: float
     revoked: bool
+    token: str = ""
 
 
 class MembersResult(Struct, frozen=True):
@@ -48,10 +50,16 @@ class MembersResult(Struct, frozen=True):
 
 
 class RevokeResult(Struct, frozen=True):
+    """`token`: the id of the token that was revoked with its only member. `left`: that of a token by which the member
+    can join again. `restored`: ids that were revoked by the admin who is revoked now, and are no more."""
+
     network: str
     id: str
     kind: str
     label: str
+    token: str = ""
+    left: str = ""
+    restored: list[str] = []
 
 
 class PeerStatus(Struct, frozen=True):

@@ -1,16 +1,25 @@
-"""Operations on private networks: create, invite, join, list, members, revoke, leave. They need only the disk; a node
-that is up notices what they write within a second."""
+"""Operations on private networks: create, invite, join, list, members, leave; `revoking` has one more. They need only
+the disk; a node that is up notices what they write within a second."""
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.content.contact import Contact
-from forge_p2p.content.invite import Token, format_token, is_token, parse_token
-from forge_p2p.content.membership import Role, issue_certificate, label_fits, membership_by
-from forge_p2p.content.revocation import revoke as sign_revocation
+from forge_p2p.content.invite import Token, format_token, parse_token
+from forge_p2p.content.membership import (
+    CHAIN_MAX,
+    NotAMember,
+    Role,
+    issue_certificate,
+    label_fits,
+    membership_by,
+    require_current,
+    verify_chain,
+)
 from forge_p2p.content.sealing import SECRET_SIZE
 from forge_p2p.errors import Refused, UsageError
 from forge_p2p.ids import NetworkId
@@ -21,7 +30,6 @@ from forge_p2p.node.network_results import (
     MembersResult,
     NetworkEntry,
     NetworksResult,
-    RevokeResult,
 )
 from forge_p2p.node.networks import Issued, Joined, Networks, joined_by
 from forge_p2p.proto.revocations import RevocationSet
@@ -59,7 +67,12 @@ def invite(
     it is revoked. Raises `UsageError`, or `Refused` to who is no admin."""
     networks = _networks(node)
     joined = networks.named(in_network)
-    key, chain = _issuer(node, joined, "invite")
+    key, chain = issuer(node, networks, joined, "invite")
+    if len(chain) + 2 > CHAIN_MAX:
+        raise Refused(
+            f"this node was made an admin of network {joined.name!r} by an admin, and chains of certificates end there",
+            hint="ask that admin, or who made the network, to invite",
+        )
     given = _role(role)
     now = time.time()
     until = int(now + expires) if expires else 0
@@ -73,7 +86,7 @@ def invite(
     )
     token = Token(joined.network, joined.name, (*chain, certificate), contacts, joined.secret, seed)
     issued = Issued(subject.hex(), given.name.lower(), label, now, float(until))
-    networks.keep_issued(joined.network, [*networks.issued(joined.network), issued])
+    networks.keep_issued(joined.network, issued)
     return InviteResult(format_token(token), issued.id, joined.name, issued.role, issued.expires)
 
 
@@ -88,14 +101,24 @@ async def running_invite(network: "Network", *, report: Report, **options: objec
     )
 
 
-def join(node: LocalNode, *, token: str, label: str = "", report: Report) -> NetworksResult:  # noqa: ARG001
-    """Makes this node a member by a token; nobody is asked. Raises `UsageError`, or `NotAMember` for a bad one."""
+def join(
+    node: LocalNode,
+    *,
+    token: str,
+    label: str = "",
+    name: str = "",
+    report: Report,  # noqa: ARG001
+) -> NetworksResult:
+    """Makes this node a member by a token, or a member again; nobody is asked. `name`: what to call the network here.
+    Raises `UsageError`, or `NotAMember` for a token that is not good."""
     networks = _networks(node)
     parsed = parse_token(token)
-    known = [each for each in networks.all() if each.network == parsed.network and each.folder is not None]
+    known = next((each for each in networks.all() if each.network == parsed.network and each.folder is not None), None)
+    if known is not None and known.seed:
+        raise UsageError(f"this node made the network {known.name!r} and is in it already")
     joined = joined_by(parsed, node.node_id, networks.folder(parsed.network), _label(label))
-    if known and known[0].seed:
-        raise UsageError(f"this node made the network {known[0].name!r} and is in it already")
+    require_current(joined.chain, time.time(), networks.revocation_set(parsed.network))
+    joined = replace(joined, name=name or (known or joined).name)
     networks.add(joined)
     return NetworksResult([_entry(joined)])
 
@@ -108,8 +131,12 @@ def listed(node: LocalNode, *, report: Report) -> NetworksResult:  # noqa: ARG00
 def members(node: LocalNode, *, in_network: str = "", report: Report) -> MembersResult:  # noqa: ARG001
     """Who is known to be in a network, and the tokens issued here."""
     networks = _networks(node)
-    joined = networks.named(in_network)
-    revoked = _revoked(networks, joined)
+    return known_members(node, networks, networks.named(in_network))
+
+
+def known_members(node: LocalNode, networks: Networks, joined: Joined) -> MembersResult:
+    """As `members`, of the network given."""
+    revoked = networks.revocation_set(joined.network)
     chains = {node.node_id: (joined.chain, time.time())}
     for chain, seen in networks.roster(joined.network):
         chains.setdefault(membership_by(chain).node_id, (chain, seen))
@@ -121,26 +148,17 @@ def members(node: LocalNode, *, in_network: str = "", report: Report) -> Members
     return MembersResult(joined.name, sorted(found, key=lambda each: (each.revoked, -each.seen)), tokens)
 
 
-def revoke(node: LocalNode, *, who: str, in_network: str = "", report: Report) -> RevokeResult:
-    """Ends a member or a token, and with a token all who joined by it. `who`: the beginning of an id, a label, or the
-    token itself. Raises `UsageError`, or `Refused` to who is no admin."""
-    networks = _networks(node)
-    joined = networks.named(in_network)
-    key, chain = _issuer(node, joined, "revoke")
-    everybody = members(node, in_network=in_network, report=report)
-    entry = _meant(who, [*everybody.members, *everybody.tokens])
-    if entry.id == node.node_id.hex():
-        raise UsageError("this is this node itself", hint="forge network leave")
-    known = networks.revocations(joined.network)
-    revocation = sign_revocation(key, joined.network, bytes.fromhex(entry.id), time=int(time.time()), chain=chain)
-    networks.keep_revocations(joined.network, [*known, revocation])
-    return RevokeResult(joined.name, entry.id, entry.kind, entry.label)
-
-
-def leave(node: LocalNode, *, name: str, report: Report) -> NetworksResult:  # noqa: ARG001
-    """Is in a network no more, and forgets its secret."""
+def leave(node: LocalNode, *, name: str, destroy_key: bool = False, report: Report) -> NetworksResult:  # noqa: ARG001
+    """Is in a network no more, and forgets its secret. Raises `UsageError` where that would destroy the network's own
+    key, unless `destroy_key`."""
     networks = _networks(node)
     joined = networks.named(name)
+    if joined.seed and not destroy_key:
+        raise UsageError(
+            f"this node holds the key of network {joined.name!r}; leaving destroys it, and nobody could undo what an "
+            "admin does any more",
+            hint="keep a backup of the node's folder, then leave with --destroy-key",
+        )
     networks.remove(joined)
     return NetworksResult([_entry(joined)])
 
@@ -154,8 +172,9 @@ def _networks(node: LocalNode) -> Networks:
     return Networks(node.home, node.node_id, node.config.token)
 
 
-def _issuer(node: LocalNode, joined: Joined, what: str) -> "tuple[Ed25519PrivateKey, Chain]":
-    """The key that signs for a network here, and its chain: the network's own, or this node's as an admin."""
+def issuer(node: LocalNode, networks: Networks, joined: Joined, what: str) -> "tuple[Ed25519PrivateKey, Chain]":
+    """The key that signs for a network here, and its chain: the network's own, or this node's as an admin. Raises
+    `Refused` where there is none, or what it signed would count nowhere."""
     key = joined.key
     if key is not None:
         return key, ()
@@ -165,6 +184,12 @@ def _issuer(node: LocalNode, joined: Joined, what: str) -> "tuple[Ed25519Private
             f"this node is a {role} in network {joined.name!r}, and only an admin may {what}",
             hint="ask an admin of the network to do it",
         )
+    try:
+        verify_chain(joined.chain, joined.network, node.node_id, time.time(), networks.revocation_set(joined.network))
+    except NotAMember as error:
+        raise Refused(
+            f"this node is no admin of network {joined.name!r} any more: {error.message}", hint=error.hint
+        ) from error
     return node.key, joined.chain
 
 
@@ -189,30 +214,9 @@ def _entry(joined: Joined) -> NetworkEntry:
     )
 
 
-def _revoked(networks: Networks, joined: Joined) -> RevocationSet:
-    known = RevocationSet(joined.network)
-    for revocation in networks.revocations(joined.network):
-        known.merge(revocation)
-    return known
-
-
 def _member(chain: "Chain", seen: float, revoked: RevocationSet) -> MemberEntry:
     member = membership_by(chain)
     over = any(key in revoked for key in member.keys)
     role = member.role.name.lower()
-    return MemberEntry(member.subject.hex(), "node", role, member.label, float(member.expires), seen, over)
-
-
-def _meant(who: str, everybody: list[MemberEntry]) -> MemberEntry:
-    if is_token(who):
-        who = parse_token(who).id.hex()
-    found = [each for each in everybody if who in (each.id, each.label)]
-    if not found and len(who) >= 4:
-        found = [each for each in everybody if each.id.startswith(who.lower())]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"{who!r} means {len(found)} members or tokens", hint="say more of the id")
-    if len(who) == 64 and all(char in "0123456789abcdef" for char in who):
-        return MemberEntry(who, "key", "", "", 0.0, 0.0, revoked=False)
-    raise UsageError(f"nobody in the network is called {who[:16]!r}", hint="forge network members lists them")
+    token = member.token.hex() if member.token else ""
+    return MemberEntry(member.subject.hex(), "node", role, member.label, float(member.expires), seen, over, token)

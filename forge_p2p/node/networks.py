@@ -7,14 +7,17 @@
     HOME/networks/ID/held/         what belongs to the network (`holdings`)
     HOME/networks/ID/table         the DHT's routing table (`lookups`)
 
-Each file is replaced as a whole, so any process may read at any time; a running node looks for changes now and then. A
-network joined by FORGE_TOKEN is in memory alone.
+Each file is replaced as a whole, so any process may read at any time; who changes one holds a lock, so that nothing
+that two write at once is lost. A running node looks for changes now and then. A network joined by FORGE_TOKEN is in
+memory alone.
 """
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,15 +26,27 @@ import msgspec
 
 from forge_p2p.content.contact import Contact, Packed, pack_contact, unpack_contact
 from forge_p2p.content.invite import Token, enrol, name_fits, parse_token
-from forge_p2p.content.membership import Chain, Membership, decode_chain, encode_chain, membership_by
+from forge_p2p.content.membership import (
+    Chain,
+    Membership,
+    NotAMember,
+    decode_chain,
+    encode_chain,
+    membership_by,
+    require_current,
+)
 from forge_p2p.content.revocation import Revocation, decode_revocation
 from forge_p2p.errors import ForgeError, Malformed, StoreError, UsageError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.home import Home, unwritable
 from forge_p2p.node.records import sync_folder, write_record
+from forge_p2p.proto.revocations import RevocationSet
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+TICK = 100_000_000
+"""Nanoseconds within which a file system may give two changes the same time."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -97,10 +112,18 @@ class Networks:
         except FileNotFoundError:
             names = []
         found = [self._read(self._folder / name) for name in names if not name.startswith(".")]
-        joined = [each for each in found if each is not None]
-        if self._guest is not None and all(each.network != self._guest.network for each in joined):
-            joined.append(self._guest)
-        return sorted(joined, key=lambda each: each.name)
+        joined = {each.network: each for each in found if each is not None}
+        guest = self._guest
+        if guest is not None and (guest.network not in joined or not self._is_current(joined[guest.network])):
+            joined[guest.network] = guest
+        return sorted(joined.values(), key=lambda each: each.name)
+
+    def _is_current(self, joined: Joined) -> bool:
+        try:
+            require_current(joined.chain, time.time(), self.revocation_set(joined.network))
+        except NotAMember:
+            return False
+        return True
 
     def named(self, name: str) -> Joined:
         """The network of this name, or whose id begins with it; without a name the only one. Raises `UsageError`."""
@@ -122,21 +145,16 @@ class Networks:
 
     def held_folder(self, network: NetworkId) -> Path | None:
         """Where the records of what belongs to a network are; `None` if it is in memory alone."""
-        return self.folder(network) / "held" if (self.folder(network) / "network").exists() else None
+        return self.folder(network) / "held" if self._is_here(network) else None
 
     def table(self, network: NetworkId) -> Path | None:
         """Where a network's routing table is kept."""
-        return self.folder(network) / "table" if (self.folder(network) / "network").exists() else None
+        return self.folder(network) / "table" if self._is_here(network) else None
 
     def add(self, joined: Joined) -> None:
         """Writes a network down. Raises `UsageError` when there is another of that name, `DiskError`."""
         if not name_fits(joined.name):
             raise UsageError(f"a network cannot be called {joined.name!r}", hint="1 to 64 printable characters")
-        for other in self.all():
-            if other.name == joined.name and other.network != joined.network:
-                raise UsageError(
-                    f"this node is in a network called {joined.name!r} already", hint="forge network list shows it"
-                )
         record = _Record(
             joined.network,
             joined.name,
@@ -146,29 +164,59 @@ class Networks:
             joined.seed,
             time.time(),
         )
-        self._home.create()
-        self._write(joined.network, "network", msgspec.msgpack.encode(record))
+        with self._locked():
+            if any(other.name == joined.name and other.network != joined.network for other in self.all()):
+                raise UsageError(
+                    f"this node is in a network called {joined.name!r} already",
+                    hint="forge network list shows it; forge network join --as NAME calls the new one otherwise",
+                )
+            self._write(joined.network, "network", msgspec.msgpack.encode(record))
 
     def remove(self, joined: Joined) -> None:
         """Forgets a network and its secret. Raises `UsageError` for one in memory alone, `DiskError`."""
         if joined.folder is None:
             raise UsageError("this network was joined by FORGE_TOKEN", hint="unset FORGE_TOKEN to be out of it")
-        try:
-            (joined.folder / "network").unlink()
-            shutil.rmtree(joined.folder)
-            sync_folder(self._folder)
-        except OSError as error:
-            raise unwritable(f"the folder of the network, {joined.folder}", error) from error
+        with self._locked():
+            try:
+                gone = self._folder / f".{os.urandom(4).hex()}"
+                joined.folder.rename(gone)
+                shutil.rmtree(gone)
+                sync_folder(self._folder)
+            except OSError as error:
+                raise unwritable(f"the folder of the network, {joined.folder}", error) from error
 
     # What is known of a network
 
     def revocations(self, network: NetworkId) -> list[Revocation]:
         """Those written down. Raises `StoreError`: without them somebody revoked would be let in."""
-        return [decode_revocation(each) for each in self._rows(network, "revocations")]
+        path = self.folder(network) / "revocations"
+        try:
+            rows = msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
+            return [decode_revocation(each) for each in rows]
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError, Malformed) as error:
+            raise _unreadable(path, error) from error
 
-    def keep_revocations(self, network: NetworkId, revocations: Sequence[Revocation]) -> None:
-        """Writes all of them down; they outlive a crash. Raises `DiskError`."""
-        self._write(network, "revocations", msgspec.msgpack.encode([each.encode() for each in revocations]))
+    def revocation_set(self, network: NetworkId) -> RevocationSet:
+        """The same, each one verified. Raises `StoreError`."""
+        known = RevocationSet(network)
+        try:
+            for revocation in self.revocations(network):
+                known.merge(revocation)
+        except NotAMember as error:
+            raise _unreadable(self.folder(network) / "revocations", error) from error
+        return known
+
+    def keep_revocations(self, network: NetworkId, revocations: Iterable[Revocation]) -> RevocationSet:
+        """Adds to those written down; they outlive a crash. What is written down then, which may lack some of them:
+        those that are void. Raises `NotAMember` at one whose signer had no right, `StoreError`, `DiskError`."""
+        with self._locked():
+            known = self.revocation_set(network)
+            fresh = [known.merge(revocation) for revocation in revocations]
+            if any(fresh) and self._is_here(network):
+                self._write(network, "revocations", msgspec.msgpack.encode([each.encode() for each in known]))
+        return known
 
     def issued(self, network: NetworkId) -> list[Issued]:
         """Tokens issued here, oldest first."""
@@ -180,9 +228,11 @@ class Networks:
         except (OSError, msgspec.DecodeError) as error:
             raise _unreadable(self.folder(network) / "issued", error) from error
 
-    def keep_issued(self, network: NetworkId, issued: Sequence[Issued]) -> None:
-        """Writes them down. Raises `DiskError`."""
-        self._write(network, "issued", msgspec.json.encode(issued))
+    def keep_issued(self, network: NetworkId, issued: Issued) -> None:
+        """Writes one more down, unless the network is in memory alone. Raises `StoreError`, `DiskError`."""
+        with self._locked():
+            if self._is_here(network):
+                self._write(network, "issued", msgspec.json.encode([*self.issued(network), issued]))
 
     def roster(self, network: NetworkId) -> list[tuple[Chain, float]]:
         """Members heard of, and when last. Nothing when the file is damaged: it is a convenience."""
@@ -196,21 +246,42 @@ class Networks:
     def keep_roster(self, network: NetworkId, roster: Sequence[tuple[Chain, float]]) -> None:
         """Writes it down, if there is room."""
         content = msgspec.msgpack.encode([(encode_chain(chain), seen) for chain, seen in roster])
-        try:
-            write_record(self.folder(network) / "roster", content, durable=False)
-        except OSError:
-            return
+        with suppress(OSError, ForgeError), self._locked():
+            if self._is_here(network):
+                write_record(self.folder(network) / "roster", content, durable=False)
 
     def stamp(self) -> tuple[int, ...]:
-        """Changes whenever a network is added or removed, or a record of one is replaced by any process."""
-        stamps = []
+        """Changes whenever any process adds or removes a network, revokes somebody, or changes what a network holds.
+        Take it before you read. While a change is so fresh that the next may bear the same time, no two are equal."""
+        stamps = [_time_of(self._folder)]
         try:
-            folders = [self._folder, *sorted(self._folder.iterdir())]
-            for folder in folders:
-                stamps += [path.stat().st_mtime_ns for path in (folder, folder / "held") if path.exists()]
-        except OSError:
-            return ()
-        return tuple(stamps)
+            names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
+        except FileNotFoundError:
+            names = []
+        for name in names:
+            stamps += [_time_of(self._folder / name / record) for record in ("network", "revocations", "held")]
+        now = time.time_ns()
+        return (*stamps, now) if max(stamps) > now - TICK else tuple(stamps)
+
+    def _is_here(self, network: NetworkId) -> bool:
+        """Whether the network is on disk; it may have been left a moment ago."""
+        return (self.folder(network) / "network").exists()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes and threads from changing a record meanwhile. Raises `DiskError`."""
+        self._home.create()
+        path = self._folder / ".lock"
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unwritable(str(path), error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _read(self, folder: Path) -> Joined | None:
         try:
@@ -229,15 +300,6 @@ class Networks:
             return None
         except (OSError, msgspec.DecodeError, Malformed) as error:
             raise _unreadable(folder / "network", error) from error
-
-    def _rows(self, network: NetworkId, name: str) -> list[bytes]:
-        path = self.folder(network) / name
-        try:
-            return msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.DecodeError) as error:
-            raise _unreadable(path, error) from error
 
     def _write(self, network: NetworkId, name: str, content: bytes) -> None:
         path = self.folder(network) / name
@@ -259,6 +321,14 @@ def _guest(text: str, node_id: NodeId) -> Joined:
     except ForgeError as error:
         error.message = f"FORGE_TOKEN: {error.message}"
         raise
+
+
+def _time_of(path: Path) -> int:
+    """When a file or folder was last changed, in nanoseconds since 1970; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -52,7 +52,7 @@ OPERATIONS = {
     "network_join": Operation("networking", "join"),
     "network_list": Operation("networking", "listed"),
     "network_members": Operation("networking", "members"),
-    "network_revoke": Operation("networking", "revoke"),
+    "network_revoke": Operation("revoking", "revoke"),
     "network_leave": Operation("networking", "leave"),
     "peers": Operation("explaining", "peers"),
     "why": Operation("explaining", "why", network=True),

@@ -12,6 +12,7 @@ from forge_p2p.content.ticket import Capability, decode_capability, verify
 from forge_p2p.errors import ForgeError, Malformed, Refused
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
+from forge_p2p.node.refusals import RefusalLog
 from forge_p2p.node.scope import Closure
 from forge_p2p.node.shares import Shares
 from forge_p2p.proto.auth import Refusal, Scope
@@ -46,15 +47,26 @@ class Rights:
     def __init__(self, node: LocalNode) -> None:
         self._node = node
         self._shares = Shares(node.home)
+        self._refused = RefusalLog()
         self._closures: OrderedDict[Root, Closure] = OrderedDict()
         self._lock = threading.Lock()
 
     def authorize(self, client_id: NodeId, credentials: bytes, now: float) -> Scope | Refusal | None:
         """`None`: it takes a look at the disk, so `decide` says it from a thread. The interface of `proto.auth`."""
-        return None if credentials else STRANGER
+        if credentials:
+            return None
+        self._refused.note(client_id, "it shows neither a ticket nor a certificate")
+        return STRANGER
 
     def decide(self, client_id: NodeId, credentials: bytes) -> Scope | Refusal:  # any bearer may
-        """The verdict about a client's credentials. Blocks. Raises `ForgeError` when the store fails."""
+        """The verdict about the ticket that a client shows; a refusal is in the log. Blocks. Raises `ForgeError` when
+        the store fails."""
+        verdict = self._verdict(credentials)
+        if isinstance(verdict, Refusal):
+            self._refused.note(client_id, verdict.reason)
+        return verdict
+
+    def _verdict(self, credentials: bytes) -> Scope | Refusal:
         try:
             capability = decode_capability(credentials)
             verify(capability, self._node.node_id, time.time())

@@ -10,7 +10,7 @@ import trio
 
 from forge_p2p.config import NetConfig
 from forge_p2p.errors import NotFound, PeerError, Refused
-from forge_p2p.node import explaining, getting, networking, sharing
+from forge_p2p.node import explaining, getting, networking, revoking, sharing
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
 from forge_p2p.node.results import GetResult
@@ -148,7 +148,7 @@ async def test_who_is_revoked_is_out_at_once(tmp_path: Path) -> None:
             link = await shared(origin, tree)
             await fetched(reader, link, tmp_path / "before")
             session = next(iter(origin.sessions))
-            await trio.to_thread.run_sync(lambda: networking.revoke(origin.node, who=text, report=ignore_progress))
+            await trio.to_thread.run_sync(lambda: revoking.revoke(origin.node, who=text, report=ignore_progress))
             with trio.fail_after(5):
                 await session.ended.wait()
             assert isinstance(session.reason, Refused)

@@ -84,18 +84,20 @@ def invite(settings: Settings, role: str, expires: str, label: str, in_network: 
 @command.command("join", cls=ForgeCommand)
 @click.argument("token", metavar="TOKEN|-")
 @LABEL
+@click.option("--as", "name", default="", metavar="NAME", help="What to call the network here.")
 @pass_settings
-def join(settings: Settings, token: str, label: str) -> None:
+def join(settings: Settings, token: str, label: str, name: str) -> None:
     """Be a member of a network by a token.
 
-    "-" reads it from standard input, where other users of the machine cannot see it.
+    "-" reads it from standard input, where other users of the machine cannot see it: better than an argument. Joining
+    again with a new token renews a membership.
     """
     text = token
     if token == STDIN:
         text = sys.stdin.read(TOKEN_CHARS).strip()
     if not text:
         raise UsageError("there is no token on standard input", hint="paste it and end with Ctrl-D")
-    result = run_operation(settings, NetworksResult, "network_join", {"token": text, "label": label})
+    result = run_operation(settings, NetworksResult, "network_join", {"token": text, "label": label, "name": name})
     emit(settings, result, [f"joined {line}" for line in _networks(result)])
 
 
@@ -118,27 +120,38 @@ def members(settings: Settings, in_network: str) -> None:
 
 @command.command("revoke", cls=ForgeCommand)
 @click.argument("who", metavar="MEMBER|TOKEN")
+@click.option("--keep-token", is_flag=True, help="Leave the token that the member came by as it is.")
 @IN_NETWORK
 @pass_settings
-def revoke(settings: Settings, who: str, in_network: str) -> None:
+def revoke(settings: Settings, who: str, keep_token: bool, in_network: str) -> None:
     """End a membership, or a token and all memberships that came by it.
 
-    WHO is a label, the beginning of an id, or the token itself. Open sessions end as soon as a node hears of it; it
-    spreads among the members by itself.
+    WHO is a label, the beginning of an id, or the token itself. With a member its token ends, for with that it could
+    join again; if others came by the same token you have to say what is meant. Open sessions end as soon as a node
+    hears of it; it spreads among the members by itself.
     """
-    result = run_operation(settings, RevokeResult, "network_revoke", {"who": who, "in_network": in_network})
+    arguments = {"who": who, "in_network": in_network, "keep_token": keep_token}
+    result = run_operation(settings, RevokeResult, "network_revoke", arguments)
+    if result.token:
+        remark(settings, f"with it the token that it came by, {result.token[:16]}")
+    if result.left:
+        remark(settings, f"note: with its token, {result.left[:16]}, it can join again until that is revoked, too")
+    if result.restored:
+        names = ", ".join(each[:16] for each in result.restored)
+        remark(settings, f"note: what this admin had revoked is good again; revoke it anew to end it: {names}")
     emit(settings, result, [f"revoked {result.kind} {result.id[:16]} {result.label}".rstrip()])
 
 
 @command.command("leave", cls=ForgeCommand)
 @click.argument("name")
+@click.option("--destroy-key", is_flag=True, help="Leave even if this node holds the network's own key.")
 @pass_settings
-def leave(settings: Settings, name: str) -> None:
+def leave(settings: Settings, name: str, destroy_key: bool) -> None:
     """Be in a network no more.
 
-    Its secret is forgotten. Who made the network loses its key: make a backup of the node's folder first.
+    Its secret is forgotten, and on the node that made it the network's key, which only a backup can bring back.
     """
-    result = run_operation(settings, NetworksResult, "network_leave", {"name": name})
+    result = run_operation(settings, NetworksResult, "network_leave", {"name": name, "destroy_key": destroy_key})
     emit(settings, result, [f"left {line}" for line in _networks(result)])
 
 

@@ -1,5 +1,8 @@
 """News between members: said no faster than the protocol allows, dropped from who is no member.
 
+Much news is said in small frames, one after the other: a QUIC stream keeps as much memory as was ever on its way on it,
+and the control stream stays open as long as the session.
+
 The peer of a client may speak before the client knows whether it is a member: until then what it says is kept.
 """
 
@@ -14,9 +17,14 @@ from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import encode_frame
 from forge_p2p.wire.messages import News
 
-NEWS_RATE = 2.0
-NEWS_BURST = 32.0
-"""NEWS frames a second from one side: at once as many items as a network is likely to have, later what is new."""
+NEWS_RATE = 3.0
+NEWS_BURST = 1.0
+"""NEWS frames a second from one side; the first two at once."""
+HEARD_RATE = 6.0
+HEARD_BURST = 96.0
+"""Those that may come: all that an honest sender says in the 30 s for which a network may hold it up, and more."""
+PIECE = 8 * 1024
+"""Bytes of items in one frame."""
 
 _TIMER = (Timer.NEWS, limits.CONTROL_STREAM)
 
@@ -32,7 +40,7 @@ class Gossip:
         self._unheard: list[Sequence[bytes]] = []
         """Bounded by the rate at which news may come."""
         self._said = TokenBucket.full(NEWS_RATE, NEWS_BURST)
-        self._heard = TokenBucket.full(NEWS_RATE * limits.TOLERANCE, NEWS_BURST * limits.TOLERANCE)
+        self._heard = TokenBucket.full(HEARD_RATE, HEARD_BURST)
 
     def decide(self, member: bool) -> None:
         """Whether the peer is a member is known."""
@@ -61,7 +69,7 @@ class Gossip:
     def receive(self, news: News, now: float) -> None:
         """Raises `Breach` when they come too fast."""
         if self._heard.take(1.0, now):
-            raise Breach(Code.LIMIT, f"more than {NEWS_RATE:g} frames of news a second")
+            raise Breach(Code.LIMIT, f"more than {HEARD_RATE:g} frames of news a second")
         if self._member:
             self._out.append(NewsReceived(news.items))
         elif self._member is None:
@@ -75,7 +83,7 @@ class Gossip:
     def _next(self) -> tuple[bytes, ...]:
         """The items of one frame."""
         items: list[bytes] = []
-        room = limits.NEWS_BYTES_MAX
+        room = PIECE
         while self._unsaid and len(items) < limits.NEWS_ITEMS_MAX and len(self._unsaid[0]) <= room:
             items.append(self._unsaid.popleft())
             room -= len(items[-1])

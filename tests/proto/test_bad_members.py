@@ -6,7 +6,7 @@ import pytest
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import NodeId
-from forge_p2p.proto.news import NEWS_BURST
+from forge_p2p.proto.news import HEARD_BURST
 from forge_p2p.proto.outputs import FollowReceived, RequestFailed, SendData, ToldOf
 from forge_p2p.proto.states import SessionState
 from forge_p2p.proto.telling import FRAME_COST, TELL_BURST, TELL_RATE
@@ -115,7 +115,7 @@ def test_news_before_the_verdict() -> None:
 def flooded_with_news(pair: Pair) -> int:
     """Frames until the session ends; memory stays where it is."""
     session = pair.server.session
-    flood = encode_frame(News((bytes(1024),) * 64))
+    flood = encode_frame(News((bytes(256),) * 64))
     tracemalloc.start()
     frames = -1
     while session.state is SessionState.READY:
@@ -133,14 +133,14 @@ def test_flood_of_news(member: bool) -> None:
     pair = members()
     if not member:
         pair = Pair(client_session(config=NETWORKED), server_session(config=NETWORKED)).start().run()
-    assert flooded_with_news(pair) == 2 * NEWS_BURST
+    assert flooded_with_news(pair) == HEARD_BURST
     check_breach(pair.server.session, Code.LIMIT, "frames of news a second")
 
 
 def test_news_of_one_who_may_prove_no_member_are_bounded() -> None:
     pair = Pair(client_session(scope=None, config=NETWORKED), server_session(config=NETWORKED)).start().run()
     session = pair.client.session
-    flood = encode_frame(News((bytes(1024),) * 64))
+    flood = encode_frame(News((bytes(256),) * 64))
     tracemalloc.start()
     while session.state is SessionState.READY:
         session.receive_stream(0, flood, False, 0.0)

@@ -98,8 +98,11 @@ def test_limits() -> None:
     control = f"{session.CONTROL_BURST:g} at once, {session.CONTROL_RATE:g} a second"
     assert rows["frames on the control stream, unknown ones included"] == control
     assert rows["requests aborted"] == f"{answering.CANCEL_BURST:g} at once, {answering.CANCEL_RATE:g} a second"
-    news_rate, news_burst = (limits.TOLERANCE * value for value in (news.NEWS_RATE, news.NEWS_BURST))
-    assert rows["NEWS among them"] == f"{news_burst:g} at once, {news_rate:g} a second"
+    assert rows["NEWS among them"] == f"{news.HEARD_BURST:g} at once, {news.HEARD_RATE:g} a second"
+    assert news.NEWS_RATE * limits.TOLERANCE == news.HEARD_RATE
+    assert news.NEWS_BURST + 1 == 2
+    pieces = f"two frames\nof {news.PIECE // 1024} KiB go out at once and {news.NEWS_RATE:g} a second after that"
+    assert pieces in DOCUMENT
     assert rows["items of one NEWS"] == f"{limits.NEWS_BYTES_MAX} bytes together"
     rate, burst = (limits.TOLERANCE * value for value in (telling.TELL_RATE, telling.TELL_BURST))
     cost = f"where a frame counts for {telling.FRAME_COST} more than it has"

@@ -149,8 +149,8 @@ def test_the_largest_of_each_fit_their_frames() -> None:
     everywhere = tuple(("2001:db8::ffff:ffff", 65_535) for _ in range(8))
     crowd = [Contact(NodeId(ID), everywhere)] * 32
     for message in (
-        messages.News((bytes(4096),) * 16),
-        messages.News((bytes(1024),) * 64),
+        messages.News((bytes(4096),) * 4),
+        messages.News((bytes(256),) * 64),
         messages.Nodes.of(crowd[:20]),
         messages.Providers.of([(contact, 604_800) for contact in crowd], crowd[:20]),
         messages.Announce.of(ID[:20], 604_800, everywhere),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Final
 
-from forge_p2p.content.moment import since
+from forge_p2p.content.moment import date_of, since
 from forge_p2p.errors import Malformed, Refused
 from forge_p2p.ids import NetworkId, NodeId
 
@@ -202,7 +202,7 @@ def require_current(chain: Sequence[Certificate], now: float, revoked: Container
         if certificate.issued > now + CLOCK_SKEW:
             raise NotAMember(
                 Flaw.NOT_YET_VALID,
-                f"the certificate is not valid for another {round(certificate.issued - now)} seconds",
+                f"the certificate is not valid before {date_of(certificate.issued)}",
                 hint="the clock of one of the two machines is wrong",
             )
         if 0 < certificate.expires <= now:

@@ -1,10 +1,18 @@
-"""A point in time that has passed, in words."""
+"""Points in time, in words. All are in Unix seconds."""
 
 from datetime import UTC, datetime
 
 
+def date_of(moment: float) -> str:
+    """ "2027-01-16 08:00 UTC"; what no calendar has as a number."""
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{moment:.0f} seconds after 1970"
+
+
 def since(moment: float, now: float) -> str:
-    """ "2 hours ago, at 2027-01-16 08:00 UTC". Both in Unix seconds."""
+    """ "2 hours ago, at 2027-01-16 08:00 UTC"."""
     seconds = int(now - moment)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds >= length:
@@ -13,7 +21,4 @@ def since(moment: float, now: float) -> str:
             break
     else:
         ago = "just now"
-    try:
-        return f"{ago}, at {datetime.fromtimestamp(moment, UTC).strftime('%Y-%m-%d %H:%M UTC')}"
-    except (OverflowError, ValueError, OSError):
-        return ago
+    return f"{ago}, at {date_of(moment)}"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.contact import Contact
 from forge_p2p.content.membership import (
     Chain,
     Flaw,
@@ -200,21 +199,11 @@ class Memberships:
                     )
                     session.blame(Refused(f"this node is no member of the network any more: {error.message}"), Code.OK)
 
-    def members(self, network: NetworkId) -> list[tuple[Membership, float]]:
-        """Those heard of, and when last."""
-        circle = self._circles.get(network)
-        return [(each.member, each.seen) for each in circle.state.roster] if circle else []
-
     def label(self, network: NetworkId, node_id: NodeId) -> tuple[str, str]:
         """A member's label and role, as far as known."""
         circle = self._circles.get(network)
         known = circle.state.roster.get(node_id) if circle else None
         return (known.member.label, known.member.role.name.lower()) if known else ("", "")
-
-    def contacts(self, network: NetworkId) -> tuple[Contact, ...]:
-        """Where to begin in a network: what its token said."""
-        circle = self._circles.get(network)
-        return circle.joined.contacts if circle else ()
 
     def save(self) -> None:
         """Writes down who was heard of. Blocks."""

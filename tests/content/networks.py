@@ -10,6 +10,7 @@ from forge_p2p.content.invite import Token, enrol
 from forge_p2p.content.membership import Certificate, Chain, Role, issue_certificate
 from forge_p2p.content.revocation import Revocation, revoke
 from forge_p2p.ids import NetworkId, NodeId
+from forge_p2p.node.networks import Joined
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -38,11 +39,12 @@ class Member:
 
 @dataclass
 class World:
-    """A network and its key. Numbers name keys: the same number, the same key."""
+    """A network and its key. Numbers name keys: the same number, the same key. `now`: when all is signed."""
 
     number: int = 1000
     secret: bytes = bytes(range(32))
     name: str = "studio"
+    now: int = NOW
     key: Ed25519PrivateKey = field(init=False)
     id: NetworkId = field(init=False)
 
@@ -57,7 +59,7 @@ class World:
         role: Role,
         *,
         delegable: bool = False,
-        issued: int = NOW - DAY,
+        issued: int | None = None,
         expires: int = 0,
         label: str = "",
     ) -> Certificate:
@@ -66,7 +68,7 @@ class World:
             self.id,
             public(key(subject)),
             role,
-            issued=issued,
+            issued=self.now - DAY if issued is None else issued,
             expires=expires,
             delegable=delegable,
             label=label,
@@ -91,11 +93,19 @@ class World:
         seed = key(number).private_bytes_raw()
         return Token(self.id, self.name, (*above, certificate), tuple(contacts), self.secret, seed)
 
-    def member(self, number: int, token: Token, now: float = NOW, label: str = "") -> Member:
+    def member(self, number: int, token: Token, now: float | None = None, label: str = "") -> Member:
         """Who joined by a token."""
-        return Member(key(number), enrol(token, NodeId(public(key(number))), now, label))
+        return Member(key(number), enrol(token, NodeId(public(key(number))), self.now if now is None else now, label))
 
-    def revoke(self, revoked: bytes, by: Member | None = None, time: int = NOW) -> Revocation:
+    def revoke(self, revoked: bytes, by: Member | None = None, time: int | None = None) -> Revocation:
         """A revocation by the network's key, or by a member."""
         signer, chain = (by.private, by.chain) if by else (self.key, ())
-        return revoke(signer, self.id, revoked, time=time, chain=chain)
+        return revoke(signer, self.id, revoked, time=self.now if time is None else time, chain=chain)
+
+    @classmethod
+    def of(cls, joined: Joined, now: int) -> "World":
+        """The network that a node has made."""
+        world = cls(secret=joined.secret, name=joined.name, now=now)
+        assert joined.key is not None
+        world.key, world.id = joined.key, joined.network
+        return world

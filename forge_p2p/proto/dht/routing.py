@@ -8,6 +8,7 @@ five bits, section 4.2 of the paper). Replaced, and why:
 - The range of the first bucket ends at 2**160, not one before, so that all ranges are off by one and a contact on a
   border is looked for in the wrong bucket. Ours are whole binary subtrees, found by bisection.
 - `depth` compares the ids in a bucket as strings of bits, on every contact that finds it full. Ours counts its range.
+- Theirs may refuse one of the k nearest to the own key, where these lie in the subtree beside it. Ours splits it.
 - Time comes from the caller; a full bucket hands its stalest contact to be probed instead of starting a task.
 - Buckets prefer contacts that are not all of one subnet (`subnets`).
 
@@ -192,7 +193,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         if len(bucket.nodes) < self.ksize:
             self._insert(bucket, node)
             return
-        if bucket.has_in_range(self.node) or bucket.depth() % 5:
+        if bucket.has_in_range(self.node) or bucket.depth() % 5 or self._is_neighbour(bucket, node.long_id):
             self.split_bucket(self.get_bucket_for(node))
             self.add_contact(node)
             return
@@ -237,6 +238,19 @@ class Table(RoutingTable):  # type: ignore[misc]
             near = [(peer.long_id ^ target, peer.place, peer.contact) for peer in self if peer.long_id != exclude]
         near.sort()
         return [one for _, _, one in spread(near, wanted, self._caps)[0]]
+
+    def _is_neighbour(self, bucket: Bucket, key: int) -> bool:
+        """Whether `key`, of a full bucket, is among the k nearest to the own key: they are all to be known, and may lie
+        in a subtree beside the own one (the paper, section 2.4)."""
+        own: int = self.node.long_id
+        beside = bucket.range[0] ^ own
+        room: int = self.ksize
+        for low, other in zip(self._lows, self.buckets, strict=True):
+            if low ^ own < beside:
+                room -= len(other.nodes)
+                if room <= 0:
+                    return False
+        return sum(peer.long_id ^ own < key ^ own for peer in bucket.nodes.values()) < room
 
     def _silent(self, bucket: Bucket, now: float) -> Peer | None:
         """The contact of a bucket with replacements that has been silent for longest, if that is too long."""

@@ -78,10 +78,10 @@ class SwarmLimits:
     margin: float = 0.4
     """What is asked of a peer lasts for its delay and this long, at its rate."""
 
-    gather: int = 8
-    gather_wait: float = 0.2
-    """What neighbours announce is asked for when there are so many items, or so much later: a request costs as much as
-    a few chunks. Not if next to nothing is under way: then time is all that counts."""
+    gather: int = 768 * KIB
+    gather_wait: float = 0.4
+    """What a neighbour announces is asked for when it is so many bytes, or so much later: a request costs as much as a
+    few chunks. Not if next to nothing is under way: then time is all that counts."""
 
     names: int = 16
     """How many times more is named to an origin than there is room for."""

@@ -63,8 +63,7 @@ class Choosing:
         return [
             each
             for each in self._sources.values()
-            if (queued and each.complete)
-            or (each.candidates and (len(each.candidates) >= least or each.gather_until <= now))
+            if (queued and each.complete) or (each.candidates and (each.gathered >= least or each.gather_until <= now))
         ]
 
     def next_deadline(self) -> float | None:

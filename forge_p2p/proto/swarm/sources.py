@@ -67,6 +67,11 @@ class Source:
     reason: str = ""
 
     @property
+    def gathered(self) -> int:
+        """About how many bytes it may be asked for."""
+        return len(self.candidates) * self.candidates[-1].item.size if self.candidates else 0
+
+    @property
     def trusted(self) -> bool:
         """Whether it can be counted on to bring soon what it has."""
         return not (self.strikes or self.swamped)

@@ -267,7 +267,7 @@ def test_memberships(local: LocalNode) -> None:
     says(memberships.check_memberships(local, NOW), "ok", "a member of studio")
     says(memberships.check_memberships(local, NOW + 28 * DAY), "warn", "studio ends in 2 days")
     says(memberships.check_memberships(local, NOW + 31 * DAY), "fail", "studio: the certificate expired")
-    assert "clock" in says(memberships.check_memberships(local, NOW - 9 * DAY), "fail", "not valid for another").hint
+    assert "clock" in says(memberships.check_memberships(local, NOW - 9 * DAY), "fail", "not valid before").hint
     networks.keep_revocations(world.id, [world.revoke(member.chain[0].subject)])
     says(memberships.check_memberships(local, NOW), "fail", "was revoked")
 

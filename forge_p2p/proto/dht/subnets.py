@@ -10,7 +10,7 @@ Addresses that are not global (private, loopback, link-local, carrier-grade NAT)
 of them from afar.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -51,9 +51,13 @@ def place_of(host: str) -> Place | None:
     return (1 << 60 | number >> 8, 1 << 59 | number >> 16) if address.is_global else None
 
 
-def spread(nearest: Iterable[Entry[Someone]], count: int, caps: Caps) -> tuple[list[Entry[Someone]], bool]:
+def spread(nearest: Sequence[Entry[Someone]], count: int, caps: Caps) -> tuple[list[Entry[Someone]], bool]:
     """The first `count` of `nearest` (ascending) of whom at most `caps.site` share a site and `caps.block` a block, in
     their order; and whether there were so many. If there were not, the nearest of those left out fill up."""
+    first = list(nearest[:count])
+    blocks = [entry[1][1] for entry in first if entry[1] is not None]
+    if len(set(blocks)) == len(blocks):
+        return first, len(first) == count  # nobody shares anything, as usual
     chosen: list[Entry[Someone]] = []
     crowded: list[Entry[Someone]] = []
     in_blocks: dict[int, int] = {}

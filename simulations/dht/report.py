@@ -1,7 +1,7 @@
 """Figures to a terminal, to files, and into docs/dht.md."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from simulations.dht.outcome import Outcome
-from simulations.versus.report import replaced
+from simulations.pages import replaced, table
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "dht.md"
@@ -41,7 +41,7 @@ def write_page(outcomes: Mapping[str, Outcome]) -> None:
     """Rewrites the figures in the document; plots are `plots`'."""
     page = PAGE.read_text("utf-8")
     for name, section in (("hour", _hour_table(outcomes)), ("days", _day_table(outcomes))):
-        page = replaced(page, name, section)
+        page = replaced(page, "dht", name, section)
     PAGE.write_text(page, "utf-8")
 
 
@@ -51,13 +51,13 @@ def _hour_table(outcomes: Mapping[str, Outcome]) -> str:
     head = ["", "Forge", *(["kademlia 2.2.3"] if theirs else [])]
     rows = [[name, *(_number(column.figures[name]) for column in columns)] for name in ours.figures]
     rows.append(["seconds of processor time for the run", *(_number(column.cpu) for column in columns)])
-    return f"{_table([head, *rows])}\n\n{_note(ours)}"
+    return f"{table([head, *rows])}\n\n{_note(ours)}"
 
 
 def _day_table(outcomes: Mapping[str, Outcome]) -> str:
     rows = [["", "nodes", "lookups", "success", "queries a lookup", "median s", "p99 s", "recovery, minutes"]]
     rows += [_day(outcome) for outcome in outcomes.values() if outcome.name not in {"steady", "baseline"}]
-    return _table(rows)
+    return table(rows)
 
 
 def _day(outcome: Outcome) -> list[str]:
@@ -70,11 +70,6 @@ def _day(outcome: Outcome) -> list[str]:
         *(_number(figures[key]) for key in keys),
         ", ".join(recovery),
     ]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 
 
 def _note(outcome: Outcome) -> str:

@@ -16,6 +16,7 @@ from simulations.labs.plays import PLAYS
 from simulations.labs.plays.outcome import Row, Turn
 from simulations.labs.scenario import Scenario
 from simulations.labs.topology import ROOT
+from simulations.pages import replaced, table
 from simulations.versus import report as versus
 
 PAGE = ROOT / "docs" / "labs.md"
@@ -77,13 +78,13 @@ def section(outcome: Outcome) -> str:
         for figure, head in PLAYS[outcome.scenario.play].columns.items()
         if any(figure in turn.figures for turns in outcome.turns.values() for turn in turns)
     }
-    rows = [["", *columns.values()], ["---"] * (len(columns) + 1)]
+    rows = [["", *columns.values()]]
     rows += [[name, *(_cell(outcome, name, figure) for figure in columns)] for name in outcome.turns]
     rounds = max(len(turns) for turns in outcome.turns.values())
     command = f"`python -m simulations.labs --scenario {outcome.name}`"
     parts = [
         f"### {outcome.scenario.title}",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        table(rows),
         outcome.scenario.note.strip(),
         "\n".join(f"- {line}" for line in outcome.verdicts()),
         f"![{outcome.scenario.title}](plots/lab-{outcome.name}.png)" if _has_timeline(outcome) else "",
@@ -134,7 +135,7 @@ def write(outcome: Outcome) -> None:
 
         PLOTS.mkdir(exist_ok=True)
         plot(outcome, PLOTS / f"lab-{outcome.name}.png")
-    PAGE.write_text(replaced(PAGE.read_text("utf-8"), outcome.name, section(outcome)), "utf-8")
+    PAGE.write_text(replaced(PAGE.read_text("utf-8"), "lab", outcome.name, section(outcome)), "utf-8")
 
 
 def _compact(text: str) -> str:
@@ -177,11 +178,3 @@ def _versions() -> dict[str, str]:
 
 def _has_timeline(outcome: Outcome) -> bool:
     return any(turn.timeline for turns in outcome.turns.values() for turn in turns)
-
-
-def replaced(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the marks of `name`."""
-    pattern = re.compile(rf"(<!-- lab:{re.escape(name)} -->\n).*?(<!-- /lab -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"{PAGE} has no marks <!-- lab:{name} --> … <!-- /lab -->")
-    return pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)

@@ -3,7 +3,7 @@
 Of the wire there is a delay; of the uplink, that it sends one batch after the other at its rate, in the order that
 `Turns` decides; of the downlink, that what comes through it takes its time, and that a sender has to wait for a slower
 receiver before that gets more. So an uplink is shared fairly by bytes among all who ask, as by the transport's fair
-queueing. Verifying and storing take a fixed time. What was stored is told to the neighbours every 0.2 s, as
+queueing. Verifying and storing take a fixed time. What was stored is told to the neighbours every 0.1 s, as
 `node.following` does.
 """
 
@@ -18,7 +18,7 @@ from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
 from simulations.swarm.clock import Clock
 
-TELL_INTERVAL = 0.2
+TELL_INTERVAL = 0.1
 STORE_TIME = 0.005
 STALL_TIMEOUT = 20.0
 """Seconds after which a session leaves a peer that sends nothing of what it was asked."""

@@ -1,14 +1,18 @@
-"""Figures to files: every outcome as JSON in results/, a picture in docs/plots/."""
+"""Figures to files: every outcome as JSON in results/, a picture in docs/plots/, a table in docs/swarm.md."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+from simulations.pages import replaced, table
 from simulations.swarm.play import Outcome
-from simulations.swarm.scenarios import SCENARIOS
+from simulations.swarm.scenarios import SCENARIOS, Bars
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "swarm.md"
 PLOT = ROOT / "docs" / "plots" / "swarm.png"
 
 
@@ -19,11 +23,42 @@ def write(name: str, outcomes: Sequence[Outcome]) -> Path:
     bars = SCENARIOS[name][1] if name in SCENARIOS else None
     told = {
         "scenario": name,
-        "verdicts": [line for outcome in outcomes for line in (bars.verdicts(outcome) if bars else [])],
+        "verdicts": bars.verdicts(outcomes) if bars else [],
         "outcomes": [outcome.figures() for outcome in outcomes],
     }
     path.write_text(json.dumps(told, indent=1) + "\n")
     return path
+
+
+def write_page() -> None:
+    """Rewrites the table of the document from all that is known."""
+    head = ["", "agents", "plays", "last agent ÷ bound", "at most", "origin, copies", "at most", "sent twice", "wrong"]
+    rows = [_row(name, bars, _outcomes(name)) for name, (_, bars) in SCENARIOS.items() if _outcomes(name)]
+    PAGE.write_text(replaced(PAGE.read_text("utf-8"), "swarm", "plays", table([head, *rows])), "utf-8")
+
+
+def _row(name: str, bars: Bars, outcomes: Sequence[dict[str, Any]]) -> list[str]:
+    def spread(key: str, form: str) -> str:
+        values = sorted(outcome[key] for outcome in outcomes)
+        middle = f"{median(values):{form}}"
+        return middle if len(values) == 1 else f"{middle} ({values[0]:{form}}-{values[-1]:{form}})"
+
+    return [
+        name,
+        str(outcomes[0]["agents"]),
+        str(len(outcomes)),
+        spread("ratio", ".2f"),
+        f"{bars.ratio:g}",
+        spread("copies", ".2f"),
+        f"{bars.copies:g}",
+        spread("duplicates", ".2%"),
+        spread("corrupt", ".2%"),
+    ]
+
+
+def _outcomes(name: str) -> list[dict[str, Any]]:
+    path = RESULTS / f"{name}.json"
+    return list(json.loads(path.read_text())["outcomes"]) if path.exists() else []
 
 
 def plot() -> Path:
@@ -35,9 +70,7 @@ def plot() -> Path:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for name in SCENARIOS:
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            first = json.loads(path.read_text())["outcomes"][0]
+        for first in _outcomes(name)[:1]:
             ends = [end / first["bound"] for end in first["ends"]]
             shares = [(at + 1) / len(ends) for at in range(len(ends))]
             axes.step([0, *ends], [0, *shares], where="post", label=f"{name} ({first['copies']:.2f} copies)")

@@ -1,24 +1,25 @@
 """What is played, and what has to come of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from simulations.swarm.play import MBIT, MIB, Outcome, Scenario
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The most that may be needed: of the bound, and of copies from the origin."""
+    """The most that may be needed: of the bound, and of copies from the origin. Medians over the seeds played."""
 
     ratio: float
     copies: float
 
-    def verdicts(self, outcome: Outcome) -> list[str]:
+    def verdicts(self, outcomes: Sequence[Outcome]) -> list[str]:
         """One line a bar."""
         told = []
         for what, most, found in (
-            ("time over the bound", self.ratio, outcome.ratio),
-            ("copies", self.copies, outcome.copies),
+            ("time over the bound", self.ratio, median(outcome.ratio for outcome in outcomes)),
+            ("copies", self.copies, median(outcome.copies for outcome in outcomes)),
         ):
             told.append(f"{'reached' if found <= most else 'MISSED'}: {what} at most {most}: {found:.3f}")
         return told

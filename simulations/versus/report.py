@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from simulations.pages import replaced, table
 from simulations.versus.bench import Case, Medians, Trial, Turn
 from simulations.versus.inputs import MB
 
@@ -48,11 +49,11 @@ def section(outcome: Outcome, machine: str) -> str:
     medians = outcome.medians
     keys = list(dict.fromkeys(key for figures in medians.figures.values() for key in figures))
     head = ["", "median s", "min-max s", "ratio", *(["MB/s"] if outcome.trial.size else []), *keys]
-    rows = [head, ["---"] * len(head), *(_row(outcome, name, keys) for name in outcome.turns)]
+    rows = [head, *(_row(outcome, name, keys) for name in outcome.turns)]
     rounds = len(next(iter(outcome.turns.values())))
     parts = [
         f"### {outcome.case.title}",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        table(rows),
         *([outcome.trial.note] if outcome.trial.note else []),
         "\n".join(f"- {line}" for line in outcome.verdicts()),
         f"<sub>{rounds} rounds, {datetime.now(UTC):%Y-%m-%d}, {machine}</sub>",
@@ -85,7 +86,7 @@ def write(outcome: Outcome) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{outcome.case.name}.json").write_text(json.dumps(as_json(outcome), indent=1) + "\n")
     page = PAGE.read_text("utf-8")
-    PAGE.write_text(replaced(page, outcome.case.name, section(outcome, machine())), "utf-8")
+    PAGE.write_text(replaced(page, "versus", outcome.case.name, section(outcome, machine())), "utf-8")
 
 
 def as_json(outcome: Outcome) -> dict[str, object]:
@@ -103,14 +104,6 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "machine": machine(),
         "versions": versions(),
     }
-
-
-def replaced(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the marks of `name`."""
-    pattern = re.compile(rf"(<!-- versus:{re.escape(name)} -->\n).*?(<!-- /versus -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"{PAGE} has no marks <!-- versus:{name} --> … <!-- /versus -->")
-    return pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)
 
 
 def machine() -> str:

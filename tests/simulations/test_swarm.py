@@ -50,7 +50,7 @@ def test_same_seed_same_trace() -> None:
 
 def test_what_falls_short_is_said() -> None:
     outcome = play(replace(SMALL, size=2_000_000))
-    verdicts = Bars(ratio=outcome.ratio - 0.01, copies=outcome.copies).verdicts(outcome)
+    verdicts = Bars(ratio=outcome.ratio - 0.01, copies=outcome.copies).verdicts([outcome])
     assert [line.split(":")[0] for line in verdicts] == ["MISSED", "reached"]
 
 

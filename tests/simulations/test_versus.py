@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from simulations.pages import replaced
 from simulations.versus import report
 from simulations.versus.bench import Bar, Bench, Case, Contender, Trial, Turn, run_case
 from simulations.versus.cases import CASES
 from simulations.versus.inputs import Different, Inputs, check_content, check_same
 from simulations.versus.process import Failed, Service, measure
 from simulations.versus.relay import CountingRelay
-from simulations.versus.report import PAGE, Outcome, replaced, section
+from simulations.versus.report import PAGE, Outcome, section
 
 
 def opened(trial: Trial) -> Case:
@@ -68,10 +69,10 @@ def test_section_has_medians_spreads_ratios_and_verdicts() -> None:
 
 def test_only_the_marked_part_is_replaced() -> None:
     page = "before\n<!-- versus:a -->\nold\n<!-- /versus -->\n<!-- versus:b -->\nkept\n<!-- /versus -->\n"
-    changed = replaced(page, "a", r"new \1")
+    changed = replaced(page, "versus", "a", r"new \1")
     assert changed == page.replace("old", r"new \1")
     with pytest.raises(ValueError, match="no marks"):
-        replaced(page, "c", "")
+        replaced(page, "versus", "c", "")
 
 
 def test_every_case_has_its_place_on_the_page() -> None:

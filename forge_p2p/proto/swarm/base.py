@@ -78,8 +78,8 @@ class SwarmLimits:
     margin: float = 0.4
     """What is asked of a peer lasts for its delay and this long, at its rate."""
 
-    gather: int = 768 * KIB
-    gather_wait: float = 0.4
+    gather: int = 512 * KIB
+    gather_wait: float = 0.2
     """What a neighbour announces is asked for when it is so many bytes, or so much later: a request costs as much as a
     few chunks. Not if next to nothing is under way: then time is all that counts."""
 

@@ -12,7 +12,7 @@ from simulations.labs.plays import PLAYS
 from simulations.labs.plays.base import Contender, Occasion
 from simulations.labs.plays.outcome import Turn
 from simulations.labs.plot import plot
-from simulations.labs.report import PAGE, Outcome, replaced, section
+from simulations.labs.report import PAGE, Outcome, section
 from simulations.labs.scenario import Bars, Event, Scenario, When, Wire, load, names, number
 from simulations.labs.systems import SYSTEMS
 from simulations.labs.tools import LabError
@@ -191,8 +191,6 @@ def test_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(again.turns) == ["forge", "http"]
     assert again.turns["forge"] == [turn(16)]
     assert report.with_earlier(outcome(Bars(), forge=[turn(17)])).median("forge", "seconds") == 17
-    with pytest.raises(ValueError, match="no marks"):
-        replaced("", "some", "")
 
 
 def test_plots_have_room_for_contenders_without_a_timeline(tmp_path: Path) -> None:

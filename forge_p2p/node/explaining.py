@@ -31,21 +31,21 @@ LOOK_FOR = 2.0
 """Nodes asked by `why`, and seconds it looks for them."""
 
 
-def peers(node: LocalNode, *, report: Report) -> PeersResult:  # noqa: ARG001
+def peers(node: LocalNode, *, sample: float = SAMPLE, report: Report) -> PeersResult:  # noqa: ARG001
     """Without a node up nobody is connected."""
     return PeersResult([], [])
 
 
-async def running_peers(network: "Network", *, report: Report) -> PeersResult:  # noqa: ARG001
-    """Everybody connected or known, with rates measured over `SAMPLE` seconds."""
+async def running_peers(network: "Network", *, sample: float = SAMPLE, report: Report) -> PeersResult:  # noqa: ARG001
+    """Everybody connected or known, with rates measured over `sample` seconds; 0: not measured, and told at once."""
     members = await network.members()
     before = {session: session.connection.statistics() for session in network.sessions}
-    await trio.sleep(SAMPLE)
+    await trio.sleep(sample)
     rates: dict[PeerSession, tuple[float, float]] = {}
     for session, old in before.items():
         new = session.connection.statistics()
         sent, received = new.bytes_sent - old.bytes_sent, new.bytes_received - old.bytes_received
-        rates[session] = (sent / SAMPLE, received / SAMPLE)
+        rates[session] = (sent / sample, received / sample) if sample else (0.0, 0.0)
     found = [
         _peer(members, each, known, rates) for each in members.peering.networks for known in members.peering.known(each)
     ]

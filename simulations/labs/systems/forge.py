@@ -108,7 +108,7 @@ def start_up(host: Host, *, liar: bool = False) -> Program:
 def is_up(host: Host) -> bool:
     """Whether the node answers commands."""
     try:
-        call(Home(home(host)), "peers", {})
+        call(Home(home(host)), "peers", {"sample": 0.0})
     except NoNode:
         return False
     return True
@@ -130,7 +130,7 @@ def first_byte(host: Host, link: str) -> tuple[float, bytes]:
 def peers(host: Host) -> list[PeerEntry]:
     """Whom the node is connected with; nobody while it is not up."""
     try:
-        told = call(Home(home(host)), "peers", {})
+        told = call(Home(home(host)), "peers", {"sample": 0.0})
     except NoNode:
         return []
     assert isinstance(told, PeersResult)

@@ -22,15 +22,13 @@ from forge_p2p.node.peering import Found, Peering
 from forge_p2p.node.records import write_record
 from forge_p2p.proto.dht import messages as dht
 from forge_p2p.proto.dht.machine import Dht
+from forge_p2p.proto.hello import STAYS
 from forge_p2p.proto.outputs import QueryReceived
 from forge_p2p.wire import messages as wire
 from forge_p2p.wire.codes import Code
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
-
-DHT = "dht"
-"""Capability: the node stays, so it is worth remembering. Who does not stay uses the DHT and is no part of it."""
 
 ROOT_TTL = 900
 """Seconds for which a root stays announced: agents come and go, and a peer that vanished is asked for no longer."""
@@ -101,7 +99,7 @@ class Lookups:
 
     def joined(self, session: "PeerSession") -> None:
         """A session with a member began."""
-        if session.peer_id is not None and (not self._stays or DHT in session.capabilities):
+        if session.peer_id is not None and (not self._stays or STAYS in session.capabilities):
             self._machine.peer_seen(_contact_of(session, session.peer_id), trio.current_time())
             self._pump()
 

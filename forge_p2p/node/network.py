@@ -19,7 +19,7 @@ from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network_results import PeerStatus
 from forge_p2p.node.results import UpResult
 from forge_p2p.proto.auth import NOTHING
-from forge_p2p.proto.hello import NETWORK, ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, STAYS, ClientRole, ServerRole, SessionConfig
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -229,7 +229,7 @@ def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
     """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
     found = {NETWORK}
     if stays:
-        found.add("dht")
+        found.add(STAYS)
     if node.config.net.site:
         from forge_p2p.content.link import hash_bytes
 

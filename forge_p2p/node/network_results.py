@@ -72,9 +72,9 @@ class PeerStatus(Struct, frozen=True):
 
 
 class PeerEntry(Struct, frozen=True):
-    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "called", "swarm" or
-    "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload bytes and `up` and `down` bytes a
-    second, of this session. `problem`: why it could not be reached last time."""
+    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "met" (connected before
+    a restart), "called", "swarm" or "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload
+    bytes and `up` and `down` bytes a second, of this session. `problem`: why it could not be reached last time."""
 
     network: str
     node_id: str

@@ -212,8 +212,9 @@ class Dht:
         return self._failures >= self._limits.upkeep.offline_after
 
     def _saw(self, contact: Contact, now: float) -> None:
-        if self.offline:
+        if self.offline or not len(self.table):
             self._upkeep.join_soon(now)
+        if self.offline:
             self._announcing.announce_all(now)
         self._failures = 0
         self._upkeep.met(contact)

@@ -151,6 +151,11 @@ class Lookups:
         self._machine.move(self._addresses(), trio.current_time())
         self._pump()
 
+    def woke(self) -> None:
+        """This machine slept, without this process's clock."""
+        self._machine.woke(trio.current_time())
+        self._pump()
+
     async def withdraw_all(self) -> None:
         """Takes everything back, before a clean exit; waits a moment for it to be said."""
         for root in list(self._announced):

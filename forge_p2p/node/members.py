@@ -26,6 +26,7 @@ from forge_p2p.node.networks import Networks
 from forge_p2p.node.peer import MemberSide, PeerSession
 from forge_p2p.node.peering import Found, Peering, addresses_of
 from forge_p2p.node.remembering import Remembering
+from forge_p2p.node.waking import probe
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.dht.machine import Dht
@@ -213,6 +214,21 @@ class Members:
         session.connection.keep_alive = session.connection.is_client
         if network in self.lookups:
             self.lookups[network].joined(session)
+        others = self.peering.beside(network, session)
+        if others:
+            self._nursery.start_soon(probe, others)
+
+    def woke(self) -> None:
+        """This machine slept: nobody who did not answer meanwhile is to blame."""
+        self.peering.hurry()
+        for lookups in self.lookups.values():
+            lookups.woke()
+
+    def moved(self) -> None:
+        """This machine has other addresses."""
+        self.peering.hurry()
+        for lookups in self.lookups.values():
+            lookups.moved()
 
     async def leave(self) -> None:
         """Takes back what this node announced, before it goes down."""

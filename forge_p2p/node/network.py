@@ -53,9 +53,11 @@ class Network:
         async with self._opening:
             if self._endpoint is None:
                 from forge_p2p.node.serving import Server
+                from forge_p2p.node.waking import Waking
 
                 self._endpoint = await self._nursery.start(self._hold_endpoint)
                 self._server = Server(self.node, self._nursery)
+                self._nursery.start_soon(Waking(self).run)
             return self._endpoint
 
     async def _hold_endpoint(self, task_status: trio.TaskStatus[Endpoint]) -> None:
@@ -99,6 +101,11 @@ class Network:
             pid=os.getpid(),
             addresses=[f"{address.host} port {address.port}" for address in self.reachable_addresses()],
         )
+
+    @property
+    def member_side(self) -> "Members | None":
+        """The node as a member of its networks, once it was asked for."""
+        return self._members
 
     @property
     def lan_problem(self) -> str:

@@ -201,6 +201,12 @@ class Peering:
         group = circle.sessions.get(node_id) if circle else None
         return group[0] if group else None
 
+    def beside(self, network: NetworkId, session: "PeerSession") -> list["PeerSession"]:
+        """Other sessions with the same member: both ends dialled, or it has lost them by a restart or a move."""
+        circle = self._circles.get(network)
+        group = circle.sessions.get(session.peer_id, []) if circle and session.peer_id else []
+        return [each for each in group if each is not session]
+
     async def session(self, network: NetworkId, contact: Contact) -> "PeerSession":
         """A session with a member, dialled if there is none. Raises `PeerError` with the reason why not."""
         while True:

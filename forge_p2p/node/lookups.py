@@ -74,6 +74,11 @@ class Lookups:
         return self._machine.behind
 
     @property
+    def announced(self) -> int:
+        """Roots of this node's that others are told of."""
+        return self._machine.announced
+
+    @property
     def size(self) -> int:
         """Nodes in the routing table."""
         return self._machine.size

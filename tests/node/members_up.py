@@ -1,16 +1,18 @@
 """Members of one network as processes with fixed ports, and what is seen of them from outside."""
 
 import socket
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from forge_p2p.node.network_results import PeersResult
 from forge_p2p.node.remembering import Row
-from tests.cli.harness import forge
+from tests.cli.harness import COMMAND, environment, forge
+from tests.net.namespaces import Host
 from tests.node.harness import Node, node, settings
 
 MEMBER = """
@@ -90,3 +92,16 @@ def homes(folder: Path, *names: str, idle_timeout: int = LONG) -> list[Path]:
     for home in made[1:]:
         said(home, "network", "join", token)
     return made
+
+
+@contextmanager
+def up_on(machine: Host, home: Path) -> Iterator[None]:
+    """A node that is up on a host of its own."""
+    words = machine.inside(*COMMAND, "up")
+    with subprocess.Popen(words, env=environment(home), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            yield
+        finally:
+            process.kill()

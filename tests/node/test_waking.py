@@ -1,19 +1,27 @@
 """A machine that slept, moved or restarted is back with its peers long before the idle timeout."""
 
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from forge_p2p.node.waking import LOOK, SLEPT
-from tests.cli.harness import COMMAND, environment
-from tests.net.namespaces import Host, cable, hosts
+from tests.net.namespaces import cable, hosts
 from tests.node.harness import node, noise, settings
-from tests.node.members_up import LONG, MEMBER, connected, forget, homes, id_of, remembered, said, sessions, until
+from tests.node.members_up import (
+    LONG,
+    MEMBER,
+    connected,
+    forget,
+    homes,
+    id_of,
+    remembered,
+    said,
+    sessions,
+    until,
+    up_on,
+)
 
 
 def test_who_wakes_asks_whether_its_peers_are_still_there(tmp_path: Path) -> None:
@@ -53,19 +61,6 @@ def test_a_peer_that_restarted_and_calls_makes_its_old_session_end(tmp_path: Pat
         with node(founder, "up"):
             until(lambda: id_of(stays) in connected(founder), "the founder has called")
             until(lambda: sessions(second) == 1, "its session from before is over")
-
-
-@contextmanager
-def up_on(machine: Host, home: Path) -> Iterator[None]:
-    """A node that is up on a host of its own."""
-    words = machine.inside(*COMMAND, "up")
-    with subprocess.Popen(words, env=environment(home), stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline()
-            yield
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("moving", [0, 1])

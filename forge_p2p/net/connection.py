@@ -322,7 +322,7 @@ class QuicConnection:
         return when
 
     def _next_ping(self) -> float:
-        return self._quiet_since + self.engine.idle_timeout / 3
+        return self._quiet_since + self.engine.idle_timeout / 2
 
     # -- what the engine says
 

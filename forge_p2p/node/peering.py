@@ -48,6 +48,9 @@ RETRY_LATE = 300.0
 """Seconds before one of these is dialled again from then on: they may be gone for good."""
 
 INTERVAL = 1.0
+TIDY_INTERVAL = 4.0
+"""Seconds between two looks at whom to dial, and at whom to leave and to forget."""
+
 DIALS_AT_ONCE = 4
 
 
@@ -285,13 +288,17 @@ class Peering:
 
     async def run(self) -> None:
         """Keeps a few members of each network connected, until cancelled."""
+        tidied = trio.current_time()
         while True:
+            tidy = trio.current_time() >= tidied + TIDY_INTERVAL
             for network, circle in list(self._circles.items()):
                 for acquaintance in self._to_dial(circle):
                     circle.trying.add(acquaintance.contact.node_id)
                     self._nursery.start_soon(self._try, network, circle, acquaintance.contact)
-                await self._close_idle(circle)
-                self._forget_passers_by(network, circle)
+                if tidy:
+                    tidied = trio.current_time()
+                    await self._close_idle(circle)
+                    self._forget_passers_by(network, circle)
             self._woken = trio.Event()
             with trio.move_on_after(INTERVAL):
                 await self._woken.wait()

@@ -42,8 +42,8 @@ async def ask(connection: Connection) -> None:
 
 
 async def flood(target: Address, datagrams: list[bytes], served: Connection) -> int:
-    """Sends all, as fast as the server reads them, asking for service meanwhile. Returns the bytes that came back: never
-    more than three times what was sent until then."""
+    """Sends all, as fast as the server reads them, asking for service meanwhile. Returns what came back: never
+    more than three times the bytes sent until then."""
     stranger = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
     await stranger.bind(("127.0.0.1", 0))
     received = sent = 0

@@ -29,14 +29,16 @@ from forge_p2p.net.quic import open_endpoint
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Fixed
-from forge_p2p.proto.hello import NETWORK, ClientRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, STAYS, ClientRole, SessionConfig
 from forge_p2p.proto.session import Session
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Announce, Done, FindNode, Nodes, Providers
 
 DIALS_AT_ONCE = 8
 MEMBER = Fixed(allowed=False, member=True)
-CONFIG = SessionConfig(agent="crowd", capabilities=frozenset({NETWORK, "dht"}))
+PATIENCE = 60
+"""Seconds for a hello: hundreds at once on a busy machine."""
+CONFIG = SessionConfig(agent="crowd", capabilities=frozenset({NETWORK, STAYS}), hello_timeout=PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Node:
 def node_up(home: Path, connections: int) -> Iterator[Node]:
     """`forge up` with a network, on loopback, for so many connections from one host."""
     home.mkdir(parents=True, exist_ok=True)
-    settings = f"max_connections = {connections}\nmax_connections_per_host = {connections}\nlan = false\n"
+    limits = f"max_connections = {connections}\nmax_connections_per_host = {connections}\n"
+    settings = f"{limits}dial_timeout = {PATIENCE}\nlan = false\n"
     (home / "config.toml").write_text(f'listen = "127.0.0.1:0"\n[net]\n{settings}')
     _forge(home, "network", "create", "crowd")
     token = str(_forge(home, "network", "invite", "--role", "reader")["token"])

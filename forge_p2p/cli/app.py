@@ -21,7 +21,7 @@ COMMANDS = {
     "unshare": "End a share; its tickets stop working.",
     "up": "Start the node.",
     "down": "Stop the node.",
-    "status": "Show the node, its peers, its shares and its store.",
+    "status": "Show the node, its networks, peers, shares and store.",
     "doctor": "Say what does not work here, and what to do.",
     "peers": "Show the members of this node's networks: who, where, how fast.",
     "why": "Say who has a link's content, and how it came.",

@@ -78,6 +78,9 @@ class Connection(Protocol):
     def abort_stream(self, stream_id: int, code: int) -> None:
         """Gives a stream up in both directions."""
 
+    def ping(self) -> None:
+        """Asks for a sign of life: a peer that is there sends something, which counts as received."""
+
     async def aclose(self, code: int = 0, reason: str = "") -> None:
         """Tells the peer and releases everything; safe to call twice."""
 

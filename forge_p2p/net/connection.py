@@ -156,6 +156,12 @@ class QuicConnection:
         self._wake_senders()
         self._host.schedule(self)
 
+    def ping(self) -> None:
+        if not self.is_over:
+            with self._guarded():
+                self.engine.ping()
+            self._host.schedule(self)
+
     async def aclose(self, code: int = CODE_CLOSED, reason: str = "") -> None:
         self.close(code, reason)
         await trio.lowlevel.checkpoint()
@@ -316,7 +322,7 @@ class QuicConnection:
         return when
 
     def _next_ping(self) -> float:
-        return self._quiet_since + self.engine.idle_timeout / 3
+        return self._quiet_since + self.engine.idle_timeout / 2
 
     # -- what the engine says
 

@@ -303,21 +303,17 @@ class Qh3Factory:
         parsed = QuicConfiguration()
         parsed.load_cert_chain(identity.certificate, identity.private_key)
         self._certificate = parsed.certificate, parsed.certificate_chain, parsed.private_key
+        self._configurations: dict[tuple[bool, int], QuicConfiguration] = {}
 
     def connect(self, peer: SocketAddress, datagram_size: int, now: float) -> Qh3Connection:
-        configuration = self._configuration(True, datagram_size)
-        configuration.verify_mode = ssl.CERT_NONE  # of names and issuers; the key is checked against the node id
-        configuration.signature_algorithms = [SignatureAlgorithm.ED25519]
-        quic = _Quic(configuration=configuration)
+        quic = _Quic(configuration=self._configuration(True, datagram_size))
         quic.connect(peer, now)
         return Qh3Connection(quic)
 
     def accept(self, destination_id: bytes, original_id: bytes | None, datagram_size: int) -> Qh3Connection:
-        configuration = self._configuration(False, datagram_size)
-        configuration.certificate, configuration.certificate_chain, configuration.private_key = self._certificate
         return Qh3Connection(
             _Quic(
-                configuration=configuration,
+                configuration=self._configuration(False, datagram_size),
                 original_destination_connection_id=original_id or destination_id,
                 retry_source_connection_id=destination_id if original_id else None,
             )
@@ -327,7 +323,14 @@ class Qh3Factory:
         return encode_quic_retry(QuicProtocolVersion.VERSION_1, new_id, client_id, original_id, token)
 
     def _configuration(self, is_client: bool, datagram_size: int) -> QuicConfiguration:
-        return QuicConfiguration(
+        """One for all connections of a kind: the library changes nothing in it, and each takes 1.6 KB."""
+        key = is_client, datagram_size
+        if key not in self._configurations:
+            self._configurations[key] = self._make_configuration(is_client, datagram_size)
+        return self._configurations[key]
+
+    def _make_configuration(self, is_client: bool, datagram_size: int) -> QuicConfiguration:
+        configuration = QuicConfiguration(
             is_client=is_client,
             alpn_protocols=[ALPN],
             connection_id_length=CONNECTION_ID_LENGTH,
@@ -338,3 +341,9 @@ class Qh3Factory:
             probe_datagram_size=False,
             active_connection_id_limit=ACTIVE_CONNECTION_IDS,
         )
+        if is_client:
+            configuration.verify_mode = ssl.CERT_NONE  # of names and issuers; the key is checked against the node id
+            configuration.signature_algorithms = [SignatureAlgorithm.ED25519]
+        else:
+            configuration.certificate, configuration.certificate_chain, configuration.private_key = self._certificate
+        return configuration

@@ -92,6 +92,10 @@ class MemoryConnection:
                 self._send_event(StreamAborted(stream_id, code, by_receiver), 0, CONTROL_SIZE)
         self._wake_senders()
 
+    def ping(self) -> None:
+        if not self.is_over and (peer := self._peer) is not None:
+            self.post("ping", CONTROL_SIZE, peer.pinged)
+
     async def aclose(self, code: int = 0, reason: str = "") -> None:
         self.close(reason or f"code {code:#x}")
         await trio.lowlevel.checkpoint()
@@ -181,6 +185,17 @@ class MemoryConnection:
             self.end(PeerError("the peer has gone silent"))
         else:
             self.endpoint.arrivals.set(self.watch_silence, due)
+
+    def pinged(self) -> None:
+        """The peer asks for a sign of life."""
+        self.ponged()
+        if not self.is_over and (peer := self._peer) is not None:
+            self.post("pong", CONTROL_SIZE, peer.ponged)
+
+    def ponged(self) -> None:
+        """A message without an event is here."""
+        self._bytes_received += CONTROL_SIZE
+        self._heard = trio.current_time()
 
     def arrive(self, event: NetEvent, number: int, size: int) -> None:
         """A message from the peer is here, maybe before others that were sent earlier."""

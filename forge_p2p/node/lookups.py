@@ -22,15 +22,13 @@ from forge_p2p.node.peering import Found, Peering
 from forge_p2p.node.records import write_record
 from forge_p2p.proto.dht import messages as dht
 from forge_p2p.proto.dht.machine import Dht
+from forge_p2p.proto.hello import STAYS
 from forge_p2p.proto.outputs import QueryReceived
 from forge_p2p.wire import messages as wire
 from forge_p2p.wire.codes import Code
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
-
-DHT = "dht"
-"""Capability: the node stays, so it is worth remembering. Who does not stay uses the DHT and is no part of it."""
 
 ROOT_TTL = 900
 """Seconds for which a root stays announced: agents come and go, and a peer that vanished is asked for no longer."""
@@ -76,6 +74,11 @@ class Lookups:
         return self._machine.behind
 
     @property
+    def announced(self) -> int:
+        """Roots of this node's that others are told of."""
+        return self._machine.announced
+
+    @property
     def size(self) -> int:
         """Nodes in the routing table."""
         return self._machine.size
@@ -101,7 +104,7 @@ class Lookups:
 
     def joined(self, session: "PeerSession") -> None:
         """A session with a member began."""
-        if session.peer_id is not None and (not self._stays or DHT in session.capabilities):
+        if session.peer_id is not None and (not self._stays or STAYS in session.capabilities):
             self._machine.peer_seen(_contact_of(session, session.peer_id), trio.current_time())
             self._pump()
 
@@ -151,6 +154,11 @@ class Lookups:
     def moved(self) -> None:
         """This node may have other addresses now."""
         self._machine.move(self._addresses(), trio.current_time())
+        self._pump()
+
+    def woke(self) -> None:
+        """This machine slept, without this process's clock."""
+        self._machine.woke(trio.current_time())
         self._pump()
 
     async def withdraw_all(self) -> None:

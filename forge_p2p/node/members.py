@@ -25,6 +25,8 @@ from forge_p2p.node.memberships import Memberships
 from forge_p2p.node.networks import Networks
 from forge_p2p.node.peer import MemberSide, PeerSession
 from forge_p2p.node.peering import Found, Peering, addresses_of
+from forge_p2p.node.remembering import Remembering
+from forge_p2p.node.waking import probe
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.dht.machine import Dht
@@ -55,6 +57,7 @@ class Members:
         self.memberships = Memberships(self.networks, node.node_id, nursery)
         self.holdings = Holdings(node, self.networks.held_folder)
         self.peering = Peering(node.node_id, self._dial, nursery)
+        self.remembering = Remembering(self.peering, self.networks.contacts)
         self.following = Following(self.holdings)
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
@@ -84,6 +87,7 @@ class Members:
                 self.memberships.check_times()
                 if self.memberships.dirty:
                     await trio.to_thread.run_sync(self.memberships.save)
+                await self.remembering.save()
                 await self._follow_networks(nursery)
 
     # Networks come and go
@@ -131,6 +135,7 @@ class Members:
             self.peering.meet(network, contact, Found.TOKEN)
         for text in self._network.node.config.net.peers:
             self.peering.meet(network, parse_peer(text), Found.STATIC)
+        await self.remembering.recall(network)
         with trio.CancelScope() as self._scopes[network]:
             task_status.started()
             await lookups.run()
@@ -209,6 +214,21 @@ class Members:
         session.connection.keep_alive = session.connection.is_client
         if network in self.lookups:
             self.lookups[network].joined(session)
+        others = self.peering.beside(network, session)
+        if others:
+            self._nursery.start_soon(probe, others)
+
+    def woke(self) -> None:
+        """This machine slept: nobody who did not answer meanwhile is to blame."""
+        self.peering.hurry()
+        for lookups in self.lookups.values():
+            lookups.woke()
+
+    def moved(self) -> None:
+        """This machine has other addresses."""
+        self.peering.hurry()
+        for lookups in self.lookups.values():
+            lookups.moved()
 
     async def leave(self) -> None:
         """Takes back what this node announced, before it goes down."""

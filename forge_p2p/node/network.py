@@ -19,7 +19,7 @@ from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network_results import PeerStatus
 from forge_p2p.node.results import UpResult
 from forge_p2p.proto.auth import NOTHING
-from forge_p2p.proto.hello import NETWORK, ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, STAYS, ClientRole, ServerRole, SessionConfig
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -53,9 +53,11 @@ class Network:
         async with self._opening:
             if self._endpoint is None:
                 from forge_p2p.node.serving import Server
+                from forge_p2p.node.waking import Waking
 
                 self._endpoint = await self._nursery.start(self._hold_endpoint)
                 self._server = Server(self.node, self._nursery)
+                self._nursery.start_soon(Waking(self).run)
             return self._endpoint
 
     async def _hold_endpoint(self, task_status: trio.TaskStatus[Endpoint]) -> None:
@@ -99,6 +101,11 @@ class Network:
             pid=os.getpid(),
             addresses=[f"{address.host} port {address.port}" for address in self.reachable_addresses()],
         )
+
+    @property
+    def member_side(self) -> "Members | None":
+        """The node as a member of its networks, once it was asked for."""
+        return self._members
 
     @property
     def lan_problem(self) -> str:
@@ -229,7 +236,7 @@ def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
     """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
     found = {NETWORK}
     if stays:
-        found.add("dht")
+        found.add(STAYS)
     if node.config.net.site:
         from forge_p2p.content.link import hash_bytes
 

@@ -17,6 +17,24 @@ class NetworksResult(Struct, frozen=True):
     networks: list[NetworkEntry]
 
 
+class NetworkStatus(Struct, frozen=True):
+    """A network at a glance. `problem`: why this node is no member any more, or why its record cannot be read; then the
+    rest may be empty. Of the running node, and 0 without one: members `known` and `connected`, nodes in the DHT's table
+    (`dht_nodes`), roots of this node's that the DHT is told of (`announced`) and how many of these announcements are
+    overdue by more than a minute (`behind`)."""
+
+    name: str
+    id: str
+    role: str
+    expires: float
+    problem: str = ""
+    known: int = 0
+    connected: int = 0
+    dht_nodes: int = 0
+    announced: int = 0
+    behind: int = 0
+
+
 class InviteResult(Struct, frozen=True):
     """`id` names the token to `forge network revoke`; it is no secret."""
 
@@ -72,9 +90,9 @@ class PeerStatus(Struct, frozen=True):
 
 
 class PeerEntry(Struct, frozen=True):
-    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "called", "swarm" or
-    "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload bytes and `up` and `down` bytes a
-    second, of this session. `problem`: why it could not be reached last time."""
+    """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "met" (connected before
+    a restart), "called", "swarm" or "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload
+    bytes and `up` and `down` bytes a second, of this session. `problem`: why it could not be reached last time."""
 
     network: str
     node_id: str

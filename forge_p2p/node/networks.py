@@ -6,6 +6,7 @@
     HOME/networks/ID/roster        members heard of
     HOME/networks/ID/held/         what belongs to the network (`holdings`)
     HOME/networks/ID/table         the DHT's routing table (`lookups`)
+    HOME/networks/ID/contacts      whom this node was connected with last (`remembering`)
 
 Each file is replaced as a whole, so any process may read at any time; who changes one holds a lock, so that nothing
 that two write at once is lost. A running node looks for changes now and then. A network joined by FORGE_TOKEN is in
@@ -150,6 +151,10 @@ class Networks:
     def table(self, network: NetworkId) -> Path | None:
         """Where a network's routing table is kept."""
         return self.folder(network) / "table" if self._is_here(network) else None
+
+    def contacts(self, network: NetworkId) -> Path | None:
+        """Where it is kept whom this node was connected with."""
+        return self.folder(network) / "contacts" if self._is_here(network) else None
 
     def add(self, joined: Joined) -> None:
         """Writes a network down. Raises `UsageError` when there is another of that name, `DiskError`."""

@@ -2,10 +2,12 @@
 
 Everybody who was ever sighted, named or called is an acquaintance; a few of them, chosen at random so that a network's
 connections make a random graph, are kept connected, and anyone may be dialled for a purpose. Who cannot be reached is
-left alone for a while, longer each time, and remembered with the reason.
+left alone for a while, longer each time, and remembered with the reason. Those whom this node was connected with last
+are never given up, because they may be all that is left of a network; `remembering` keeps them over restarts.
 """
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -18,6 +20,7 @@ from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.net.base import Address
 from forge_p2p.node.groups import contained
+from forge_p2p.proto.hello import STAYS
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
@@ -38,7 +41,16 @@ RETRY_FIRST, RETRY_MAX = 1.0, 60.0
 FORGOTTEN_AFTER = 12
 """Failures in a row, some ten minutes, of somebody who is known by having called or by hearsay."""
 
+MET_MAX = 64
+"""Those connected last who are not forgotten for that, and are kept over restarts."""
+
+RETRY_LATE = 300.0
+"""Seconds before one of these is dialled again from then on: they may be gone for good."""
+
 INTERVAL = 1.0
+TIDY_INTERVAL = 4.0
+"""Seconds between two looks at whom to dial, and at whom to leave and to forget."""
+
 DIALS_AT_ONCE = 4
 
 
@@ -48,25 +60,30 @@ class Found(IntEnum):
     LAN = 0
     STATIC = 1
     TOKEN = 2
-    CALLED = 3
-    SWARM = 4
-    DHT = 5
+    MET = 3
+    """Connected before this node restarted."""
+    CALLED = 4
+    SWARM = 5
+    DHT = 6
 
 
 @dataclass(slots=True)
 class Acquaintance:
-    """Somebody of a network. `retry_at` in trio's clock."""
+    """Somebody of a network. `retry_at` in trio's clock. `met`: when it was connected last, in Unix seconds; 0: never,
+    or it was a command that did not stay."""
 
     contact: Contact
     found: Found
     failures: int = 0
     problem: str = ""
     retry_at: float = 0.0
+    met: float = 0.0
 
     def failed(self, problem: str, now: float) -> None:
         """It could not be reached."""
         self.problem = problem
-        self.retry_at = now + min(RETRY_FIRST * 2**self.failures, RETRY_MAX)
+        late = self.found >= Found.MET and self.failures > FORGOTTEN_AFTER
+        self.retry_at = now + (RETRY_LATE if late else min(RETRY_FIRST * 2**self.failures, RETRY_MAX))
         self.failures += 1
 
     def reached(self) -> None:
@@ -97,12 +114,14 @@ class Peering:
 
     def __init__(self, own_id: NodeId, dial: Dial, nursery: trio.Nursery, rng: random.Random | None = None) -> None:
         self.joined: list[Callable[[NetworkId, PeerSession], None]] = []
+        self.changed: set[NetworkId] = set()
+        """Where somebody came, went or moved since it was emptied."""
         self._own_id = own_id
         self._dial = dial
         self._nursery = nursery
         self._rng = rng or random.Random()
         self._circles: dict[NetworkId, _Circle] = {}
-        self._changed = trio.Event()
+        self._woken = trio.Event()
 
     def enter(self, network: NetworkId) -> None:
         """The node is in this network now."""
@@ -135,7 +154,33 @@ class Peering:
                 merged = dict.fromkeys(contact.addresses + known.contact.addresses)
                 known.contact = Contact(contact.node_id, tuple(merged)[:ADDRESSES_MAX])
                 known.retry_at = 0.0
-        self._changed.set()
+                if known.met:
+                    self.changed.add(network)
+        self._woken.set()
+
+    def recall(self, network: NetworkId, contact: Contact, met: float) -> None:
+        """Somebody was connected with this node before it restarted, last at `met`."""
+        self.meet(network, contact, Found.MET)
+        circle = self._circles.get(network)
+        known = circle.known.get(contact.node_id) if circle else None
+        if known is not None:
+            known.met = max(known.met, met)
+
+    def met(self, network: NetworkId) -> list[Acquaintance]:
+        """The `MET_MAX` who were connected last, the latest first; who is connected now comes before all others."""
+        circle = self._circles.get(network)
+        if circle is None:
+            return []
+        met = [each for each in circle.known.values() if each.met]
+        met.sort(key=lambda each: (each.contact.node_id in circle.sessions, each.met), reverse=True)
+        return met[:MET_MAX]
+
+    def hurry(self) -> None:
+        """The world may have changed, by sleep or by a new address of this node's: everybody is worth a dial now."""
+        for circle in self._circles.values():
+            for known in circle.known.values():
+                known.failures, known.retry_at = 0, 0.0
+        self._woken.set()
 
     def known(self, network: NetworkId) -> list[Acquaintance]:
         """Everybody known in a network."""
@@ -158,6 +203,12 @@ class Peering:
         circle = self._circles.get(network)
         group = circle.sessions.get(node_id) if circle else None
         return group[0] if group else None
+
+    def beside(self, network: NetworkId, session: "PeerSession") -> list["PeerSession"]:
+        """Other sessions with the same member: both ends dialled, or it has lost them by a restart or a move."""
+        circle = self._circles.get(network)
+        group = circle.sessions.get(session.peer_id, []) if circle and session.peer_id else []
+        return [each for each in group if each is not session]
 
     async def session(self, network: NetworkId, contact: Contact) -> "PeerSession":
         """A session with a member, dialled if there is none. Raises `PeerError` with the reason why not."""
@@ -203,42 +254,58 @@ class Peering:
         group.sort(key=lambda each: (self._own_id < peer_id) != each.connection.is_client)
         address = session.connection.address
         self.meet(network, Contact(peer_id, ((address.host, address.port),)), Found.CALLED)
-        circle.known[peer_id].reached()
-        self._nursery.start_soon(self._watch, circle, session, group)
+        known = circle.known[peer_id]
+        known.reached()
+        if STAYS in session.capabilities:
+            known.met = time.time()
+            self.changed.add(network)
+        self._nursery.start_soon(self._watch, network, circle, session, group)
         for tell in self.joined:
             tell(network, session)
 
-    async def _watch(self, circle: _Circle, session: "PeerSession", group: list["PeerSession"]) -> None:
+    async def _watch(
+        self, network: NetworkId, circle: _Circle, session: "PeerSession", group: list["PeerSession"]
+    ) -> None:
         await session.ended.wait()
         group.remove(session)
         if not group and session.peer_id is not None:
             circle.sessions.pop(session.peer_id, None)
             known = circle.known.get(session.peer_id)
+            if known is not None and known.met:
+                known.met = time.time()
+                self.changed.add(network)
             if known is not None and session.reason is not None:
                 known.failed(session.reason.message, trio.current_time())
-        self._changed.set()
+        self._woken.set()
 
-    def _forget_passers_by(self, circle: _Circle) -> None:
+    def _forget_passers_by(self, network: NetworkId, circle: _Circle) -> None:
         """Who called, went, and does not answer was a command or an agent: it had its port for its own life only."""
-        for known in list(circle.known.values()):
-            if known.found >= Found.CALLED and known.failures > FORGOTTEN_AFTER:
+        silent = [each for each in circle.known.values() if each.found >= Found.MET and each.failures > FORGOTTEN_AFTER]
+        lasting = {each.contact.node_id for each in self.met(network)} if silent else set()
+        for known in silent:
+            if known.contact.node_id not in lasting:
                 del circle.known[known.contact.node_id]
 
     async def run(self) -> None:
         """Keeps a few members of each network connected, until cancelled."""
+        tidied = trio.current_time()
         while True:
+            tidy = trio.current_time() >= tidied + TIDY_INTERVAL
             for network, circle in list(self._circles.items()):
                 for acquaintance in self._to_dial(circle):
                     circle.trying.add(acquaintance.contact.node_id)
                     self._nursery.start_soon(self._try, network, circle, acquaintance.contact)
-                await self._close_idle(circle)
-                self._forget_passers_by(circle)
-            self._changed = trio.Event()
+                if tidy:
+                    tidied = trio.current_time()
+                    await self._close_idle(circle)
+                    self._forget_passers_by(network, circle)
+            self._woken = trio.Event()
             with trio.move_on_after(INTERVAL):
-                await self._changed.wait()
+                await self._woken.wait()
 
     def _to_dial(self, circle: _Circle) -> list[Acquaintance]:
-        lacking = min(KEPT - len(circle.sessions), DIALS_AT_ONCE) - len(circle.trying)
+        at_once = DIALS_AT_ONCE if circle.sessions else KEPT
+        lacking = min(KEPT - len(circle.sessions), at_once) - len(circle.trying)
         if lacking <= 0:
             return []
         now = trio.current_time()
@@ -262,7 +329,7 @@ class Peering:
                 return  # remembered with the acquaintance
             finally:
                 circle.trying.discard(contact.node_id)
-                self._changed.set()
+                self._woken.set()
 
     async def _close_idle(self, circle: _Circle) -> None:
         now = trio.current_time()

@@ -11,6 +11,7 @@ from forge_p2p.node.network_results import (
     InviteResult,
     MembersResult,
     NetworksResult,
+    NetworkStatus,
     PeersResult,
     PeerStatus,
     RevokeResult,
@@ -137,7 +138,7 @@ class StoreStatus(Struct, frozen=True):
 
 class StatusResult(Struct, frozen=True):
     """`pid`, `addresses`, `uptime`, `peers` and `lan_problem` (why LAN discovery does not work, in one line) are of the
-    running node and empty without one."""
+    running node and empty without one; so are the counts in `networks`."""
 
     version: str
     home: str
@@ -150,6 +151,7 @@ class StatusResult(Struct, frozen=True):
     shares: list[ShareEntry]
     store: StoreStatus
     lan_problem: str = ""
+    networks: list[NetworkStatus] = []
 
 
 class Finding(Struct, frozen=True):

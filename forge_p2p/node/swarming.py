@@ -24,6 +24,7 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
 from forge_p2p.node.peering import Found
+from forge_p2p.node.waking import probe
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
@@ -180,9 +181,12 @@ class Swarming:
 
     async def _search(self, network: NetworkId) -> None:
         with contained("a search"):
-            for session in self._members.peering.sessions(network)[:FOLLOWED_MAX]:
+            sessions = self._members.peering.sessions(network)[:FOLLOWED_MAX]
+            for session in sessions:
                 if session.peer_id is not None:
                     self._consider(network, Contact(session.peer_id, ()))
+            if self._nursery is not None:
+                self._nursery.start_soon(probe, sessions, self._members.dial_timeout / 2)
             self._members.peering.joined.append(self._joined)
             try:
                 await self._look(network)

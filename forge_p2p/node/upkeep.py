@@ -18,13 +18,14 @@ from forge_p2p.node.results import (
     StoreVerify,
 )
 from forge_p2p.node.shares import Shares, share_entry
+from forge_p2p.node.standing import standing, with_counts
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
 
 
 def status(node: LocalNode, *, report: Report) -> StatusResult:  # noqa: ARG001  # every operation can report
-    """The node that is not running: its identity, if it has one, its shares and its store."""
+    """The node that is not running: its identity, if it has one, its networks, shares and store."""
     return StatusResult(
         version=__version__,
         home=str(node.home.path),
@@ -36,6 +37,7 @@ def status(node: LocalNode, *, report: Report) -> StatusResult:  # noqa: ARG001 
         peers=[],
         shares=[share_entry(each) for each in Shares(node.home).all()],
         store=store_status(node),
+        networks=standing(node),
     )
 
 
@@ -52,6 +54,7 @@ async def running_status(network: "Network", *, report: Report) -> StatusResult:
         addresses=network.up_result().addresses,
         uptime=network.uptime,
         lan_problem=network.lan_problem,
+        networks=with_counts(here.networks, network),
         peers=network.peers(),
         shares=[msgspec.structs.replace(each, served_bytes=network.served(each.id)) for each in here.shares],
     )

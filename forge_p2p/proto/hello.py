@@ -13,6 +13,9 @@ from forge_p2p.wire.messages import Hello, Proof, printable
 NETWORK = "network"
 """Capability: the node answers members of its networks about nodes, providers and holdings."""
 
+STAYS = "dht"
+"""Capability: the node stays, so it is worth remembering. Who does not stay uses the DHT and is no part of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:

@@ -112,6 +112,7 @@ class NetworkMembers(Generic[S]):
         self._sessions: dict[S, _Session] = {}
         self._out: list[Output[S]] = []
         self._passed = TokenBucket.full(PASSED_RATE, PASSED_BURST)
+        self._looked = 0.0
 
     @property
     def revocations(self) -> RevocationSet:
@@ -185,8 +186,11 @@ class NetworkMembers(Generic[S]):
 
     def handle_timeout(self, now: float) -> None:
         """Ends the sessions whose time has run out; early or repeated calls do no harm."""
-        for key, session in list(self._sessions.items()):
-            self._check(key, session, now)
+        due = self.next_deadline()
+        if now < self._looked or (due is not None and due <= now):  # a clock that was set back changes what is valid
+            for key, session in list(self._sessions.items()):
+                self._check(key, session, now)
+        self._looked = now
         self.roster.drop_expired(now)
 
     def next_deadline(self) -> float | None:

@@ -6,7 +6,6 @@ and the control stream stays open as long as the session.
 The peer of a client may speak before the client knows whether it is a member: until then what it says is kept.
 """
 
-from collections import deque
 from collections.abc import Sequence
 
 from forge_p2p.proto.outputs import NewsReceived, Output, SendData
@@ -23,7 +22,7 @@ NEWS_BURST = 1.0
 HEARD_RATE = 6.0
 HEARD_BURST = 96.0
 """Those that may come: all that an honest sender says in the 30 s for which a network may hold it up, and more."""
-PIECE = 8 * 1024
+PIECE = 4 * 1024
 """Bytes of items in one frame."""
 
 _TIMER = (Timer.NEWS, limits.CONTROL_STREAM)
@@ -36,7 +35,7 @@ class Gossip:
         self._out = out
         self._timers = timers
         self._member: bool | None = None
-        self._unsaid: deque[bytes] = deque()
+        self._unsaid: list[bytes] = []
         self._unheard: list[Sequence[bytes]] = []
         """Bounded by the rate at which news may come."""
         self._said = TokenBucket.full(NEWS_RATE, NEWS_BURST)
@@ -84,7 +83,10 @@ class Gossip:
         """The items of one frame."""
         items: list[bytes] = []
         room = PIECE
-        while self._unsaid and len(items) < limits.NEWS_ITEMS_MAX and len(self._unsaid[0]) <= room:
-            items.append(self._unsaid.popleft())
-            room -= len(items[-1])
+        for item in self._unsaid[: limits.NEWS_ITEMS_MAX]:
+            if len(item) > room and items:
+                break
+            items.append(item)
+            room -= len(item)
+        del self._unsaid[: len(items)]
         return tuple(items)

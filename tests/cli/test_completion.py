@@ -53,7 +53,7 @@ def test_other_shells(home: Path, shell: str, cursor: dict[str, str], separator:
     assert f"_FORGE_COMPLETE={shell}_complete" in script.stdout
     asked = {"_FORGE_COMPLETE": f"{shell}_complete", "COMP_WORDS": "forge sta", **cursor}
     answer = forge(home, **asked)
-    assert f"status{separator}Show the node, its peers, its shares and its store." in answer.stdout
+    assert f"status{separator}Show the node, its networks, peers, shares and store." in answer.stdout
 
 
 def test_unknown_shell(home: Path) -> None:

@@ -21,11 +21,14 @@ from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, encode_
 from forge_p2p.content.ticket import format_ticket, issue, parse_ticket, verify
 from forge_p2p.content.tree import TreeBuilder, decode_node
 from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.proto.membership import encode_digest
+from forge_p2p.proto.revocations import RevocationSet
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
 VECTORS = [line.strip() for line in DOCUMENT.partition("## Vectors")[2].splitlines() if line.startswith("    ")]
 CUTS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = VECTORS[:12]
-CHAIN, REVOCATION, TOKEN, SEALED, DHT_KEY, LAN_TAG = VECTORS[12:]
+CHAIN, REVOCATION, TOKEN, SEALED, DHT_KEY, LAN_TAG = VECTORS[12:18]
+LONGEST_CHAIN, ADMINS_REVOCATION, DIGEST = VECTORS[18:]
 
 CONTENT = blake3(b"forge golden content").digest(length=1 << 20)
 
@@ -98,9 +101,14 @@ def test_stored_forms(codec: Codec, form: str) -> None:
     assert decode(EncodedChunk(hash_bytes(raw), codec, len(raw), bytes.fromhex(form))) == raw
 
 
+def network_keys() -> tuple[list[Ed25519PrivateKey], list[NodeId]]:
+    """Private keys of one byte 32 times, and their public ones; number 1 is the network's."""
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(7)]
+    return keys, [NodeId(key.public_key().public_bytes_raw()) for key in keys]
+
+
 def test_memberships() -> None:
-    keys = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(5)]
-    ids = [NodeId(key.public_key().public_bytes_raw()) for key in keys]
+    keys, ids = network_keys()
     network, secret = NetworkId(ids[1]), bytes(range(32))
     first = issue_certificate(
         *(keys[1], network, ids[2], Role.WRITER),
@@ -117,6 +125,24 @@ def test_memberships() -> None:
     assert verify_chain(chain, network, ids[4], 1_799_999_999).role is Role.WRITER
     assert revoke(keys[1], network, ids[2], time=1_760_000_000).encode().hex() == REVOCATION
     verify_revocation(decode_revocation(bytes.fromhex(REVOCATION)), network)
+
+
+def test_what_admins_sign() -> None:
+    keys, ids = network_keys()
+    network, secret = NetworkId(ids[1]), bytes(range(32))
+    first = issue_certificate(keys[1], network, ids[5], Role.ADMIN, issued=1_700_000_000, delegable=True)
+    admin = enrol(Token(network, "studio", (first,), (), secret, bytes([5]) * 32), ids[6], 1_700_000_100, "ops")
+    until = 1_900_000_000
+    seeds = issue_certificate(keys[6], network, ids[2], Role.SEED, issued=1_700_000_200, expires=until, delegable=True)
+    chain = enrol(Token(network, "studio", (*admin, seeds), (), secret, bytes([2]) * 32), ids[4], 1_700_000_300)
+    assert (encode_chain(chain).hex(), decode_chain(bytes.fromhex(LONGEST_CHAIN))) == (LONGEST_CHAIN, chain)
+    assert verify_chain(chain, network, ids[4], until - 1).role is Role.SEED
+    by_admin = revoke(keys[6], network, ids[3], time=1_760_000_000, chain=admin)
+    assert (by_admin.encode().hex(), decode_revocation(by_admin.encode())) == (ADMINS_REVOCATION, by_admin)
+    known = RevocationSet(network)
+    for text in (REVOCATION, ADMINS_REVOCATION):
+        assert known.merge(decode_revocation(bytes.fromhex(text)))
+    assert encode_digest(known.digest()).hex() == DIGEST
 
 
 def test_what_the_secret_hides() -> None:

@@ -51,6 +51,20 @@ async def test_the_server_may_open_streams(transport: Transport) -> None:
         assert await read_stream(far, stream) == b""
 
 
+@pytest.mark.parametrize("asker", [0, 1])
+async def test_who_is_there_gives_a_sign_of_life(transport: Transport, asker: int) -> None:
+    async with transport.server(CONFIG) as server, transport.client(CONFIG) as client:
+        sides = await connect(server, client)
+        await trio.sleep(0.3)  # what belongs to the handshake has come
+        before = sides[asker].statistics().bytes_received
+        sides[asker].ping()
+        with trio.fail_after(10):
+            while sides[asker].statistics().bytes_received == before:
+                await trio.sleep(0.01)
+        await sides[asker].aclose()
+        sides[asker].ping()  # of no use now, and no error
+
+
 async def test_stream_ids_differ_between_the_sides(transport: Transport) -> None:
     async with transport.server(CONFIG) as server, transport.client(CONFIG) as client:
         near, far = await connect(server, client)

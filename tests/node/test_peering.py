@@ -13,7 +13,18 @@ from forge_p2p.content.contact import Contact
 from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.net.base import Address
-from forge_p2p.node.peering import ACQUAINTANCES_MAX, IDLE, KEPT, OUTGOING_MAX, RETRY_MAX, Found, Peering
+from forge_p2p.node.peering import (
+    ACQUAINTANCES_MAX,
+    IDLE,
+    KEPT,
+    MET_MAX,
+    OUTGOING_MAX,
+    RETRY_LATE,
+    RETRY_MAX,
+    Found,
+    Peering,
+)
+from forge_p2p.proto.hello import STAYS
 
 NETWORK = NetworkId(b"n" * 32)
 OWN = NodeId(b"\x80" * 32)
@@ -36,6 +47,7 @@ class FakeSession:
     peer_id: NodeId
     connection: FakeConnection
     busy: bool = False
+    capabilities: frozenset[str] = frozenset({STAYS})
     used: float = field(default_factory=trio.current_time)
     ended: trio.Event = field(default_factory=trio.Event)
     reason: ForgeError | None = None
@@ -119,6 +131,59 @@ async def test_a_new_address_is_tried_at_once(autojump_clock: MockClock) -> None
         session = peers.connected(NETWORK, contact(1).node_id)
         assert session is not None
         assert session.connection.address.host == "192.0.2.99"
+        nursery.cancel_scope.cancel()
+
+
+async def test_those_met_last_are_never_given_up_and_those_who_passed_by_are(autojump_clock: MockClock) -> None:
+    world = World({contact(number).node_id for number in range(MET_MAX + 10)})
+    async with trio.open_nursery() as nursery:
+        peers = peering(world, nursery)
+        for number in range(MET_MAX + 10):
+            session: Any = await peers.session(NETWORK, contact(number))
+            session.reason = PeerError("it went")
+        passing: Any = FakeSession(
+            contact(999).node_id, FakeConnection(Address("192.0.2.1", 9)), capabilities=frozenset()
+        )
+        peers.admit(NETWORK, passing)
+        assert peers.changed == {NETWORK}
+        world.up.clear()
+        for session in world.sessions:
+            session.ended.set()
+        nursery.start_soon(peers.run)
+        await trio.sleep(24 * 3600)
+        silent = [each for each in peers.known(NETWORK) if each.contact.node_id != contact(999).node_id]
+        assert len(silent) == MET_MAX
+        assert {each.contact.node_id for each in silent} == {each.contact.node_id for each in peers.met(NETWORK)}
+        world.up.add(silent[0].contact.node_id)
+        await trio.sleep(RETRY_LATE + 60)
+        assert peers.connected(NETWORK, silent[0].contact.node_id) is not None
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_was_met_before_a_restart_is_dialled_and_kept_in_mind(autojump_clock: MockClock) -> None:
+    world = World({contact(1).node_id})
+    async with trio.open_nursery() as nursery:
+        peers = peering(world, nursery)
+        peers.recall(NETWORK, contact(1), 1000.0)
+        peers.recall(NETWORK, contact(2), 2000.0)
+        nursery.start_soon(peers.run)
+        await trio.sleep(5)
+        assert [each.contact.node_id for each in peers.met(NETWORK)] == [contact(1).node_id, contact(2).node_id]
+        assert peers.met(NETWORK)[1].met == 2000.0
+        nursery.cancel_scope.cancel()
+
+
+async def test_in_a_hurry_everybody_is_dialled_at_once(autojump_clock: MockClock) -> None:
+    world = World()
+    async with trio.open_nursery() as nursery:
+        peers = peering(world, nursery)
+        peers.meet(NETWORK, contact(1), Found.STATIC)
+        nursery.start_soon(peers.run)
+        await trio.sleep(600)
+        world.up.add(contact(1).node_id)
+        peers.hurry()
+        await trio.sleep(1)
+        assert peers.connected(NETWORK, contact(1).node_id) is not None
         nursery.cancel_scope.cancel()
 
 

@@ -144,6 +144,16 @@ def test_sessions_end_when_their_time_has_come() -> None:
     assert [each.member.node_id for each in node.members.roster] == [READER.node_id]
 
 
+def test_sessions_end_when_the_clock_is_set_back_to_before_they_could_be() -> None:
+    node = Node()
+    node.meets("peer", READER)
+    node.members.handle_timeout(NOW)
+    node.members.handle_timeout(NOW - 1)
+    assert over(node.take()) == {}
+    node.members.handle_timeout(READER.chain[-1].issued - 1000)
+    assert over(node.take()) == {"peer": Flaw.NOT_YET_VALID}
+
+
 def test_digests_that_differ_bring_everything_once() -> None:
     node = Node()
     node.meets("peer", READER)

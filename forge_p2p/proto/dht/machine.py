@@ -147,6 +147,15 @@ class Dht:
             self._announcing.announce_all(now)
             self._upkeep.join_soon(now)
 
+    def woke(self, now: float) -> None:
+        """This machine was suspended: what was under way is lost, and that is nobody's fault."""
+        calls = self._calls.drained()
+        self._searches.stop_all(now)
+        for call in calls:
+            call.owner.failed(call, now)
+        self._calls.patience = Patience()
+        self._upkeep.join_soon(now)
+
     def restore(self, contacts: Iterable[Contact], now: float) -> None:
         """Nodes to begin with: from `contacts` of an earlier run, or of an invitation. Joins at the next timeout."""
         for contact in contacts:
@@ -171,7 +180,7 @@ class Dht:
 
     def handle_timeout(self, now: float) -> None:
         if now - self.next_deadline() > self._limits.upkeep.slept_after:
-            self._wake(now)
+            self.woke(now)
         self._now = now
         for call, over in self._calls.expired(now):
             if over:
@@ -212,8 +221,9 @@ class Dht:
         return self._failures >= self._limits.upkeep.offline_after
 
     def _saw(self, contact: Contact, now: float) -> None:
-        if self.offline:
+        if self.offline or not len(self.table):
             self._upkeep.join_soon(now)
+        if self.offline:
             self._announcing.announce_all(now)
         self._failures = 0
         self._upkeep.met(contact)
@@ -232,15 +242,6 @@ class Dht:
             gone = self.table.failed(node_id)
             if gone is not None:
                 self._upkeep.remember(gone.contact, gone.since, now)
-
-    def _wake(self, now: float) -> None:
-        """The machine was suspended: what was under way is lost, and that is nobody's fault."""
-        calls = self._calls.drained()
-        self._searches.stop_all(now)
-        for call in calls:
-            call.owner.failed(call, now)
-        self._calls.patience = Patience()
-        self._upkeep.join_soon(now)
 
     def _nearest(self, target: bytes, asker: Contact) -> tuple[Contact, ...]:
         return tuple(self.table.nearest(int.from_bytes(target, "big"), exclude=node_key(asker.node_id)))

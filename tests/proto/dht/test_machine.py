@@ -51,6 +51,17 @@ def test_everybody_knows_its_neighbours() -> None:
         assert net.nodes[one.node_id].table.nearest(key)[:16] == nearest(others, key, 16)
 
 
+def test_who_meets_its_first_contact_looks_for_its_neighbours_at_once() -> None:
+    dht = alone()
+    dht.handle_timeout(0.0)
+    assert queries(dht) == []
+    dht.peer_seen(contact(1), 5.0)
+    assert dht.next_deadline() <= 5.0
+    dht.handle_timeout(5.0)
+    [asked] = queries(dht)
+    assert (asked.contact, asked.message) == (contact(1), FindNode(node_key(contact(0).node_id).to_bytes(20, "big")))
+
+
 def test_what_is_announced_is_found() -> None:
     net = Net(50)
     net[7].announce(KEY, 900, net.now)

@@ -13,6 +13,9 @@ from forge_p2p.wire.messages import Hello, Proof, printable
 NETWORK = "network"
 """Capability: the node answers members of its networks about nodes, providers and holdings."""
 
+REFS = "refs"
+"""Capability: the node answers members about names, and hears of their heads."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:

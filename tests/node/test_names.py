@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from forge_p2p.node.local import ignore_progress
@@ -22,9 +21,7 @@ async def publish(network: Network, name: str, path: Path, **options: Any) -> Pu
 
 async def pull(network: Network, name: str, destination: Path, **options: Any) -> PullResult:
     with trio.fail_after(30):
-        return await pulling.pull(
-            network, name=name, destination=str(destination), report=ignore_progress, **options
-        )
+        return await pulling.pull(network, name=name, destination=str(destination), report=ignore_progress, **options)
 
 
 async def test_what_is_published_on_one_node_is_pulled_on_another(tmp_path: Path) -> None:

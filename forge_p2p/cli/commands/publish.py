@@ -20,15 +20,12 @@ from forge_p2p.node.refs.results import PublishResult
 @click.option("--expires", default="", metavar="TIME", help='When the name stands for nothing any more, like "30d".')
 @click.option(
     "--after",
-    default=-1,
+    default=None,
     metavar="SEQ",
     type=click.IntRange(0),
-    show_default=False,
     help="Only if this record is the newest; 0: only if the name is new.",
 )
-@click.option(
-    "--home", "new_home", default="", metavar="NODEID", help="Keep the name at this node from now on (admins)."
-)
+@click.option("--move-to", "new_home", default="", metavar="NODEID", help="The node to keep the name from now on.")
 @pass_settings
 def command(
     settings: Settings,
@@ -37,7 +34,7 @@ def command(
     in_network: str,
     protect: bool | None,
     expires: str,
-    after: int,
+    after: int | None,
     new_home: str,
 ) -> None:
     """Give a directory a name that members of a network can pull.
@@ -52,7 +49,7 @@ def command(
         "in_network": in_network,
         "protect": protect,
         "expires": parse_duration(expires) if expires else 0.0,
-        "after": after,
+        "after": -1 if after is None else after,
         "home": new_home,
     }
     result = run_operation(settings, PublishResult, "publish", arguments)

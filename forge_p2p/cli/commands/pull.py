@@ -21,9 +21,10 @@ from forge_p2p.node.refs.results import PullResult
 def command(settings: Settings, name: str, destination: str, in_network: str, check: bool, outside_links: bool) -> None:
     """Make DEST what a name stands for.
 
-    An older copy is brought up to date for what has changed; where nothing has, nothing is fetched. Files that the name
-    does not have are removed from DEST. With @SEQ it is what the name stood for then. The record that DEST is now, as
-    NETWORK/NAME@SEQ, is the last line of the output.
+    An older copy is brought up to date for what has changed; where nothing has, nothing is fetched. Files that were
+    changed in DEST are set right; what an earlier pull put there and is gone from the name goes; what else is in DEST
+    stays. With @SEQ it is what the name stood for then. The record that DEST is now, as NETWORK/NAME@SEQ, is the last
+    line of the output.
     """
     arguments = {
         "name": name,

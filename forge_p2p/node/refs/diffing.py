@@ -13,8 +13,8 @@ from forge_p2p.node.local import Report
 from forge_p2p.node.refs.naming import parse_name
 from forge_p2p.node.refs.pulling import resolve
 from forge_p2p.node.refs.results import DiffEntry, DiffResult
+from forge_p2p.node.refs.trees import read_listing
 from forge_p2p.node.results import Progress
-from forge_p2p.node.target import Target
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -30,7 +30,9 @@ async def diff(network: "Network", *, old: str, new: str, in_network: str = "", 
     for what, root in zip((old, new), roots, strict=True):
         if root.kind is not Kind.TREE:
             raise UsageError(f"{what!r} is one file; only directories can be compared")
-    before, after = [await _listing(network, root, in_network) for root in roots] if roots[0] != roots[1] else [[], []]
+    before, after = (
+        [await read_listing(network, root, in_network) for root in roots] if roots[0] != roots[1] else [[], []]
+    )
     return DiffResult(format_link(roots[0]), format_link(roots[1]), differences(before, after))
 
 
@@ -98,25 +100,3 @@ async def _root(network: "Network", what: str, in_network: str) -> Root:
     members = await network.members()
     named = parse_name(members.memberships.joined(), what, in_network)
     return (await resolve(members, named))[0].target
-
-
-async def _listing(network: "Network", root: Root, in_network: str) -> list[Entry]:
-    import trio
-
-    from forge_p2p.errors import CorruptChunk, NotFound
-    from forge_p2p.node.expanding import listing
-    from forge_p2p.node.fetching import fetching
-    from forge_p2p.node.getting import listing_here
-    from forge_p2p.node.receiving import Receiver
-
-    try:
-        return await trio.to_thread.run_sync(listing_here, network.node, root)
-    except (NotFound, CorruptChunk):
-        entries: list[Entry] = []
-
-    async def produce(receiver: Receiver) -> None:
-        entries.extend(await listing(receiver, root.link))
-
-    async with fetching(network, Target(root, None, (), in_network)) as fetch:
-        await fetch.run(produce, lambda counts: None)
-    return entries

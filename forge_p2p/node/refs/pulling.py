@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link
+from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.ref import RefRecord
-from forge_p2p.errors import NotFound
+from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.node.local import Report, ignore_progress
 from forge_p2p.node.refs.book import require_unexpired
 from forge_p2p.node.refs.names import HomeUnreachable
 from forge_p2p.node.refs.naming import Named, parse_name
+from forge_p2p.node.refs.pulled import PulledRecords
 from forge_p2p.node.refs.results import PullResult
+from forge_p2p.node.refs.trees import read_listing
 from forge_p2p.node.refs.writing import describe
 from forge_p2p.node.results import GetResult, Progress
+from forge_p2p.workspace.pruning import prune
 
 if TYPE_CHECKING:
+    from forge_p2p.content.snapshot import Entry
+    from forge_p2p.node.local import LocalNode
     from forge_p2p.node.members import Members
     from forge_p2p.node.network import Network
 
@@ -37,7 +44,7 @@ async def pull(
     before = _wire(members, named)
     record, notes = await resolve(members, named)
     asked = tuple(now - then for now, then in zip(_wire(members, named), before, strict=True))
-    result = await _get(network, named, record, destination, report, options)
+    result, left = await _get(network, named, record, destination, report, options)
     return PullResult(
         ref=named.ref(record.seq),
         network=named.joined.name,
@@ -55,7 +62,7 @@ async def pull(
         wire_received=result.wire_received or asked[1],
         seconds=time.monotonic() - started,
         problems=result.problems,
-        notes=notes,
+        notes=[*notes, *left],
     )
 
 
@@ -86,7 +93,9 @@ async def resolve(members: "Members", named: Named) -> tuple[RefRecord, list[str
 
 async def _get(
     network: "Network", named: Named, record: RefRecord, destination: str, report: Report, options: dict[str, Any]
-) -> GetResult:
+) -> tuple[GetResult, list[str]]:
+    """As `get`; what an earlier pull had put there and is gone now is removed, unless it was changed since. What there
+    is to say of that comes second."""
     from forge_p2p.node import getting
 
     link = format_link(record.target)
@@ -95,11 +104,35 @@ async def _get(
             network.node, what=link, destination=destination, report=ignore_progress, **options
         )
     )
-    if here is not None:
-        return here
-    return await getting.get(
+    before = await trio.to_thread.run_sync(_before, network.node, destination, record.target)
+    if here is not None and before is None:
+        return here, []
+    notes: list[str] = []
+    after = await read_listing(network, record.target, named.joined.name) if before is not None else []
+    if before is not None:  # first, for a file may have become a directory
+        kinds = {(entry.path, int(entry.kind)) for entry in after}
+        notes = (await trio.to_thread.run_sync(prune, path_bytes(destination), before, kinds)).left
+    result = here or await getting.get(
         network, what=link, destination=destination, in_network=named.joined.name, report=report, **options
     )
+    await trio.to_thread.run_sync(PulledRecords(network.node.home).remember, destination, record.target)
+    return result, notes
+
+
+def _before(node: "LocalNode", destination: str, target: Root) -> "list[Entry] | None":
+    """What an earlier pull put at the destination, if that was something else and is still known; `None`: there is
+    nothing to be removed. Blocks."""
+    from forge_p2p.node.getting import listing_here
+
+    root = PulledRecords(node.home).find(destination)
+    if root is None or root == target:
+        if root is None:
+            PulledRecords(node.home).remember(destination, target)
+        return None
+    try:
+        return listing_here(node, root)
+    except (NotFound, CorruptChunk):
+        return []
 
 
 def _wire(members: "Members", named: Named) -> tuple[int, int]:

@@ -9,7 +9,7 @@ shows this node later.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,25 +46,17 @@ class RefStore:
 
     def put(self, record: RefRecord) -> Stored | Exists:
         """See `RefLog.put_if_absent`. One durable transaction."""
-        prefix = _prefix(record.network, record.name)
-        key = prefix + _SEQ.pack(record.seq)
+        return self._environment.write(lambda transaction: self._put(transaction, record))
 
-        def work(transaction: Transaction) -> Stored | Exists:
-            before = self._read(transaction, key)
-            if before is not None:
-                return Stored() if before == record else Exists(before)
-            last = self._last(transaction, prefix)
-            if record.seq != (last.seq + 1 if last else 1):
-                raise BadRef(
-                    RefFlaw.DOES_NOT_FOLLOW,
-                    f"record {record.seq} of {record.name!r} leaves a gap after number {last.seq if last else 0}",
-                )
-            if record.previous != (last.hash if last else NOTHING):
-                raise forked(record, record.seq - 1)
-            transaction.put(key, _sealed(record), db=self._table("records"))
-            return Stored()
+    def put_all(self, records: Sequence[RefRecord]) -> None:
+        """Adds what comes after the newest record, all of it or nothing. Raises `BadRef`."""
 
-        return self._environment.write(work)
+        def work(transaction: Transaction) -> None:
+            for record in records:
+                if isinstance(self._put(transaction, record), Exists):
+                    raise forked(record, record.seq - 1)
+
+        self._environment.write(work)
 
     def head(self, network: NetworkId, name: str) -> RefRecord | None:
         """The newest record that is here."""
@@ -131,6 +123,23 @@ class RefStore:
 
     def _table(self, name: str) -> Any:
         return self._environment.tables[name]
+
+    def _put(self, transaction: Transaction, record: RefRecord) -> Stored | Exists:
+        prefix = _prefix(record.network, record.name)
+        key = prefix + _SEQ.pack(record.seq)
+        before = self._read(transaction, key)
+        if before is not None:
+            return Stored() if before == record else Exists(before)
+        last = self._last(transaction, prefix)
+        if record.seq != (last.seq + 1 if last else 1):
+            raise BadRef(
+                RefFlaw.DOES_NOT_FOLLOW,
+                f"record {record.seq} of {record.name!r} leaves a gap after number {last.seq if last else 0}",
+            )
+        if record.previous != (last.hash if last else NOTHING):
+            raise forked(record, record.seq - 1)
+        transaction.put(key, _sealed(record), db=self._table("records"))
+        return Stored()
 
     def _read(self, transaction: Transaction, key: bytes) -> RefRecord | None:
         value = get(transaction, key, self._table("records"))

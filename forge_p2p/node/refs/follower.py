@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from forge_p2p.content.link import Root
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import NetworkId
@@ -34,6 +35,9 @@ POLL: Final = 60.0
 RETRY: Final = 5.0
 """Seconds after which content that could not be fetched is tried again."""
 
+FETCHES: Final = 4
+"""Names whose content is fetched at once."""
+
 Key = tuple[NetworkId, str]
 Changed = Callable[[RefRecord, str], None]
 """Told of a name that stands for something else now, and why its content could not be fetched, if it could not."""
@@ -52,6 +56,9 @@ class Keeper:
         self._running: set[Key] = set()
         self._have: dict[Key, int] = {}
         """Number of the newest record whose content is here."""
+        self._slots = trio.CapacityLimiter(FETCHES)
+        self._roots: dict[Root, trio.Lock] = {}
+        """Two names may stand for the same, which is fetched once."""
         members.names.told.append(self._heard)
 
     async def run(self) -> None:
@@ -122,7 +129,11 @@ class Keeper:
             return False
         if record is None or record.seq <= self._have.get(key, 0):
             return True
-        problem = await self._fetch(record)
+        lock = self._roots.setdefault(record.target, trio.Lock())
+        async with lock, self._slots:
+            problem = await self._fetch(record)
+        if not lock.statistics().tasks_waiting:
+            self._roots.pop(record.target, None)
         for tell in list(self.changed.get(key, ())):
             tell(record, problem)
         if not problem:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 TIMEOUT = 20.0
 """Seconds that a home may take for one answer: it verifies, and it waits for its disk."""
 
+BUSY_TRIES = 20
+BUSY_WAIT = 0.25
+"""Seconds between questions to a home that was asked too much; how much that is, its protocol says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Since:
@@ -104,6 +108,11 @@ class RemoteHome:
                 f"{self._session.where} runs an older Forge, which knows no names", hint="a newer one has to be there"
             )
         reply = await self._session.query(query, TIMEOUT)
+        for _ in range(BUSY_TRIES):
+            if not isinstance(reply, messages.Done) or reply.code != Code.BUSY:
+                break
+            await trio.sleep(BUSY_WAIT)
+            reply = await self._session.query(query, TIMEOUT)
         if isinstance(reply, messages.Done):
             raise self._turned_down(reply)
         return reply

@@ -72,8 +72,9 @@ class Keeper:
                 self._want(key)
 
     def follow(self, network: NetworkId, name: str) -> None:
-        """Keeps a name fresh from now on."""
+        """Keeps a name fresh from now on. Whoever listens is told what it stands for now, even if that is here."""
         self._followed.add((network, name))
+        self._have.pop((network, name), None)
         self._want((network, name))
 
     def stop(self, network: NetworkId, name: str) -> None:

@@ -118,6 +118,7 @@ class Members:
         for network in left:
             self._scopes.pop(network).cancel()
             self.holdings.drop_network(network)
+            self.keeper.leave(network)
             await self.peering.leave(network)
         for network in self._scopes:
             await self._load_holdings(network)

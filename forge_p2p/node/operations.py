@@ -50,6 +50,7 @@ OPERATIONS = {
     "publish": Operation("refs.publishing", "publish", network=True),
     "pull": Operation("refs.pulling", "pull", network=True),
     "log": Operation("refs.history", "log", network=True),
+    "names": Operation("refs.history", "names", network=True),
     "rollback": Operation("refs.history", "rollback", network=True),
     "diff": Operation("refs.diffing", "diff", network=True),
     "follow": Operation("refs.following", "follow", network=True, emits=True),

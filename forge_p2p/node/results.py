@@ -22,6 +22,7 @@ from forge_p2p.node.refs.results import (
     FollowedResult,
     FollowResult,
     LogResult,
+    NamesResult,
     PublishResult,
     PullResult,
 )
@@ -253,6 +254,7 @@ Result = (
     | PublishResult
     | PullResult
     | LogResult
+    | NamesResult
     | DiffResult
     | FollowResult
     | FollowedResult
@@ -283,6 +285,7 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "publish": PublishResult,
     "pull": PullResult,
     "log": LogResult,
+    "names": NamesResult,
     "rollback": PublishResult,
     "diff": DiffResult,
     "follow": FollowResult,

@@ -251,3 +251,14 @@ async def test_a_head_that_the_home_does_not_have_changes_nothing(tmp_path: Path
         with trio.fail_after(PATIENCE):
             await heard.wait()
         assert (await pull(reader, "nightly", tmp_path / "copy")).seq == 3
+
+
+@pytest.mark.parametrize("name", ["a b", "\U0001f600" * 200, "x\0y", ".."])
+async def test_what_cannot_be_a_name_is_not_looked_for(tmp_path: Path, name: str) -> None:
+    async with stage(tmp_path) as on:
+        at_home = await on.at_home()
+        with pytest.raises(Refused, match="cannot be a name"):
+            await at_home.since(name, 1)
+        with pytest.raises(Refused, match="cannot be a name"):
+            await at_home.names(name)
+        assert await at_home.names() == ["nightly"]

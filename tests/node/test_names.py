@@ -10,10 +10,11 @@ import trio
 from forge_p2p.errors import Conflict, NotFound, Refused, UsageError
 from forge_p2p.node import networking
 from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.refs import diffing
+from forge_p2p.node.refs import diffing, history
 from forge_p2p.node.refs.names import HomeUnreachable
+from forge_p2p.node.refs.retention import pinned_numbers
 from tests.node.harness import contents, noise, small_tree
-from tests.node.names import brief_founder, links, meet, publish, pull, rollback
+from tests.node.names import brief_founder, links, meet, network_id, publish, pull, rollback
 from tests.node.test_members import founder, member, token
 
 
@@ -209,6 +210,29 @@ async def test_names_that_are_nothing(tmp_path: Path) -> None:
             await pull(home, "nightly", tmp_path / "copy")
         with pytest.raises(NotFound, match="in network 'other'"):
             await pull(home, "other/nightly", tmp_path / "copy")
+
+
+async def test_names_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    async with founder(tmp_path / "a") as home, member(tmp_path / "b", await token(home)) as reader:
+        for name in ("b/c", "a", "ß"):
+            await publish(home, name, tmp_path / "file")
+        for network in (home, reader):
+            found = await history.names(network, report=ignore_progress)
+            assert (found.network, found.names, found.notes) == ("team", ["a", "b/c", "ß"], [])
+
+
+async def test_a_network_that_is_left_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    async with founder(tmp_path / "a") as home:
+        network = await network_id(home)
+        await publish(home, "nightly", tmp_path / "file")
+        assert pinned_numbers(home.node, network, "nightly") == {1}
+        await trio.to_thread.run_sync(
+            lambda: networking.leave(home.node, name="team", destroy_key=True, report=ignore_progress)
+        )
+        assert home.node.refs.head(network, "nightly") is None
+        assert pinned_numbers(home.node, network, "nightly") == set()
 
 
 async def test_the_home_is_down(tmp_path: Path) -> None:

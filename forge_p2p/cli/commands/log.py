@@ -11,19 +11,25 @@ from forge_p2p.cli.output import emit, remark, table
 from forge_p2p.cli.run import run_operation
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.tables import format_expiry
-from forge_p2p.node.refs.results import LogResult, RecordEntry
+from forge_p2p.node.refs.results import LogResult, NamesResult, RecordEntry
 
 
 @click.command("log", cls=ForgeCommand)
-@click.argument("name")
+@click.argument("name", default="")
 @click.option("--count", "-n", default=20, show_default=True, type=click.IntRange(1), help="How many records to list.")
 @IN_NETWORK
 @pass_settings
 def command(settings: Settings, name: str, count: int, in_network: str) -> None:
     """List what a name stood for, and who published it.
 
-    The newest record comes first: its number, time (UTC), author, role, link, and whether its content is kept here.
+    The newest record comes first: its number, time (UTC), author, role, whether its content is kept here, and link.
+    Without NAME the names of the network are listed.
     """
+    if not name:
+        names = run_operation(settings, NamesResult, "names", {"in_network": in_network})
+        remark(settings, *(f"note: {note}" for note in names.notes))
+        emit(settings, names, names.names)
+        return
     result = run_operation(settings, LogResult, "log", {"name": name, "count": count, "in_network": in_network})
     remark(settings, *(f"note: {note}" for note in result.notes))
     emit(settings, result, table([_row(each) for each in result.records]))

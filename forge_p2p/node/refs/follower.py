@@ -33,7 +33,8 @@ POLL: Final = 60.0
 """Seconds after which homes are asked without a hint, a quarter more or less."""
 
 RETRY: Final = 5.0
-"""Seconds after which content that could not be fetched is tried again."""
+"""Seconds after which content that could not be fetched is tried again, doubled each time, up to ten minutes."""
+RETRY_MAX: Final = 600.0
 
 FETCHES: Final = 4
 """Names whose content is fetched at once."""
@@ -56,6 +57,7 @@ class Keeper:
         self._running: set[Key] = set()
         self._have: dict[Key, int] = {}
         """Number of the newest record whose content is here."""
+        self._delays: dict[Key, float] = {}
         self._slots = trio.CapacityLimiter(FETCHES)
         self._roots: dict[Root, trio.Lock] = {}
         """Two names may stand for the same, which is fetched once."""
@@ -81,6 +83,10 @@ class Keeper:
         """No more. What is here stays until the room is needed."""
         self._followed.discard((network, name))
 
+    def leave(self, network: NetworkId) -> None:
+        """The node is in a network no more."""
+        self._followed = {key for key in self._followed if key[0] != network}
+
     def listen(self, network: NetworkId, name: str, changed: Changed) -> Callable[[], None]:
         """Has `changed` told of a name; returns what ends that."""
         listeners = self.changed.setdefault((network, name), [])
@@ -103,13 +109,16 @@ class Keeper:
             while key in self._wanted:
                 self._wanted.discard(key)
                 with contained("keeping a name fresh"):
-                    if not await self._freshen(*key):
-                        self._nursery.start_soon(self._again, key)
+                    if await self._freshen(*key):
+                        self._delays.pop(key, None)
+                    else:
+                        delay = self._delays[key] = min(2 * self._delays.get(key, RETRY / 2), RETRY_MAX)
+                        self._nursery.start_soon(self._again, key, delay)
         finally:
             self._running.discard(key)
 
-    async def _again(self, key: Key) -> None:
-        await trio.sleep(RETRY)
+    async def _again(self, key: Key, delay: float) -> None:
+        await trio.sleep(delay)
         if key in self._followed or self.is_home(key):
             self._want(key)
 

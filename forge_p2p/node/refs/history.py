@@ -10,10 +10,12 @@ from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import Report
-from forge_p2p.node.refs.naming import Named, parse_name
+from forge_p2p.node.refs.homes import LocalHome, all_names
+from forge_p2p.node.refs.names import HomeUnreachable
+from forge_p2p.node.refs.naming import Named, chosen_network, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere, published
 from forge_p2p.node.refs.pulling import resolve
-from forge_p2p.node.refs.results import LogResult, PublishResult, RecordEntry
+from forge_p2p.node.refs.results import LogResult, NamesResult, PublishResult, RecordEntry
 from forge_p2p.node.refs.retention import pinned_numbers
 from forge_p2p.node.refs.writing import Change, describe, require_writer, write
 from forge_p2p.node.results import Progress
@@ -41,6 +43,21 @@ async def log(network: "Network", *, name: str, in_network: str = "", count: int
     pinned = await trio.to_thread.run_sync(pinned_numbers, network.node, named.network, named.name)
     entries = [_entry(members, named.network, each, each.seq in pinned) for each in reversed(records)]
     return LogResult(named.joined.name, named.name, entries, notes)
+
+
+async def names(network: "Network", *, in_network: str = "", report: Report) -> NamesResult:
+    """The names of a network. Those that were moved to another home than the network's are known only to who has read
+    them. Raises `UsageError`."""
+    members = await network.members()
+    joined = chosen_network(members.memberships.joined(), in_network)
+    report(Progress("connect"))
+    found = set(await all_names(LocalHome(network.node.refs.log(joined.network))))
+    notes = []
+    try:
+        found.update(await members.names.names(joined.network))
+    except HomeUnreachable as error:
+        notes.append(f"{error.message}; these are the names known here")
+    return NamesResult(joined.name, sorted(found, key=str.encode), notes)
 
 
 async def rollback(network: "Network", *, name: str, seq: int, in_network: str = "", report: Report) -> PublishResult:

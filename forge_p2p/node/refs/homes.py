@@ -136,6 +136,16 @@ class RemoteHome:
 _HINTS = {Code.READ_ONLY: "an admin can invite this node as a writer: forge network invite --role writer"}
 
 
+async def all_names(home: RefHome) -> list[str]:
+    """Every name at one place."""
+    found: list[str] = []
+    while part := await home.names(found[-1] if found else ""):
+        found += part
+        if len(part) < REF_NAMES_COUNT:
+            break
+    return found
+
+
 def read_since(log: RefLog, name: str, from_seq: int, count: int) -> Since:
     """As `RefHome.since`, of a log that blocks. What is put meanwhile may be in the records and not in the tip."""
     head = log.head(name)

@@ -17,7 +17,7 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
-from forge_p2p.node.refs.homes import RemoteHome
+from forge_p2p.node.refs.homes import RemoteHome, all_names
 from forge_p2p.proto.membership import encode_head
 from forge_p2p.proto.reflog import Exists, Stored
 
@@ -72,6 +72,14 @@ class Names:
             newest = await trio.to_thread.run_sync(self.book.adopt, network, name, since, home)
             if newest == head or newest is None or (newest.seq == since.tip.seq and newest.home == home):
                 return newest
+
+    async def names(self, network: NetworkId) -> list[str]:
+        """Those at the node that made the network. Raises `HomeUnreachable`."""
+        what = "new names"
+        home = await self._home(network, what, None)
+        if home == self._members.own_id:
+            return []
+        return await all_names(RemoteHome(await self._reach(network, what, home)))
 
     async def put(self, record: RefRecord) -> Stored | Exists:
         """Puts a record at the home of its name, which has just been refreshed. Raises `HomeUnreachable`, `NotHome`,

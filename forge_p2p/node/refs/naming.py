@@ -35,12 +35,17 @@ def parse_name(joined: "Sequence[Joined]", text: str, in_network: str = "") -> N
     the only one that there is. Raises `UsageError`."""
     text, seq = _split_seq(text)
     if in_network:
-        return Named(_named(joined, in_network), check_name(text), seq)
+        return Named(chosen_network(joined, in_network), check_name(text), seq)
     first, slash, rest = text.partition("/")
     for each in joined:
         if slash and rest and each.name == first:
             return Named(each, check_name(rest), seq)
     return Named(_only(joined), check_name(text), seq)
+
+
+def chosen_network(joined: "Sequence[Joined]", name: str) -> "Joined":
+    """The network of this name, or the only one. Raises `UsageError`."""
+    return _named(joined, name) if name else _only(joined)
 
 
 def _split_seq(text: str) -> tuple[str, int]:

@@ -70,6 +70,14 @@ class LogResult(Struct, frozen=True):
     notes: list[str]
 
 
+class NamesResult(Struct, frozen=True):
+    """The names of a network, in the order of their bytes, as far as its home and this node know of any."""
+
+    network: str
+    names: list[str]
+    notes: list[str]
+
+
 class DiffEntry(Struct, frozen=True):
     """`change`: "added", "removed", "changed", "moved". `path` is the new one, `old_path` the one before a move. Sizes
     are of the content, before and after."""

@@ -6,14 +6,16 @@ or the machine went down, is removed later.
 """
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.link import Root
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.ids import NetworkId
-from forge_p2p.node.holdings import Holdings
 from forge_p2p.node.local import LocalNode
 from forge_p2p.store.base import Keep, Pin
+
+if TYPE_CHECKING:
+    from forge_p2p.node.holdings import Holdings
 
 RETAINED: Final = 4
 """Newest records of a name whose content stays: enough to roll back a bad publication after one or two good ones."""
@@ -33,7 +35,7 @@ def unpin_all(node: LocalNode, network: NetworkId, name: str) -> None:
         node.store.unpin(pin.name)
 
 
-def sweep(node: LocalNode, holdings: Holdings | None, network: NetworkId, name: str) -> None:
+def sweep(node: LocalNode, holdings: "Holdings | None", network: NetworkId, name: str) -> None:
     """Lets go what the newest records of a name do not need. Blocks. `holdings`: those of the node, if it is up as a
     member; what is let go is no more the network's either, unless it was shared into it as well."""
     head = node.refs.head(network, name)
@@ -59,7 +61,7 @@ def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, 
     return {record.seq: record for record in node.refs.range(head.network, head.name, first, RETAINED)}
 
 
-def _give_up(node: LocalNode, holdings: Holdings, network: NetworkId, root: Root) -> None:
+def _give_up(node: LocalNode, holdings: "Holdings", network: NetworkId, root: Root) -> None:
     """Content that no name stands for any more is no longer offered, unless something else says so."""
     holding = holdings.find(network, root.link.hash)
     if holding is None or not holding.origin:
@@ -84,3 +86,12 @@ def _pins(node: LocalNode, network: NetworkId, name: str) -> list[tuple[Pin, int
 def pinned_numbers(node: LocalNode, network: NetworkId, name: str) -> set[int]:
     """The records whose content is kept here for the name's sake. Blocks."""
     return {number for _, number in _pins(node, network, name)}
+
+
+def forget_names(node: LocalNode, network: NetworkId) -> None:
+    """Forgets the names of a network that was left, and keeps nothing for them. Blocks."""
+    folder = f"ref/{network.hex()[:16]}/"
+    for pin in node.store.pins():
+        if pin.name.startswith(folder):
+            node.store.unpin(pin.name)
+    node.refs.drop(network)

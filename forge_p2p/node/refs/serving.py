@@ -7,6 +7,7 @@ import trio
 
 from forge_p2p.content.membership import NotAMember
 from forge_p2p.content.ref import BadRef, RefFlaw, decode_record
+from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import ForgeError, Malformed
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.refs.homes import NotHome, read_since
@@ -39,6 +40,7 @@ class Clerk:
             return
         network = session.member.network
         try:
+            _check(query)
             if isinstance(query, RefPut):
                 reply: messages.RefReply = await self._put(session, network, query)
             elif isinstance(query, RefRead):
@@ -76,6 +78,14 @@ class Clerk:
 
     def _list(self, network: NetworkId, query: RefList) -> RefNames:
         return RefNames(tuple(self._node.refs.names(network, query.after, query.count)))
+
+
+def _check(query: messages.RefQuery) -> None:
+    """Raises `Malformed` for what cannot be a name."""
+    name = query.name if isinstance(query, RefRead) else query.after if isinstance(query, RefList) else ""
+    fault = fault_of(name) if name or isinstance(query, RefRead) else ""
+    if fault:
+        raise Malformed(f"that cannot be a name: {fault}")
 
 
 def _code_of(error: ForgeError) -> Code:

@@ -7,7 +7,7 @@ from forge_p2p.content.link import Kind, Link, Root, hash_bytes
 from forge_p2p.content.membership import Role
 from forge_p2p.content.ref import NOTHING, RefRecord, sign_record
 from forge_p2p.ids import NodeId
-from tests.content.networks import NOW, Member, World
+from tests.content.networks import Member, World
 
 NAME = "assets/textures"
 HOME = NodeId(bytes(range(32)))
@@ -32,7 +32,7 @@ def record(world: World, author: Member, previous: RefRecord | None = None, **ch
         seq=previous.seq + 1 if previous else 1,
         previous=previous.hash if previous else NOTHING,
         target=root(previous.seq if previous else 0),
-        time=previous.time + 1 if previous else NOW,
+        time=previous.time + 1 if previous else world.now,
         expires=0,
         protected=previous.protected if previous else False,
         home=HOME,

@@ -17,7 +17,7 @@ from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
 from forge_p2p.node.refs import following
 from forge_p2p.node.refs.results import PublishResult
-from forge_p2p.node.refs.retention import RETAINED, pin_target, pinned_numbers
+from forge_p2p.node.refs.retention import RETAINED, pin_target, pinned_numbers, sweep_all
 from forge_p2p.node.results import StoreGc
 from tests.node.harness import contents, noise, running, small_tree
 from tests.node.names import PATIENCE, brief_founder, network_id, publish, pull
@@ -171,6 +171,19 @@ async def test_a_pin_without_its_record_goes_in_the_end(tmp_path: Path, monkeypa
         (tmp_path / "file").write_bytes(noise(3, 5000))
         await publish(home, "nightly", tmp_path / "file")
         assert pinned_numbers(home.node, network, "nightly") == {1, 2, 3}
+
+
+async def test_an_expired_name_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(noise(1, 5000))
+    async with founder(tmp_path / "a") as home:
+        members = await home.members()
+        network = await network_id(home)
+        for name, seconds in (("preview", 1.0), ("nightly", 0.0)):
+            await publish(home, name, tmp_path / "file", expires=seconds)
+        await trio.sleep(2.1)
+        await trio.to_thread.run_sync(sweep_all, home.node, members.holdings, [network])
+        assert pinned_numbers(home.node, network, "preview") == set()
+        assert pinned_numbers(home.node, network, "nightly") == {1}
 
 
 async def test_a_home_comes_back(tmp_path: Path) -> None:

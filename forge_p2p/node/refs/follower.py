@@ -21,7 +21,7 @@ from forge_p2p.ids import NetworkId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.names import HomeUnreachable
-from forge_p2p.node.refs.retention import pin_target, sweep, unpin_all
+from forge_p2p.node.refs.retention import pin_target, sweep, sweep_all, unpin_all
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -69,9 +69,19 @@ class Keeper:
         for key in list(self._followed):
             self._want(key)
         while True:
+            await self._sweep()
             await trio.sleep(POLL * (0.75 + random.random() / 2))
             for key in list(self._followed):
                 self._want(key)
+
+    async def _sweep(self) -> None:
+        """Lets go what names that have expired keep, and what a crash left."""
+        members = self._members
+        networks = [joined.network for joined in members.memberships.joined()]
+        try:
+            await trio.to_thread.run_sync(sweep_all, members.node, members.holdings, networks)
+        except ForgeError as error:
+            LOG.error("cannot let go what names do not need any more: %s", error)
 
     def follow(self, network: NetworkId, name: str) -> None:
         """Keeps a name fresh from now on. Whoever listens is told what it stands for now, even if that is here."""

@@ -6,6 +6,7 @@ or the machine went down, is removed later.
 """
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.link import Root
@@ -51,6 +52,15 @@ def sweep(node: LocalNode, holdings: "Holdings | None", network: NetworkId, name
         node.store.unpin(pin.name)
         if holdings is not None and pin.root not in targets:
             _give_up(node, holdings, network, pin.root)
+
+
+def sweep_all(node: LocalNode, holdings: "Holdings", networks: Iterable[NetworkId]) -> None:
+    """As `sweep`, for all names that keep anything: some have expired, some pins were left by a crash. Blocks."""
+    for network in networks:
+        prefix = f"ref/{network.hex()[:16]}/"
+        pins = [pin.name.removeprefix(prefix) for pin in node.store.pins() if pin.name.startswith(prefix)]
+        for name in {pin.rpartition("/")[0] for pin in pins}:
+            sweep(node, holdings, network, name)
 
 
 def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, RefRecord]:

@@ -92,6 +92,18 @@ class Refused(PeerError):
     exit_code = 11
 
 
+class Conflict(ForgeError):
+    """Somebody else moved the name first; the message says who. Nothing was overwritten."""
+
+    exit_code = 12
+
+
+class Untrusted(ForgeError):
+    """What was signed is not to be believed: forged, by somebody without the right, rolled back, forked."""
+
+    exit_code = 13
+
+
 class InternalError(ForgeError):
     """A defect of Forge itself. 70 is EX_SOFTWARE of sysexits.h."""
 

@@ -16,6 +16,8 @@ WORDS = {
     "connect": "Connecting",
     "fetch": "Fetching",
     "restore": "Writing",
+    "publish": "Publishing",
+    "hand-over": "Handing over",
     "verify": "Verifying",
     "collect": "Collecting",
     "rebuild": "Rebuilding",

@@ -143,14 +143,16 @@ class Holdings:
             self._drop(holding)
         return gone
 
-    def keep(self, network: NetworkId, root: Root, *, origin: bool, path: str = "", size: int = 0) -> Holding:
+    def keep(
+        self, network: NetworkId, root: Root, *, origin: bool, path: str = "", size: int = 0, pinned: bool = True
+    ) -> Holding:
         """All of `root` is here and belongs to `network` from now on: kept if it was shared here, cached if it was
-        fetched. Blocks. Raises `DiskError`."""
+        fetched. `pinned`: something else keeps it if it is not. Blocks. Raises `DiskError`."""
         found = self.find(network, root.link.hash)
         if found is not None and found.origin and not origin:
             return found
         held = Held(format_link(root), origin, path, size, time.time())
-        if origin:
+        if origin and pinned:
             self._node.store.pin(_pin_name(network, root), root, Keep.KEPT)
         folder = self._folder_of(network)
         if folder is not None:

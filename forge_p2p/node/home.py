@@ -26,6 +26,10 @@ class Home:
         return self.path / "store"
 
     @property
+    def refs(self) -> Path:
+        return self.path / "refs.lmdb"
+
+    @property
     def cache(self) -> Path:
         return self.path / "cache"
 

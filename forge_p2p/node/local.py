@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from forge_p2p.proto.timers import TokenBucket
     from forge_p2p.store.base import Heal, Store
+    from forge_p2p.store.refs import RefStore
 
 Report = Callable[[Progress], None]
 """Called with each step of progress, from any thread, often; cheap unless somebody watches."""
@@ -33,6 +34,7 @@ class LocalNode:
         self.config = config
         self._lock = threading.Lock()
         self._store: Store | None = None
+        self._refs: RefStore | None = None
         self._healer: Heal | None = None
 
     def heal_with(self, healer: "Heal") -> None:
@@ -53,6 +55,17 @@ class LocalNode:
                 self._store = open_store(self.home.store, self.config.store, self._damaged)
             return self._store
 
+    @property
+    def refs(self) -> "RefStore":
+        """The logs of names that are kept here."""
+        with self._lock:
+            if self._refs is None:
+                from forge_p2p.store.refs import RefStore
+
+                self.home.create()
+                self._refs = RefStore(self.home.refs)
+            return self._refs
+
     @cached_property
     def key(self) -> "Ed25519PrivateKey":
         return self.home.key()
@@ -72,6 +85,9 @@ class LocalNode:
     def close(self) -> None:
         with self._lock:
             store, self._store = self._store, None
+            refs, self._refs = self._refs, None
+        if refs is not None:
+            refs.close()
         if store is not None:
             store.close()
 

@@ -23,7 +23,6 @@ from forge_p2p.node.records import write_record
 from forge_p2p.proto.dht import messages as dht
 from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.hello import STAYS
-from forge_p2p.proto.outputs import QueryReceived
 from forge_p2p.wire import messages as wire
 from forge_p2p.wire.codes import Code
 
@@ -108,16 +107,16 @@ class Lookups:
             self._machine.peer_seen(_contact_of(session, session.peer_id), trio.current_time())
             self._pump()
 
-    async def asked(self, session: "PeerSession", event: QueryReceived) -> None:
+    async def asked(self, session: "PeerSession", request_id: int, message: wire.DhtQuery) -> None:
         """A member asks; answered at once. Raises `PeerError` when it has gone."""
         if session.peer_id is None:
             return
         sender = _contact_of(session, session.peer_id)
-        reply = self._machine.receive_query(sender, _query_in(event.message), trio.current_time())
+        reply = self._machine.receive_query(sender, _query_in(message), trio.current_time())
         if isinstance(reply, dht.Declined):
-            session.session.finish(event.request_id, Code.BUSY, "no room for the record", trio.current_time())
+            session.session.finish(request_id, Code.BUSY, "no room for the record", trio.current_time())
         else:
-            session.session.reply(event.request_id, _reply_out(reply), trio.current_time())
+            session.session.reply(request_id, _reply_out(reply), trio.current_time())
         self._pump()
         await session.flush()
 
@@ -248,7 +247,7 @@ def _contact_of(session: "PeerSession", peer_id: NodeId) -> Contact:
     return Contact(peer_id, places)
 
 
-def _query_out(message: dht.Query) -> wire.Query:
+def _query_out(message: dht.Query) -> wire.DhtQuery:
     match message:
         case dht.FindNode():
             return wire.FindNode(message.target)
@@ -258,7 +257,7 @@ def _query_out(message: dht.Query) -> wire.Query:
             return wire.Announce.of(message.key, message.ttl, message.addresses)
 
 
-def _query_in(message: wire.Query) -> dht.Query:
+def _query_in(message: wire.DhtQuery) -> dht.Query:
     match message:
         case wire.FindNode():
             return dht.FindNode(message.target)
@@ -268,7 +267,7 @@ def _query_in(message: wire.Query) -> dht.Query:
             return dht.Announce(message.key, message.ttl, message.addresses)
 
 
-def _reply_out(message: dht.Nodes | dht.Providers | dht.Accepted) -> wire.Reply:
+def _reply_out(message: dht.Nodes | dht.Providers | dht.Accepted) -> wire.DhtReply:
     match message:
         case dht.Nodes():
             return wire.Nodes.of(message.contacts)
@@ -288,3 +287,5 @@ def _reply_in(message: wire.Reply) -> dht.Reply | None:
             )
         case wire.Done():
             return dht.Accepted() if message.code == Code.OK else None
+        case _:
+            return None

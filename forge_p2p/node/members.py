@@ -25,6 +25,9 @@ from forge_p2p.node.memberships import Memberships
 from forge_p2p.node.networks import Networks
 from forge_p2p.node.peer import MemberSide, PeerSession
 from forge_p2p.node.peering import Found, Peering, addresses_of
+from forge_p2p.node.refs.follower import Keeper
+from forge_p2p.node.refs.names import Names
+from forge_p2p.node.refs.serving import Clerk
 from forge_p2p.node.remembering import Remembering
 from forge_p2p.node.waking import probe
 from forge_p2p.proto import outputs
@@ -32,6 +35,7 @@ from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.refs import RefList, RefPut, RefRead
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -52,6 +56,7 @@ class Members:
 
     def __init__(self, network: "Network", nursery: trio.Nursery, *, stays: bool) -> None:
         node = network.node
+        self.node = node
         self.own_id = node.node_id
         self.networks = Networks(node.home, node.node_id, node.config.token)
         self.memberships = Memberships(self.networks, node.node_id, nursery)
@@ -72,6 +77,9 @@ class Members:
         self._stamp: tuple[int, ...] | None = None
         self._unread = ""
         self.peering.joined.append(self._joined)
+        self.names = Names(self, nursery)
+        self.keeper = Keeper(network, self, nursery)
+        self._clerk = Clerk(node, self.names)
 
     async def run(self) -> None:
         """Does all of it until cancelled."""
@@ -80,6 +88,8 @@ class Members:
             self.ready.set()
             nursery.start_soon(self.peering.run)
             nursery.start_soon(self.following.run)
+            if self._stays:
+                nursery.start_soon(self.keeper.run)
             if self._network.node.config.net.lan:
                 nursery.start_soon(self._find_on_lan)
             while True:
@@ -112,6 +122,7 @@ class Members:
         for network in left:
             self._scopes.pop(network).cancel()
             self.holdings.drop_network(network)
+            self.keeper.leave(network)
             await self.peering.leave(network)
         for network in self._scopes:
             await self._load_holdings(network)
@@ -276,8 +287,11 @@ class Members:
 
     def asked(self, session: PeerSession, query: outputs.QueryReceived) -> None:
         lookups = self.lookups.get(session.member.network) if session.member else None
-        if lookups is not None:
-            self._nursery.start_soon(self._contain, session, lookups.asked, query)
+        message = query.message
+        if isinstance(message, RefPut | RefRead | RefList):
+            self._nursery.start_soon(self._contain, session, self._clerk.asked, query.request_id, message)
+        elif lookups is not None:
+            self._nursery.start_soon(self._contain, session, lookups.asked, query.request_id, message)
 
     def followed(self, session: PeerSession, follow: outputs.FollowReceived) -> None:
         self._nursery.start_soon(self._contain, session, self.following.followed, follow)

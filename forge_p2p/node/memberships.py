@@ -29,7 +29,8 @@ from forge_p2p.node.networks import Joined, Networks
 from forge_p2p.node.refusals import RefusalLog
 from forge_p2p.node.rights import STRANGER
 from forge_p2p.proto.auth import Refusal
-from forge_p2p.proto.membership import MembershipOver, NetworkMembers, PeerLied, TellNews
+from forge_p2p.proto.membership import HeadHeard, MembershipOver, NetworkMembers, PeerLied, TellNews
+from forge_p2p.proto.revocations import RevocationSet
 from forge_p2p.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Memberships:
         self._refused = RefusalLog()
         self.dirty = False
         """Somebody was heard of since `save`."""
+        self.heard_head: Callable[[PeerSession, bytes], None] = lambda session, record: None
+        """Told of heads of names that members say."""
 
     def joined(self) -> list[Joined]:
         """The networks entered."""
@@ -205,6 +208,29 @@ class Memberships:
         known = circle.state.roster.get(node_id) if circle else None
         return (known.member.label, known.member.role.name.lower()) if known else ("", "")
 
+    def revocations(self, network: NetworkId) -> RevocationSet:
+        """Everything known to be revoked in a network."""
+        circle = self._circles.get(network)
+        return circle.state.revocations if circle else RevocationSet(network)
+
+    def founder(self, network: NetworkId) -> NodeId | None:
+        """The node that made a network, if it has been heard of: the one whom the network's key itself made an admin.
+        Of several, who was first."""
+        circle = self._circles.get(network)
+        if circle is None:
+            return None
+        chains = [circle.joined.chain, *(known.chain for known in circle.state.roster)]
+        founders = [chain[0] for chain in chains if len(chain) == 1 and chain[0].may_invite]
+        first = min(founders, key=lambda each: (each.issued, each.subject), default=None)
+        return NodeId(first.subject) if first else None
+
+    def tell(self, network: NetworkId, items: Sequence[bytes], heard_from: "PeerSession | None" = None) -> None:
+        """Says news to all sessions of a network but the one that they came by."""
+        circle = self._circles.get(network)
+        for session, _ in circle.state.sessions() if circle else ():
+            if session is not heard_from:
+                self._nursery.start_soon(_say, session, items)
+
     def save(self) -> None:
         """Writes down who was heard of. Blocks."""
         self.dirty = False
@@ -214,7 +240,9 @@ class Memberships:
 
     def _carry_out(self, circle: _Circle) -> None:
         for output in circle.state.take():
-            if isinstance(output, TellNews):
+            if isinstance(output, HeadHeard):
+                self.heard_head(output.session, output.record)
+            elif isinstance(output, TellNews):
                 self._nursery.start_soon(_say, output.session, output.items)
             elif isinstance(output, MembershipOver):
                 LOG.warning("ended the session with %s: %s", output.session.where, output.error.message)

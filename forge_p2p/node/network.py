@@ -19,7 +19,7 @@ from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network_results import PeerStatus
 from forge_p2p.node.results import UpResult
 from forge_p2p.proto.auth import NOTHING
-from forge_p2p.proto.hello import NETWORK, STAYS, ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, REFS, STAYS, ClientRole, ServerRole, SessionConfig
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -86,6 +86,11 @@ class Network:
             self._nursery.start_soon(self._members.run)
         await self._members.ready.wait()
         return self._members
+
+    @property
+    def stays(self) -> bool:
+        """Whether this process is a node that is up, and not a command that ends."""
+        return self._stays
 
     def reachable_addresses(self) -> list[Address]:
         """Where peers reach this node. The endpoint must be open."""
@@ -234,7 +239,7 @@ class Network:
 
 def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
     """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
-    found = {NETWORK}
+    found = {NETWORK, REFS}
     if stays:
         found.add(STAYS)
     if node.config.net.site:

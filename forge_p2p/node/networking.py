@@ -159,7 +159,10 @@ def leave(node: LocalNode, *, name: str, destroy_key: bool = False, report: Repo
             "admin does any more",
             hint="keep a backup of the node's folder, then leave with --destroy-key",
         )
+    from forge_p2p.node.refs.retention import forget_names
+
     networks.remove(joined)
+    forget_names(node, joined.network)
     return NetworksResult([_entry(joined)])
 
 

@@ -47,6 +47,15 @@ OPERATIONS = {
     "get": Operation("getting", "get", network=True, first="already_there"),
     "ls": Operation("looking", "ls", network=True, first="ls_here"),
     "cat": Operation("looking", "cat", network=True, emits=True),
+    "publish": Operation("refs.publishing", "publish", network=True),
+    "pull": Operation("refs.pulling", "pull", network=True),
+    "log": Operation("refs.history", "log", network=True),
+    "names": Operation("refs.history", "names", network=True),
+    "rollback": Operation("refs.history", "rollback", network=True),
+    "diff": Operation("refs.diffing", "diff", network=True),
+    "follow": Operation("refs.following", "follow", network=True, emits=True),
+    "follow_stop": Operation("refs.following", "stop"),
+    "follow_list": Operation("refs.following", "listed"),
     "network_create": Operation("networking", "create"),
     "network_invite": Operation("networking", "invite"),
     "network_join": Operation("networking", "join"),
@@ -69,6 +78,7 @@ RUNNING = {
     "shares": Operation("sharing", "running_shares", network=True),
     "peers": Operation("explaining", "running_peers", network=True),
     "network_invite": Operation("networking", "running_invite", network=True),
+    "follow_stop": Operation("refs.following", "running_stop", network=True),
 }
 """What a running node does in another way."""
 

@@ -69,11 +69,18 @@ class LargeTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptTarget:
+    """Content that is wanted in the store and nowhere else. `group` as that of a large file."""
+
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """Where in a target a chunk belongs; `offset` is 0 but for large files. `size`: what the list that names the chunk
     says of it, 0 where none says."""
 
-    target: NodeTarget | SmallTarget | LargeTarget
+    target: NodeTarget | SmallTarget | LargeTarget | KeptTarget
     offset: int = 0
     size: int = 0
 
@@ -115,7 +122,7 @@ class Placer:
                 small.append((slot.target.entry, content))
             elif isinstance(slot.target, LargeTarget):
                 runs[id(slot.target)].append((slot, content))
-            else:
+            elif isinstance(slot.target, NodeTarget):
                 slot.target.content = content
         if small and self.destination is not None:
             self.destination.write_batch(small)
@@ -130,7 +137,7 @@ class Placer:
         for chunk in chunks:
             if isinstance(chunk[2].target, LargeTarget):
                 by_file[id(chunk[2].target)].append(chunk)
-            else:
+            elif not isinstance(chunk[2].target, KeptTarget):
                 whole.append(chunk)
         lost = self._read(whole)
         for parts in by_file.values():
@@ -222,6 +229,6 @@ def check_size(chunk: EncodedChunk, slot: Slot) -> None:
 def group_of(slots: Sequence[Slot]) -> int | None:
     """The group of the large file among `slots`, if there is one."""
     for slot in slots:
-        if isinstance(slot.target, LargeTarget):
+        if isinstance(slot.target, LargeTarget | KeptTarget):
             return slot.target.group
     return None

@@ -18,11 +18,20 @@ from forge_p2p.node.network_results import (
     SourceEntry,
     WhyResult,
 )
+from forge_p2p.node.refs.results import (
+    DiffResult,
+    FollowedResult,
+    FollowResult,
+    LogResult,
+    NamesResult,
+    PublishResult,
+    PullResult,
+)
 
 
 class Progress(Struct, frozen=True, array_like=True):
     """How far an operation is. `total` and `items_total` are `None` while unknown; `phase` is one word: "scan",
-    "ingest", "connect", "fetch", "restore", "verify", "collect", "rebuild", "check"."""
+    "ingest", "connect", "fetch", "restore", "publish", "hand-over", "verify", "collect", "rebuild", "check"."""
 
     phase: str
     done: int = 0
@@ -244,6 +253,13 @@ Result = (
     | CatResult
     | StatusResult
     | DoctorResult
+    | PublishResult
+    | PullResult
+    | LogResult
+    | NamesResult
+    | DiffResult
+    | FollowResult
+    | FollowedResult
     | NetworksResult
     | InviteResult
     | MembersResult
@@ -268,6 +284,15 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "cat": CatResult,
     "status": StatusResult,
     "doctor": DoctorResult,
+    "publish": PublishResult,
+    "pull": PullResult,
+    "log": LogResult,
+    "names": NamesResult,
+    "rollback": PublishResult,
+    "diff": DiffResult,
+    "follow": FollowResult,
+    "follow_stop": FollowedResult,
+    "follow_list": FollowedResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

@@ -113,7 +113,8 @@ class Swarming:
                     self._nursery.start_soon(self._search, network)
                 await self._watch()
         finally:
-            del self._members.fetching[self._root.link.hash]
+            if self._members.fetching.get(self._root.link.hash) is self:  # another fetch of it may have begun
+                del self._members.fetching[self._root.link.hash]
 
     def stored(self, chunks: Sequence[Hash]) -> None:
         """These chunks are in the store: members may have them from here."""

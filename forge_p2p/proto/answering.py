@@ -50,6 +50,7 @@ from forge_p2p.wire.messages import (
     Want,
     split_hashes,
 )
+from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 OPENED_TIMEOUT = 30.0
 LOOKUP_RATE = 100_000.0
@@ -57,14 +58,21 @@ LOOKUP_BURST = 65_536.0
 """Hashes of HAVE_QUERYs a second: a store looks up about a million. Faster ones wait, they are no breach."""
 QUERY_RATE = 32.0
 QUERY_BURST = 64.0
-"""Queries of the DHT a second from one peer; more are answered with `Code.BUSY`."""
+"""Queries a second from one peer, those of the DHT and those about names each; more are answered with `Code.BUSY`."""
 CANCEL_RATE = 128.0
 CANCEL_BURST = 2048.0
 """Requests opened and aborted at once cost us and not the peer (the rapid reset of HTTP/2, CVE-2023-44487)."""
 _ABORTED_KEPT = 1024
 """Ids of streams aborted before their request was complete, or came: an abort may overtake bytes sent before it."""
 
-_REPLIES: Mapping[type[Query], type[Reply]] = {FindNode: Nodes, FindProviders: Providers, Announce: Done}
+_REPLIES: Mapping[type[Query], type[Reply]] = {
+    FindNode: Nodes,
+    FindProviders: Providers,
+    Announce: Done,
+    RefPut: RefVerdict,
+    RefRead: RefRecords,
+    RefList: RefNames,
+}
 _UNFINISHED = frozenset({AnswerState.SERVING, AnswerState.LOOKING, AnswerState.ASKED, AnswerState.FOLLOWED})
 
 Buffers = list[bytes | memoryview]
@@ -106,6 +114,7 @@ class Answering:
         self._outstanding = 0
         self._lookups = TokenBucket.full(LOOKUP_RATE, LOOKUP_BURST)
         self._queries = TokenBucket.full(QUERY_RATE, QUERY_BURST)
+        self._ref_queries = TokenBucket.full(QUERY_RATE, QUERY_BURST)
         self._cancels = TokenBucket.full(CANCEL_RATE, CANCEL_BURST)
 
     @property
@@ -284,7 +293,8 @@ class Answering:
             self._look(entry, now)
 
     def _begin_query(self, entry: _Answer, query: Query, now: float) -> None:
-        if self._queries.try_take(1.0, now):
+        about_names = isinstance(query, RefPut | RefRead | RefList)
+        if (self._ref_queries if about_names else self._queries).try_take(1.0, now):
             entry.state, entry.query, entry.reported = AnswerState.ASKED, query, True
             self._out.append(QueryReceived(entry.stream_id, query))
         else:

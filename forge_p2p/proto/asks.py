@@ -17,7 +17,7 @@ from forge_p2p.proto.outputs import (
     RequestMissing,
     ToldOf,
 )
-from forge_p2p.proto.states import ASK, CHUNK_FRAMES, REPLY_FRAMES, TOLD_FRAMES, AskState, Breach
+from forge_p2p.proto.states import ASK, CHUNK_FRAMES, REF_FRAMES, REPLY_FRAMES, TOLD_FRAMES, AskState, Breach
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import CODECS, DATA_OVERHEAD, ROW_SIZE, Data
@@ -25,6 +25,7 @@ from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader
 from forge_p2p.wire.messages import (
     Announce,
+    DhtQuery,
     Done,
     FindNode,
     FindProviders,
@@ -38,10 +39,12 @@ from forge_p2p.wire.messages import (
     Nodes,
     Providers,
     Query,
+    RefQuery,
     Want,
     code_of,
     printable,
 )
+from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 FOREVER = float("inf")
 _FRAMES_ROOM = 64 * 1024
@@ -215,11 +218,11 @@ class QueryAsk(Ask):
 
     __slots__ = ("_query",)
 
-    def __init__(self, stream_id: int, query: Query, deadline: float) -> None:
+    def __init__(self, stream_id: int, query: DhtQuery, deadline: float) -> None:
         super().__init__(stream_id, deadline, _SOUGHT[type(query)], REPLY_FRAMES)
         self._query = query
 
-    def request(self, now: float) -> Query:
+    def request(self, now: float) -> DhtQuery:
         return self._query
 
     def _event(self, message: Message) -> Event:
@@ -228,6 +231,30 @@ class QueryAsk(Ask):
 
     def _finished(self, done: Done) -> Event:
         return ReplyReceived(self.stream_id, done) if isinstance(self._query, Announce) else super()._finished(done)
+
+
+class RefAsk(Ask):
+    """A question about names. Being turned down is an answer, too: whoever asked has to know the code."""
+
+    __slots__ = ("_query",)
+
+    def __init__(self, stream_id: int, query: RefQuery, deadline: float) -> None:
+        super().__init__(stream_id, deadline, _SOUGHT[type(query)], REF_FRAMES)
+        self._query = query
+
+    @property
+    def size(self) -> int:
+        return limits.REF_PUT_MAX if isinstance(self._query, RefPut) else super().size
+
+    def request(self, now: float) -> RefQuery:
+        return self._query
+
+    def _event(self, message: Message) -> Event:
+        assert isinstance(message, RefVerdict | RefRecords | RefNames)
+        return ReplyReceived(self.stream_id, message)
+
+    def _done(self, done: Done) -> Event:
+        return super()._done(done) if done.code == Code.OK else ReplyReceived(self.stream_id, done)
 
 
 class FollowAsk(Ask):
@@ -261,6 +288,9 @@ _SOUGHT: Mapping[type[Query], AskState] = {
     FindNode: AskState.NODES_SOUGHT,
     FindProviders: AskState.PROVIDERS_SOUGHT,
     Announce: AskState.ANNOUNCED,
+    RefPut: AskState.PUTTING,
+    RefRead: AskState.READING,
+    RefList: AskState.LISTING,
 }
 
 

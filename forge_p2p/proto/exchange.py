@@ -6,13 +6,14 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
 from forge_p2p.proto.answering import Answering
 from forge_p2p.proto.asking import Asking
-from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, WantAsk
+from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, RefAsk, WantAsk
 from forge_p2p.proto.outputs import Output, RequestFailed
 from forge_p2p.proto.states import SessionState, Timer, TimerKey
 from forge_p2p.proto.timers import Deadlines
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.limits import CONTROL_STREAM
 from forge_p2p.wire.messages import Follow, Query, Reply, Told
+from forge_p2p.wire.refs import RefList, RefPut, RefRead
 
 OVER = frozenset({SessionState.LEAVING, SessionState.CLOSED})
 
@@ -64,9 +65,14 @@ class Exchange:
         return self._ask(HaveAsk(stream_id, hashes, deadline), now)
 
     def query(self, stream_id: int, message: Query, *, deadline: float, now: float) -> int:
-        """Asks a member as one node of the DHT another. Ends with `ReplyReceived` or `RequestFailed`: at once with
-        `Code.DENIED` if the peer is not (yet) known as a member."""
-        ask = QueryAsk(stream_id, message, deadline)
+        """Asks a member as one node of the DHT another, or about names. Ends with `ReplyReceived` or `RequestFailed`:
+        at once with `Code.DENIED` if the peer is not (yet) known as a member. A question about names that is turned
+        down ends with `ReplyReceived` and a `Done` that says why."""
+        ask: Ask
+        if isinstance(message, RefPut | RefRead | RefList):
+            ask = RefAsk(stream_id, message, deadline)
+        else:
+            ask = QueryAsk(stream_id, message, deadline)
         return self._ask(ask, now) if self._may_ask(stream_id) else stream_id
 
     def follow(self, stream_id: int, message: Follow, now: float) -> int:
@@ -98,7 +104,8 @@ class Exchange:
         self._answering.answer_have(request_id, present, now)
 
     def reply(self, request_id: int, message: Reply, now: float) -> None:
-        """Answers a `QueryReceived` with what belongs to it: `Nodes`, `Providers`, or `Done` to an `Announce`."""
+        """Answers a `QueryReceived` with what belongs to it: `Nodes`, `Providers`, `Done` to an `Announce`,
+        `RefVerdict`, `RefRecords`, `RefNames`."""
         self._answering.reply(request_id, message, now)
 
     def tell(self, request_id: int, message: Told, now: float) -> None:
@@ -107,8 +114,9 @@ class Exchange:
         self._answering.tell(request_id, message, now)
 
     def finish(self, request_id: int, code: Code, reason: str, now: float) -> None:
-        """Ends a received request early: `Code.BUSY`, `BUDGET`, `ELSEWHERE`, `LEAVING`, `STORE`, `DEADLINE`. A follow
-        ends with `Code.OK` when there will be nothing more to tell."""
+        """Ends a received request early: `Code.BUSY`, `BUDGET`, `ELSEWHERE`, `LEAVING`, `STORE`, `DEADLINE`, and
+        what is wrong with a `RefPut`: `READ_ONLY`, `NOT_HOME`, `REJECTED`. A follow ends with `Code.OK` when there will
+        be nothing more to tell."""
         self._answering.finish(request_id, code, reason, now)
 
     # For the session

@@ -16,6 +16,9 @@ NETWORK = "network"
 STAYS = "dht"
 """Capability: the node stays, so it is worth remembering. Who does not stay uses the DHT and is no part of it."""
 
+REFS = "refs"
+"""Capability: the node answers members about names, and hears of their heads."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:

@@ -48,12 +48,19 @@ PASSED_BURST: Final = 512.0
 """Members a second that are passed on, so that a session's outbox does not grow."""
 
 
+HEAD_RATE: Final = 16.0
+HEAD_BURST: Final = 256.0
+"""Heads of names that one session may bring a second; what is beyond goes unheard. A head is a hint: who follows a
+name asks its home now and then, too."""
+
+
 class News(IntEnum):
     """First byte of an item. Others are of a later version, and skipped."""
 
     DIGEST = 0
     REVOCATION = 1
     MEMBER = 2
+    HEAD = 3
 
 
 _TOO_OLD_OR_NEW = frozenset({Flaw.EXPIRED, Flaw.NOT_YET_VALID, Flaw.REVOKED})
@@ -91,7 +98,15 @@ class RevocationsLearned:
     revocations: Sequence[Revocation]
 
 
-Output = TellNews[S] | MembershipOver[S] | PeerLied[S] | RevocationsLearned
+@dataclass(frozen=True, slots=True)
+class HeadHeard(Generic[S]):
+    """The session's peer says that this is the newest record of a name; to be verified."""
+
+    session: S
+    record: bytes
+
+
+Output = HeadHeard[S] | TellNews[S] | MembershipOver[S] | PeerLied[S] | RevocationsLearned
 
 
 @dataclass(slots=True)
@@ -100,6 +115,7 @@ class _Session:
     chain: Chain
     said_all: bool = False
     checks: TokenBucket = field(default_factory=lambda: TokenBucket.full(CHECK_RATE, CHECK_BURST))
+    heads: TokenBucket = field(default_factory=lambda: TokenBucket.full(HEAD_RATE, HEAD_BURST))
 
 
 class NetworkMembers(Generic[S]):
@@ -217,6 +233,8 @@ class NetworkMembers(Generic[S]):
             chain = decode_chain(body)
             if self._is_news(session, chain, now):
                 members.append(chain)
+        elif kind == News.HEAD and session.heads.try_take(1.0, max(now, session.heads.filled)):
+            self._out.append(HeadHeard(key, body))
 
     def _is_news(self, session: _Session, chain: Chain, now: float) -> bool:
         """Adds a member by hearsay unless something better is known. Raises `NotAMember` at a lie."""
@@ -277,3 +295,8 @@ def encode_revocation(revocation: Revocation) -> bytes:
 def encode_member(chain: Chain) -> bytes:
     """An item of news: a member's chain."""
     return bytes((News.MEMBER,)) + encode_chain(chain)
+
+
+def encode_head(record: bytes) -> bytes:
+    """An item of news: the newest record of a name."""
+    return bytes((News.HEAD,)) + record

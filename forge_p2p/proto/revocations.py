@@ -9,7 +9,7 @@ it all at once. What the network's key signs has no bound but its holder.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -54,6 +54,11 @@ class RevocationSet:
     def is_final(self, key: bytes) -> bool:
         """Whether the network's key revoked `key`."""
         return key in self._final
+
+    def since(self, keys: Iterable[bytes]) -> int | None:
+        """When the first of `keys` was revoked, in Unix seconds by the clock of who did it; `None`: none of them is."""
+        wanted = {key for key in keys if key in self}
+        return min((each.time for each in self._known.values() if each.key in wanted), default=None) if wanted else None
 
     def is_full(self, revocation: Revocation) -> bool:
         """Whether the signer's share of the set is used up."""

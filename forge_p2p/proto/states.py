@@ -36,6 +36,7 @@ from forge_p2p.wire.messages import (
     Want,
     Welcome,
 )
+from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 
 class Breach(PeerError):
@@ -135,6 +136,9 @@ class AskState(Enum):
     NODES_SOUGHT = "FIND_NODE sent"
     PROVIDERS_SOUGHT = "FIND_PROVIDERS sent"
     ANNOUNCED = "ANNOUNCE sent"
+    PUTTING = "REF_PUT sent"
+    READING = "REF_READ sent"
+    LISTING = "REF_LIST sent"
     FOLLOWING = "FOLLOW sent"
     ENDED = "last frame received, the stream's end is yet to come"
     LATE = "given up; what is still under way is dropped"
@@ -147,6 +151,9 @@ ASK: Mapping[AskState, Mapping[type[Message], AskState]] = {
     AskState.NODES_SOUGHT: {Nodes: AskState.ENDED, Done: AskState.ENDED},
     AskState.PROVIDERS_SOUGHT: {Providers: AskState.ENDED, Done: AskState.ENDED},
     AskState.ANNOUNCED: {Done: AskState.ENDED},
+    AskState.PUTTING: {RefVerdict: AskState.ENDED, Done: AskState.ENDED},
+    AskState.READING: {RefRecords: AskState.ENDED, Done: AskState.ENDED},
+    AskState.LISTING: {RefNames: AskState.ENDED, Done: AskState.ENDED},
     AskState.FOLLOWING: {
         Holdings: AskState.FOLLOWING,
         Followers: AskState.FOLLOWING,
@@ -164,7 +171,7 @@ class AnswerState(Enum):
     HELD = "request complete, no verdict about the client yet"
     SERVING = "WANT: some indexes not answered"
     LOOKING = "HAVE_QUERY: bitmap not sent"
-    ASKED = "FIND_NODE, FIND_PROVIDERS or ANNOUNCE: reply not sent"
+    ASKED = "a question about nodes, providers or names: reply not sent"
     FOLLOWED = "FOLLOW: told of what is here"
     ANSWERED = "our end of the stream is closed"
 
@@ -176,6 +183,9 @@ ANSWER: Mapping[AnswerState, Mapping[type[Message], AnswerState]] = {
         FindNode: AnswerState.ASKED,
         FindProviders: AnswerState.ASKED,
         Announce: AnswerState.ASKED,
+        RefPut: AnswerState.ASKED,
+        RefRead: AnswerState.ASKED,
+        RefList: AnswerState.ASKED,
         Follow: AnswerState.FOLLOWED,
     },
     AnswerState.HELD: {},
@@ -195,15 +205,19 @@ def frames(*types: FrameType) -> dict[int, int]:
 CONTROL_FRAMES = frames(*(kind for kind in FrameType if kind < FrameType.WANT))
 CHUNK_FRAMES = frames(FrameType.DATA, FrameType.MISSING, FrameType.DONE, FrameType.HAVE)
 REPLY_FRAMES = frames(FrameType.NODES, FrameType.PROVIDERS, FrameType.DONE)
+REF_FRAMES = frames(FrameType.REF_VERDICT, FrameType.REF_RECORDS, FrameType.REF_NAMES, FrameType.DONE)
 TOLD_FRAMES = frames(FrameType.HOLDINGS, FrameType.FOLLOWERS, FrameType.DONE)
-ASK_FRAMES = CHUNK_FRAMES | REPLY_FRAMES | TOLD_FRAMES
-"""What answers are made of: to requests for chunks, to queries, to a FOLLOW."""
+ASK_FRAMES = CHUNK_FRAMES | REPLY_FRAMES | REF_FRAMES | TOLD_FRAMES
+"""What answers are made of: to requests for chunks, to queries of the DHT and about names, to a FOLLOW."""
 ANSWER_FRAMES = frames(
     FrameType.WANT,
     FrameType.HAVE_QUERY,
     FrameType.FIND_NODE,
     FrameType.FIND_PROVIDERS,
     FrameType.ANNOUNCE,
+    FrameType.REF_PUT,
+    FrameType.REF_READ,
+    FrameType.REF_LIST,
     FrameType.FOLLOW,
 )
 

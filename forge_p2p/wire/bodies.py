@@ -39,6 +39,12 @@ FRAME_LIMITS: Mapping[int, int] = {
     FrameType.FOLLOW: limits.SMALL_MAX,
     FrameType.HOLDINGS: limits.HOLDINGS_MAX,
     FrameType.FOLLOWERS: limits.FOLLOWERS_MAX,
+    FrameType.REF_PUT: limits.REF_PUT_MAX,
+    FrameType.REF_VERDICT: limits.REF_PUT_MAX,
+    FrameType.REF_READ: limits.SMALL_MAX,
+    FrameType.REF_RECORDS: limits.REF_RECORDS_MAX,
+    FrameType.REF_LIST: limits.SMALL_MAX,
+    FrameType.REF_NAMES: limits.REF_NAMES_MAX,
 }
 """Longest body a type may have, in bytes."""
 

@@ -48,6 +48,13 @@ class Code(IntEnum):
     ELSEWHERE = 38
     """Was just sent to others; ask them first."""
 
+    READ_ONLY = 48
+    """The asker, or the author of what it brings, may read and not write."""
+    NOT_HOME = 49
+    """The log is kept elsewhere."""
+    REJECTED = 50
+    """A record that does not hold, or does not follow."""
+
     UNKNOWN = 0xFFFF
     """A number of a later version. Not sent."""
 

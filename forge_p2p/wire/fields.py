@@ -38,6 +38,12 @@ class FrameType(IntEnum):
     FOLLOW = 0x1B
     HOLDINGS = 0x1C
     FOLLOWERS = 0x1D
+    REF_PUT = 0x30
+    REF_VERDICT = 0x31
+    REF_READ = 0x32
+    REF_RECORDS = 0x33
+    REF_LIST = 0x34
+    REF_NAMES = 0x35
 
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]

@@ -75,6 +75,19 @@ PREFIX_SIZE = 8
 PREFIXES_MAX = 8192
 HOLDINGS_MAX = PREFIXES_MAX * PREFIX_SIZE + 1 * KIB
 
+REF_RECORD_MAX = 4 * KIB
+"""A record of a name has at most 2,500 bytes today."""
+REF_PUT_MAX = REF_RECORD_MAX + 1 * KIB
+REF_NAME_CHARS = 200
+REF_RECORDS_COUNT = 64
+"""Records in one answer; and no more of them than fit `REF_RECORDS_BYTES`, one of the longest at least."""
+REF_RECORDS_BYTES = 64 * KIB
+REF_RECORDS_MAX = REF_RECORDS_BYTES + 1 * KIB
+REF_NAMES_COUNT = 128
+REF_NAMES_MAX = 128 * KIB
+"""128 names of 200 characters of up to four bytes each, and room."""
+SEQ_MAX = (1 << 63) - 1
+
 UNKNOWN_MAX = 64 * KIB
 """A frame of an unknown type is skipped up to this length and malformed beyond it."""
 UNKNOWN_FRAMES_MAX = 64

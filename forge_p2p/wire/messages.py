@@ -40,6 +40,7 @@ from forge_p2p.wire.fields import (
     unpack_addresses,
     unpack_all,
 )
+from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 
 class Hello(Body, frozen=True):
@@ -289,10 +290,16 @@ class Followers(Body, frozen=True):
         return unpack_all(self.packed)
 
 
-Query = FindNode | FindProviders | Announce
+DhtQuery = FindNode | FindProviders | Announce
 """Questions to a node of the DHT."""
-Reply = Nodes | Providers | Done
+DhtReply = Nodes | Providers | Done
 """To `FindNode`, `FindProviders` and `Announce`, in this order; `Done` with another code than OK to any."""
+RefQuery = RefPut | RefRead | RefList
+"""Questions about names."""
+RefReply = RefVerdict | RefRecords | RefNames
+"""To these, in this order; `Done` with another code than OK to any."""
+Query = DhtQuery | RefQuery
+Reply = DhtReply | RefReply
 Told = Holdings | Followers
 """What comes on the stream of a FOLLOW."""
 
@@ -315,6 +322,7 @@ Message = (
     | Query
     | Nodes
     | Providers
+    | RefReply
     | Follow
     | Told
 )

@@ -15,6 +15,7 @@ from forge_p2p.content.invite import Token, enrol, format_token, parse_token
 from forge_p2p.content.link import Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.content.membership import Role, decode_chain, encode_chain, issue_certificate, verify_chain
+from forge_p2p.content.ref import RefRecord, decode_record, sign_record, verify_record
 from forge_p2p.content.revocation import decode_revocation, revoke, verify_revocation
 from forge_p2p.content.sealing import Direction, seal, unseal
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, encode_pages
@@ -28,7 +29,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8"
 VECTORS = [line.strip() for line in DOCUMENT.partition("## Vectors")[2].splitlines() if line.startswith("    ")]
 CUTS, NODE_START, BLOB_LINK, ZEROS, EMPTY, TOP_NODE, ROWS, LISTING, TREE_LINK, TICKET, AS_LZ4, AS_ZSTD = VECTORS[:12]
 CHAIN, REVOCATION, TOKEN, SEALED, DHT_KEY, LAN_TAG = VECTORS[12:18]
-LONGEST_CHAIN, ADMINS_REVOCATION, DIGEST = VECTORS[18:]
+LONGEST_CHAIN, ADMINS_REVOCATION, DIGEST, RECORD, RECORD_HASH = VECTORS[18:]
 
 CONTENT = blake3(b"forge golden content").digest(length=1 << 20)
 
@@ -155,3 +156,24 @@ def test_what_the_secret_hides() -> None:
     assert unseal(secret, server, client, Direction.CLIENT, bytes.fromhex(SEALED)) == b"chain"
     assert dht_key(secret, Hash(bytes(32))).hex() == DHT_KEY
     assert lan_tag(secret, NodeId(bytes(32))).hex() == LAN_TAG
+
+
+def test_record_of_a_name() -> None:
+    network = NetworkId(Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32).public_key().public_bytes_raw())
+    unsigned = RefRecord(
+        network=network,
+        name="nightly/ß",
+        seq=2,
+        previous=Hash(bytes(range(32))),
+        target=parse_link(TREE_LINK),
+        time=1_760_000_000,
+        expires=1_900_000_000,
+        protected=False,
+        home=NodeId(bytes(range(32, 64))),
+        chain=decode_chain(bytes.fromhex(CHAIN)),
+        signature=b"",
+    )
+    record = sign_record(Ed25519PrivateKey.from_private_bytes(bytes([4]) * 32), unsigned)
+    assert (record.encode().hex(), record.hash.hex()) == (RECORD, RECORD_HASH)
+    assert decode_record(bytes.fromhex(RECORD)) == record
+    assert verify_record(record, network, "nightly/ß").role is Role.WRITER

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import Hash
-from forge_p2p.wire import messages
+from forge_p2p.wire import messages, refs
 from forge_p2p.wire.fields import Body
 
 u8 = st.integers(0, 0xFF)
@@ -17,6 +17,8 @@ keys = st.binary(min_size=20, max_size=20)
 ttls = st.integers(0, 7 * 24 * 3600)
 addresses = st.lists(st.tuples(st.ip_addresses().map(str), st.integers(1, 65_535)), max_size=8).map(tuple)
 contacts = st.builds(Contact, st.binary(min_size=32, max_size=32), addresses)
+records = st.lists(st.binary(max_size=900), max_size=64).map(tuple)
+seqs = st.integers(0, (1 << 63) - 1)
 versions = st.tuples(u16, u16).map(sorted)
 
 bodies: st.SearchStrategy[Body] = st.one_of(
@@ -52,6 +54,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         messages.Holdings, st.booleans(), st.booleans(), st.binary(max_size=80).map(lambda b: b[: len(b) // 8 * 8])
     ),
     st.builds(messages.Followers.of, st.lists(contacts, max_size=32)),
+    st.builds(refs.RefPut, st.binary(min_size=1, max_size=4096)),
+    st.builds(refs.RefVerdict, st.binary(max_size=4096)),
+    st.builds(refs.RefRead, text, seqs, st.integers(0, 64)),
+    st.builds(refs.RefRecords, seqs, st.binary(min_size=32, max_size=32), records),
+    st.builds(refs.RefList, text, st.integers(0, 128)),
+    st.builds(refs.RefNames, st.lists(text, max_size=128).map(tuple)),
 )
 
 

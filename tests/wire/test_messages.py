@@ -10,7 +10,7 @@ from msgspec import msgpack
 from forge_p2p.content.contact import Contact
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import NodeId
-from forge_p2p.wire import messages
+from forge_p2p.wire import messages, refs
 from forge_p2p.wire.bodies import decode_body, encode_body
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
@@ -67,6 +67,12 @@ EXAMPLES: list[tuple[Body, str]] = [
     ),
     (messages.Holdings(False, True, HASH[:16]), f"1c 15 93 c2 c3 c410{HASH[:16].hex()}"),
     (messages.Followers.of([Contact(NodeId(ID), ())]), f"1d 26 91 91 92 c420{ID.hex()} 90"),
+    (refs.RefPut(b"record"), "30 09 91 c4067265636f7264"),
+    (refs.RefVerdict(b""), "31 03 91 c400"),
+    (refs.RefRead("é/b", 300, 64), "32 0a 93 a4c3a92f62 cd012c 40"),
+    (refs.RefRecords(2, HASH, (b"r",)), f"33 28 93 02 c420{HASH.hex()} 91 c40172"),
+    (refs.RefList("a", 128), "34 05 92 a161 cc80"),
+    (refs.RefNames(("b", "c/d")), "35 08 91 92 a162 a3632f64"),
 ]
 
 
@@ -137,6 +143,19 @@ CONTACT = f"92 c420{ID.hex()}"
         pytest.param(FrameType.FOLLOW, f"93 c420{HASH.hex()} 91 92 c4050000000000 01 c2", id="follower nowhere"),
         pytest.param(FrameType.HOLDINGS, "93 c2 c2 c409" + "00" * 9, id="part of a prefix"),
         pytest.param(FrameType.HOLDINGS, "93 c2 c2 c600010008" + "00" * 65_544, id="too many prefixes"),
+        pytest.param(FrameType.REF_PUT, "91 c400", id="no record"),
+        pytest.param(FrameType.REF_PUT, "91 c51001" + "00" * 4097, id="record too long"),
+        pytest.param(FrameType.REF_READ, "93 d9c9" + "61" * 201 + "00 00", id="name too long"),
+        pytest.param(FrameType.REF_READ, "93 a161 ff 00", id="negative number"),
+        pytest.param(FrameType.REF_READ, "93 a161 00 41", id="too many records wanted"),
+        pytest.param(FrameType.REF_RECORDS, f"93 00 c420{HASH.hex()} dc0041" + "c400" * 65, id="too many records"),
+        pytest.param(
+            FrameType.REF_RECORDS,
+            f"93 00 c420{HASH.hex()} dc0011" + ("c51000" + "00" * 4096) * 16 + "c40100",
+            id="too much in records",
+        ),
+        pytest.param(FrameType.REF_RECORDS, "93 00 c41f" + "00" * 31 + "90", id="short hash"),
+        pytest.param(FrameType.REF_NAMES, "91 dc0081" + "a161" * 129, id="too many names"),
         pytest.param(FrameType.HOLDINGS, "93 00 c2 c400", id="number for a flag"),
     ],
 )
@@ -158,6 +177,11 @@ def test_the_largest_of_each_fit_their_frames() -> None:
         messages.Holdings(True, True, bytes(65_536)),
         messages.Followers.of(crowd),
         messages.Welcome(bytes(4096)),
+        refs.RefPut(bytes(4096)),
+        refs.RefVerdict(bytes(4096)),
+        refs.RefRead("\U0001f600" * 200, (1 << 63) - 1, 64),
+        refs.RefRecords((1 << 63) - 1, HASH, (bytes(1024),) * 64),
+        refs.RefNames(("\U0001f600" * 200,) * 128),
     ):
         assert FrameReader().feed(encode_frame(message)) == [message]
 

@@ -1,0 +1,1 @@
+"""Names: publishing, pulling and following what they stand for (docs/sync.md)."""

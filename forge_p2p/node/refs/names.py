@@ -1,0 +1,226 @@
+"""The names of a node's networks while it is up, or while a command runs: their homes reached, their logs brought up to
+date, questions of members answered, heads told and heard."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from forge_p2p.content.link import hash_bytes
+from forge_p2p.content.ref import BadRef, RefFlaw, RefRecord, decode_record
+from forge_p2p.errors import ForgeError, Malformed, PeerError
+from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.node.groups import contained
+from forge_p2p.node.peering import Found
+from forge_p2p.node.refs.book import Authority, Book
+from forge_p2p.node.refs.homes import RemoteHome, all_names
+from forge_p2p.proto.membership import encode_head
+from forge_p2p.proto.reflog import Exists, Stored
+
+if TYPE_CHECKING:
+    from forge_p2p.node.members import Members
+    from forge_p2p.node.peer import PeerSession
+
+LOG = logging.getLogger("forge")
+
+REACH_FACTOR: Final = 1.5
+"""Dial timeouts within which a home has to be reached."""
+
+HEARSAY_ASKED: Final = 4
+"""Other members who are asked when the home of a name cannot be."""
+
+HEADS_REMEMBERED: Final = 4096
+"""Heads heard lately, so that none goes round and round."""
+
+_LIES: Final = frozenset({RefFlaw.BROKEN_SIGNATURE, RefFlaw.FOREIGN, RefFlaw.NOT_A_WRITER})
+"""What no honest member passes on."""
+
+Heard = Callable[[RefRecord], None]
+
+
+class HomeUnreachable(PeerError):
+    """The home of a name cannot be asked."""
+
+
+class Names:
+    """`told` are called with every head that is news here: heard of, or put here."""
+
+    def __init__(self, members: "Members", nursery: trio.Nursery) -> None:
+        self.told: list[Heard] = []
+        self.book = Book(members.node, self._authority)
+        self._members = members
+        self._nursery = nursery
+        self._heard: OrderedDict[Hash, None] = OrderedDict()
+        self._announced: set[NetworkId] = set()
+        members.memberships.heard_head = self._hear
+
+    # The home of a name
+
+    async def refresh(self, network: NetworkId, name: str) -> RefRecord | None:
+        """Brings the log of a name up to its home's; the newest record then. Raises `HomeUnreachable`, `BadRef`."""
+        while True:
+            head = await trio.to_thread.run_sync(self.book.head, network, name)
+            home = await self._home(network, name, head)
+            if home == self._members.own_id:
+                return head
+            remote = RemoteHome(await self._reach(network, name, home))
+            since = await remote.since(name, head.seq + 1 if head else 1)
+            newest = await trio.to_thread.run_sync(self.book.adopt, network, name, since, home)
+            if newest == head or newest is None or (newest.seq == since.tip.seq and newest.home == home):
+                return newest
+
+    async def names(self, network: NetworkId) -> list[str]:
+        """Those at the node that made the network. Raises `HomeUnreachable`."""
+        what = "new names"
+        home = await self._home(network, what, None)
+        if home == self._members.own_id:
+            return []
+        return await all_names(RemoteHome(await self._reach(network, what, home)))
+
+    async def put(self, record: RefRecord) -> Stored | Exists:
+        """Puts a record at the home of its name, which has just been refreshed. Raises `HomeUnreachable`, `NotHome`,
+        `BadRef`, `Refused`."""
+        head = await trio.to_thread.run_sync(self.book.head, record.network, record.name)
+        home = await self._home(record.network, record.name, head)
+        if home == self._members.own_id:
+            return await self.accept(record, None)
+        remote = RemoteHome(await self._reach(record.network, record.name, home))
+        answer = await remote.put_if_absent(record)
+        if isinstance(answer, Stored):
+            await trio.to_thread.run_sync(self._members.node.refs.put, record)
+            self._news(record)
+        return answer
+
+    async def hearsay(self, network: NetworkId, name: str) -> RefRecord | None:
+        """The newest record that other members tell, where the home cannot be asked; `None` if none is newer than what
+        is known here."""
+        head = await trio.to_thread.run_sync(self.book.head, network, name)
+        best: RefRecord | None = None
+        for session in self._members.peering.sessions(network)[:HEARSAY_ASKED]:
+            try:
+                since = await RemoteHome(session).since(name, head.seq + 1 if head else 1)
+                found = await trio.to_thread.run_sync(self.book.believable, network, name, since)
+            except ForgeError as error:
+                LOG.info("what %s says of %s is no help: %s", session.where, name, error)
+                continue
+            if found is not None and (best is None or found.seq > best.seq):
+                best = found
+        return best
+
+    async def _home(self, network: NetworkId, name: str, head: RefRecord | None) -> NodeId:
+        """Whom to ask. Who made the network may have to be heard of first."""
+        home = self.book.home_of(network, head)
+        with trio.move_on_after(REACH_FACTOR * self._members.dial_timeout):
+            while home is None:
+                await trio.sleep(0.05)
+                home = self.book.home_of(network, head)
+        if home is None:
+            raise HomeUnreachable(
+                f"nobody reached so far knows which node keeps {name!r}: no member who knows who made the network "
+                f"{self._members.name(network)!r}",
+                hint="forge peers shows who can be reached; forge doctor says why others cannot",
+            )
+        return home
+
+    async def _reach(self, network: NetworkId, name: str, node_id: NodeId) -> "PeerSession":
+        """A session with the home of a name. Raises `HomeUnreachable`."""
+        peering = self._members.peering
+        problem = ""
+        with trio.move_on_after(REACH_FACTOR * self._members.dial_timeout):
+            async with trio.open_nursery() as nursery:
+                if peering.connected(network, node_id) is None:
+                    nursery.start_soon(self._look_for, network, node_id)
+                while (session := peering.connected(network, node_id)) is None:
+                    known = next((each for each in peering.known(network) if each.contact.node_id == node_id), None)
+                    if known is not None and known.contact.addresses and known.retry_at <= trio.current_time():
+                        with suppress(PeerError):
+                            await peering.session(network, known.contact)
+                    problem = known.problem if known is not None else problem
+                    await trio.sleep(0.02)
+                nursery.cancel_scope.cancel()
+                return session
+        reason = f": {problem}" if problem else ""
+        raise HomeUnreachable(
+            f"the home of {name!r}, node {node_id.hex()[:16]}, cannot be reached{reason}",
+            hint="is it up (forge up there)? forge peers shows who is; nothing was published meanwhile",
+        )
+
+    async def _look_for(self, network: NetworkId, node_id: NodeId) -> None:
+        """Asks the DHT where a home is."""
+        lookups = self._members.lookups.get(network)
+        with contained("looking for a home"):
+            while lookups is not None:
+                async with aclosing(lookups.providers(_beacon(node_id))) as providers:
+                    async for contact in providers:
+                        if contact.node_id == node_id:
+                            self._members.peering.meet(network, contact, Found.DHT)
+                await trio.sleep(1.0)
+
+    def announce(self, network: NetworkId) -> None:
+        """Lets members find this node in the DHT, as it is the home of names."""
+        if network not in self._announced and network in self._members.lookups:
+            self._announced.add(network)
+            self._members.lookups[network].announce(_beacon(self._members.own_id))
+
+    def _authority(self, network: NetworkId) -> Authority:
+        memberships = self._members.memberships
+        return Authority(memberships.revocations(network), memberships.founder(network))
+
+    # As a home
+
+    async def accept(self, record: RefRecord, session: "PeerSession | None") -> Stored | Exists:
+        """A record is put here; tells everybody. Raises `BadRef`, `NotAMember`, `NotHome`."""
+        head = await trio.to_thread.run_sync(self.book.head, record.network, record.name)
+        if session is not None and record.seq > (head.seq if head else 0) + 1:
+            with suppress(ForgeError):  # this node may have become the home by a record that it has not heard of
+                await self.refresh(record.network, record.name)
+        answer = await trio.to_thread.run_sync(self.book.accept, self._members.own_id, record)
+        if isinstance(answer, Stored):
+            self.announce(record.network)
+            self._news(record)
+        return answer
+
+    # Heads
+
+    def _news(self, record: RefRecord, heard_from: "PeerSession | None" = None) -> None:
+        """A head that was not known before."""
+        self._remember(record.hash)
+        self._members.memberships.tell(record.network, [encode_head(record.encode())], heard_from)
+        for tell in list(self.told):
+            tell(record)
+
+    def _hear(self, session: "PeerSession", data: bytes) -> None:
+        """A member says what the newest record of a name is."""
+        digest = hash_bytes(data)
+        if digest not in self._heard:
+            self._remember(digest)
+            self._nursery.start_soon(self._weigh, session, data)
+
+    async def _weigh(self, session: "PeerSession", data: bytes) -> None:
+        with contained("a head that was heard"):
+            network = session.member.network if session.member else None
+            if network is None:
+                return
+            try:
+                record = decode_record(data)
+                await trio.to_thread.run_sync(self.book.judge(network).verify_one, record.name, record, time.time())
+            except (Malformed, BadRef) as error:
+                if isinstance(error, Malformed) or error.flaw in _LIES:
+                    LOG.warning("ended the session with %s, which lied about a name: %s", session.where, error.message)
+                    session.blame(PeerError(f"{session.where} lied about a name: {error.message}"))
+                return
+            self._news(record, session)
+
+    def _remember(self, digest: Hash) -> None:
+        self._heard[digest] = None
+        if len(self._heard) > HEADS_REMEMBERED:
+            self._heard.popitem(last=False)
+
+
+def _beacon(node_id: NodeId) -> Hash:
+    """What a home announces in the DHT beside its roots."""
+    return hash_bytes(b"forge home v1\0" + node_id)

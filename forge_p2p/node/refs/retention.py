@@ -1,0 +1,107 @@
+"""What names keep in the store: the content of their newest records, where this node has it.
+
+A pin is set before the record that it is for, and only when all of the content is here. So nothing that is published is
+collected, and nothing is pinned that is not there. A pin whose record never came to be, because somebody else was first
+or the machine went down, is removed later.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from forge_p2p.content.link import Root
+from forge_p2p.content.ref import RefRecord
+from forge_p2p.ids import NetworkId
+from forge_p2p.node.local import LocalNode
+from forge_p2p.store.base import Keep, Pin
+
+if TYPE_CHECKING:
+    from forge_p2p.node.holdings import Holdings
+
+RETAINED: Final = 4
+"""Newest records of a name whose content stays: enough to roll back a bad publication after one or two good ones."""
+
+STRAY: Final = 3600.0
+"""Seconds after which a pin without a record is one that will get none."""
+
+
+def pin_target(node: LocalNode, network: NetworkId, name: str, seq: int, target: Root) -> None:
+    """Keeps the content of a record, all of which is here. Blocks."""
+    node.store.pin(f"{_folder(network, name)}{seq}", target, Keep.KEPT)
+
+
+def unpin_all(node: LocalNode, network: NetworkId, name: str) -> None:
+    """Keeps nothing for a name any more. Blocks."""
+    for pin, _ in _pins(node, network, name):
+        node.store.unpin(pin.name)
+
+
+def sweep(node: LocalNode, holdings: "Holdings | None", network: NetworkId, name: str) -> None:
+    """Lets go what the newest records of a name do not need. Blocks. `holdings`: those of the node, if it is up as a
+    member; what is let go is no more the network's either, unless it was shared into it as well."""
+    head = node.refs.head(network, name)
+    now = time.time()
+    kept = _retained(node, head, now)
+    targets = {record.target for record in kept.values()}
+    for pin, seq in _pins(node, network, name):
+        record = kept.get(seq)
+        if record is not None and record.target == pin.root:
+            continue
+        if (head is None or seq > head.seq) and pin.used > now - STRAY:
+            continue  # its record is being put just now
+        node.store.unpin(pin.name)
+        if holdings is not None and pin.root not in targets:
+            _give_up(node, holdings, network, pin.root)
+
+
+def sweep_all(node: LocalNode, holdings: "Holdings", networks: Iterable[NetworkId]) -> None:
+    """As `sweep`, for all names that keep anything: some have expired, some pins were left by a crash. Blocks."""
+    for network in networks:
+        prefix = f"ref/{network.hex()[:16]}/"
+        pins = [pin.name.removeprefix(prefix) for pin in node.store.pins() if pin.name.startswith(prefix)]
+        for name in {pin.rpartition("/")[0] for pin in pins}:
+            sweep(node, holdings, network, name)
+
+
+def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, RefRecord]:
+    """The newest records, by number; none of a name that has expired."""
+    if head is None or head.has_expired(now):
+        return {}
+    first = max(1, head.seq - RETAINED + 1)
+    return {record.seq: record for record in node.refs.range(head.network, head.name, first, RETAINED)}
+
+
+def _give_up(node: LocalNode, holdings: "Holdings", network: NetworkId, root: Root) -> None:
+    """Content that no name stands for any more is no longer offered, unless something else says so."""
+    holding = holdings.find(network, root.link.hash)
+    if holding is None or not holding.origin:
+        return
+    prefix = f"{network.hex()[:16]}/"
+    others = (pin.name for pin in node.store.pins() if pin.root == root)
+    if not any(name.startswith((f"network/{prefix}", f"ref/{prefix}")) for name in others):
+        holdings.forget(holding)
+
+
+def _folder(network: NetworkId, name: str) -> str:
+    return f"ref/{network.hex()[:16]}/{name}/"
+
+
+def _pins(node: LocalNode, network: NetworkId, name: str) -> list[tuple[Pin, int]]:
+    """The pins of a name, with the numbers of their records."""
+    folder = _folder(network, name)
+    found = [(pin, pin.name.removeprefix(folder)) for pin in node.store.pins() if pin.name.startswith(folder)]
+    return [(pin, int(number)) for pin, number in found if number.isdecimal()]
+
+
+def pinned_numbers(node: LocalNode, network: NetworkId, name: str) -> set[int]:
+    """The records whose content is kept here for the name's sake. Blocks."""
+    return {number for _, number in _pins(node, network, name)}
+
+
+def forget_names(node: LocalNode, network: NetworkId) -> None:
+    """Forgets the names of a network that was left, and keeps nothing for them. Blocks."""
+    folder = f"ref/{network.hex()[:16]}/"
+    for pin in node.store.pins():
+        if pin.name.startswith(folder):
+            node.store.unpin(pin.name)
+    node.refs.drop(network)

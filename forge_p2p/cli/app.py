@@ -25,6 +25,8 @@ COMMANDS = {
     "follow": "Keep what a name stands for in the store, and print changes.",
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
+    "sync": "Make DIR and a name the same, in both directions.",
+    "cache": "Save and restore a CI's caches by key.",
     "up": "Start the node.",
     "down": "Stop the node.",
     "status": "Show the node, its networks, peers, shares and store.",

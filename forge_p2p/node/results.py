@@ -19,6 +19,8 @@ from forge_p2p.node.network_results import (
     WhyResult,
 )
 from forge_p2p.node.refs.results import (
+    CacheRestoreResult,
+    CacheSaveResult,
     DiffResult,
     FollowedResult,
     FollowResult,
@@ -27,6 +29,7 @@ from forge_p2p.node.refs.results import (
     PublishResult,
     PullResult,
 )
+from forge_p2p.node.syncing.results import SyncResult
 
 
 class Progress(Struct, frozen=True, array_like=True):
@@ -260,6 +263,9 @@ Result = (
     | DiffResult
     | FollowResult
     | FollowedResult
+    | SyncResult
+    | CacheSaveResult
+    | CacheRestoreResult
     | NetworksResult
     | InviteResult
     | MembersResult
@@ -293,6 +299,9 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "follow": FollowResult,
     "follow_stop": FollowedResult,
     "follow_list": FollowedResult,
+    "sync": SyncResult,
+    "cache_save": CacheSaveResult,
+    "cache_restore": CacheRestoreResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

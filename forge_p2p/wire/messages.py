@@ -14,6 +14,7 @@ from forge_p2p.ids import HASH_SIZE, Hash
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.fields import (
     U8,
     U16,
@@ -30,6 +31,7 @@ from forge_p2p.wire.fields import (
     PackedContact,
     Places,
     Reason,
+    Signature,
     Token,
     Ttl,
     check_hashes,
@@ -131,9 +133,24 @@ class Want(Body, frozen=True):
     """The most raw bytes the sender has room for. If the chunks are more, the answerer chooses among them."""
     sparing: bool = False
     """Only what nobody else has been sent just now."""
+    bases: Annotated[tuple[tuple[Index, OneHash], ...], Meta(max_length=limits.BASES_MAX)] = ()
+    """By index, a chunk that the sender has and that may be much like the one wanted."""
+    signatures: Annotated[tuple[tuple[Index, Signature], ...], Meta(max_length=limits.BASES_MAX)] = ()
+    """The same for bases that the receiver lacks, as `content.delta.sign` makes them."""
+    signs: bool = False
+    """Rather than a whole large chunk whose base is unknown, BASELESS is to come: the sender would sign it then."""
 
     def __post_init__(self) -> None:
         check_hashes(self.hashes)
+        if sum([len(signature) for _, signature in self.signatures]) > limits.SIGNATURES_BYTES:
+            raise ValueError(f"signatures of more than {limits.SIGNATURES_BYTES} bytes")
+
+
+class Baseless(Body, frozen=True):
+    """The bases of these chunks are not here, or not for you; the chunks are. To be asked for again."""
+
+    TYPE = FrameType.BASELESS
+    indexes: Annotated[tuple[Index, ...], Meta(min_length=1, max_length=limits.HASHES_MAX)]
 
 
 class Missing(Body, frozen=True):
@@ -308,6 +325,8 @@ Message = (
     | News
     | Want
     | Data
+    | Deltas
+    | Baseless
     | Missing
     | Done
     | HaveQuery

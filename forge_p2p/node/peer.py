@@ -78,6 +78,8 @@ class PeerSession:
         """What the server has shown of itself."""
         self.capabilities: frozenset[str] = frozenset()
         self.member: MemberSide | None = None
+        self.opened: set[Hash] = set()
+        """Roots that the member has told to be complete there: their chunks may be named as bases."""
         self.since = self.used = trio.current_time()
         self.ready = trio.Event()
         self.answering = trio.Lock()

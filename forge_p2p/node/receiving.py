@@ -128,6 +128,10 @@ class Receiver:
         self._swarm.completed(session, trio.current_time(), origin=origin)
         self._pump_wanted.set()
 
+    def lacks_bases(self, session: PeerSession) -> None:
+        """A peer does not have the version that bases are of."""
+        self._bases.lacks(session)
+
     def remove_source(self, session: PeerSession, reason: str) -> None:
         """A peer is not to be asked any more; `reason` is for `statistics`."""
         self._swarm.remove_peer(session, reason, trio.current_time())

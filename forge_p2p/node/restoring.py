@@ -99,6 +99,7 @@ class Restoring:
         )
         if known is None or known == self._root or known.kind is not self._root.kind:
             return None
+        self._fetch.previous = known
         return Earlier(self._fetch.node.store, known)
 
     async def _read_listing(self, receiver: Receiver) -> None:

@@ -263,13 +263,16 @@ class Follow(Body, frozen=True):
     """Where the sender can be reached, for others who follow the root."""
     follow_back: bool
     """Whether the sender has, or soon will have, something of it to tell."""
+    previous: Annotated[bytes, Meta(max_length=HASH_SIZE)] = b""
+    """A root that the sender has, whose chunks it is going to name as bases; empty: none."""
 
     def __post_init__(self) -> None:
         check_places(self.places)
+        check_hashes(self.previous)
 
     @classmethod
-    def of(cls, root: bytes, addresses: Addresses, follow_back: bool) -> "Follow":
-        return cls(root, pack_addresses(addresses), follow_back)
+    def of(cls, root: bytes, addresses: Addresses, follow_back: bool, previous: bytes = b"") -> "Follow":
+        return cls(root, pack_addresses(addresses), follow_back, previous)
 
     @property
     def addresses(self) -> Addresses:
@@ -286,6 +289,8 @@ class Holdings(Body, frozen=True):
     """The root was shared there, not fetched."""
     prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * limits.PREFIX_SIZE)]
     """The first 64 bits of chunk hashes, one behind the other."""
+    previous: bool = False
+    """The root that the FOLLOW called previous is here, too."""
 
     def __post_init__(self) -> None:
         check_prefixes(self.prefixes)

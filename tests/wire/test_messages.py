@@ -68,9 +68,10 @@ EXAMPLES: list[tuple[Body, str]] = [
     ),
     (
         messages.Follow.of(HASH, (AT,), True),
-        f"1b 2f 93 c420{HASH.hex()} 91 {PLACE} c3",
+        f"1b 31 94 c420{HASH.hex()} 91 {PLACE} c3 c400",
     ),
-    (messages.Holdings(False, True, HASH[:16]), f"1c 15 93 c2 c3 c410{HASH[:16].hex()}"),
+    (messages.Follow.of(HASH, (), False, ID), f"1b 4047 94 c420{HASH.hex()} 90 c2 c420{ID.hex()}"),
+    (messages.Holdings(False, True, HASH[:16]), f"1c 16 94 c2 c3 c410{HASH[:16].hex()} c2"),
     (messages.Followers.of([Contact(NodeId(ID), ())]), f"1d 26 91 91 92 c420{ID.hex()} 90"),
 ]
 
@@ -100,7 +101,7 @@ def test_fields_of_a_later_version_are_ignored(message: Body, field: bytes) -> N
 @given(bodies)
 def test_fields_must_not_be_missing(message: Body) -> None:
     fields = msgpack.decode(encode_body(message))
-    came_later = {messages.Welcome: 1, messages.Want: 4}.get(type(message), 0)
+    came_later = {messages.Welcome: 1, messages.Want: 4, messages.Follow: 1, messages.Holdings: 1}.get(type(message), 0)
     lacking = memoryview(msgpack.encode(fields[: len(fields) - came_later - 1]))
     if len(fields) > came_later:
         with pytest.raises(Malformed):

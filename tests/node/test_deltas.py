@@ -91,10 +91,11 @@ async def test_one_line_from_who_never_had_the_old_version(tmp_path: Path) -> No
 async def test_a_tree_of_many_files(tmp_path: Path) -> None:
     """The listing is fetched as a delta, too, and so are small files."""
     tree = tmp_path / "tree"
+    lines = text(1, 30_000)
     for number in range(3000):
         path = tree / f"d{number % 30:02}" / f"f{number:04}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"".join(text(number, 40)))
+        path.write_bytes(b"".join(lines[10 * number : 10 * number + 10]))
     async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
         await fetched(reader, await shared(origin, tree), tmp_path / "copy")
         for number in range(0, 3000, 300):
@@ -107,18 +108,18 @@ async def test_a_tree_of_many_files(tmp_path: Path) -> None:
 
 
 async def test_a_new_session_may_name_the_old_root(tmp_path: Path) -> None:
-    tree = small_tree(tmp_path / "tree")
+    tree = small_tree(tmp_path / "tree", files=300)
     async with founder(tmp_path / "a") as origin:
         text = await token(origin)
         async with member(tmp_path / "b", text) as reader:
             await fetched(reader, await shared(origin, tree), tmp_path / "copy")
-        with (tree / "large").open("r+b") as file:
-            file.seek(300_000)
-            file.write(b"changed")
+        for path in (tree / "d0").iterdir():
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+        link = await shared(origin, tree)
         async with member(tmp_path / "b", text) as reader:
             before = wire(origin, reader)
-            await fetched(reader, await shared(origin, tree), tmp_path / "copy")
-            assert wire(origin, reader) - before < 8000
+            await fetched(reader, link, tmp_path / "copy")
+            assert wire(origin, reader) - before < 22_000, "signatures would make it twice as much"
     assert contents(tmp_path / "copy") == contents(tree)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 import trio
 
@@ -11,6 +11,7 @@ from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry
+from forge_p2p.ids import Hash
 from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import Fetching
@@ -19,9 +20,11 @@ from forge_p2p.node.local import Report
 from forge_p2p.node.placing import LargeTarget, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts, Receiver, Wanted
 from forge_p2p.node.results import Progress
+from forge_p2p.store.base import Ingest
 from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import RestorePlan
 from forge_p2p.workspace.restore import RestoreWriter
+from forge_p2p.workspace.reuse import PresentFile
 from forge_p2p.workspace.statcache import StatCache
 
 WANTS = 512
@@ -46,6 +49,8 @@ class Restoring:
         self._destination = destination
         self._options = options
         self._report = report
+        self._replaced: dict[bytes, bytes] = {}
+        """Files at the destination that other content takes the place of: where they are."""
         self._writer: RestoreWriter | None = None
         self._total: int | None = None
         self._has_zeros = False
@@ -61,6 +66,7 @@ class Restoring:
             plan_destination, node, self._root, self.entries, self._destination, self._options
         )
         self.entries = list(plan.entries)
+        self._replaced = {path: os.path.join(plan.place.top, path) for path in plan.replaced}
         self._writer = await trio.to_thread.run_sync(_writer, plan, stat_cache(node))
         receiver.restore_to(self._writer)
         self._total = plan.bytes_needed
@@ -117,9 +123,22 @@ class Restoring:
                 target = LargeTarget(entry, number, link.size)
                 number += 1
                 old = None if earlier is None else await trio.to_thread.run_sync(earlier.version_of, entry)
-                async with aclosing(leaves_below(receiver, link, node, old)) as batches:
-                    async for batch in batches:
-                        await receiver.want(await self._wanted(target, batch))
+                with ExitStack() as opened:
+                    present = None
+                    if old is None and entry.path in self._replaced:
+                        present = opened.enter_context(
+                            await trio.to_thread.run_sync(PresentFile, self._replaced[entry.path])
+                        )
+                    async with aclosing(leaves_below(receiver, link, node, old)) as batches:
+                        async for batch in batches:
+                            await self._reuse(present, batch, target.group)
+                            await receiver.want(await self._wanted(target, batch))
+
+    async def _reuse(self, present: PresentFile | None, batch: Sequence[Leaf], group: int) -> None:
+        """Takes into the store what of a batch is in the file that stands at the destination."""
+        here = [] if present is None else present.among([chunk for chunk, _, _ in batch])
+        if present is not None and here:
+            await trio.to_thread.run_sync(_put_present, self._fetch.ingest, present, here, group)
 
     async def _wanted(self, target: LargeTarget, batch: Iterable[Leaf]) -> list[Wanted]:
         wanted = [(chunk, size, Slot(target, offset, size)) for chunk, size, offset in batch]
@@ -133,6 +152,11 @@ class Restoring:
 def _pairs(earlier: Earlier, entries: Sequence[Entry]) -> list[Pair]:
     links = [(entry.link, earlier.file(entry.path)) for entry in entries]
     return [(new.hash, old.hash) for new, old in links if old is not None and old != new and old.level == new.level]
+
+
+def _put_present(ingest: Ingest, present: PresentFile, chunks: Sequence[Hash], group: int) -> None:
+    for found in present.read(ingest.missing(chunks)):
+        ingest.put(found, group)
 
 
 def _writer(plan: RestorePlan, cache: StatCache) -> RestoreWriter:

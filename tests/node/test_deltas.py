@@ -273,3 +273,31 @@ def _rot(network: Network, content: bytes) -> None:
             with path.open("r+b") as file:
                 file.seek(at)
                 file.write(bytes([data[at] ^ 1]))
+
+
+# What is at the destination
+
+
+async def test_chunks_of_a_file_that_the_store_does_not_know_are_not_fetched(pair: Pair) -> None:
+    """Copied there by other means; edited since."""
+    old = noise(1, 3_000_000)
+    new = old[:1_000_000] + b"inserted" + old[1_000_000:]
+    tree = pair.path / "tree"
+    for path in (tree / "d" / "large", pair.path / "blob"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(new)
+    (pair.path / "copy" / "d").mkdir(parents=True)
+    (pair.path / "copy" / "d" / "large").write_bytes(old)
+    (pair.path / "file").write_bytes(old)
+    result = await get(pair.there, (await share(pair.here, tree)).ticket, pair.path / "copy")
+    assert result.fetched_bytes < 600_000
+    assert contents(pair.path / "copy") == contents(tree)
+
+
+async def test_a_file_of_a_blob_is_used_too(pair: Pair) -> None:
+    old = noise(1, 3_000_000)
+    (pair.path / "blob").write_bytes(old[9:])
+    (pair.path / "file").write_bytes(old)
+    result = await get(pair.there, (await share(pair.here, pair.path / "blob")).ticket, pair.path / "file")
+    assert result.fetched_bytes < 600_000
+    assert (pair.path / "file").read_bytes() == old[9:]

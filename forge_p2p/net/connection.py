@@ -53,8 +53,9 @@ CODE_FAULT = 0x104
 """Application error codes of CONNECTION_CLOSE that this layer sends; those of the session are from 0x1000 on."""
 
 
-ANSWER_WAIT = 0.004
-"""Seconds; a peer expects acknowledgements within 25 ms (RFC 9000, section 18.2)."""
+ANSWER_WAIT = 0.002
+"""Seconds. A peer expects acknowledgements within 25 ms (RFC 9000, section 18.2), but right after the handshake qh3's
+first probe for what is not acknowledged goes out after less: measured on loopback, at 4 ms it does, at 2 ms not."""
 ANSWER_BYTES = 1200
 """Of what has come at once: more is part of something long, whose sender waits for acknowledgements."""
 

@@ -148,7 +148,7 @@ class QuicEndpoint:
             for data, segment, sender in self._socket.receive(READS_PER_WAKE):
                 self._route(data, segment, sender, now, touched)
             for connection in touched:
-                connection.take_turn(now)
+                connection.take_turn(now, reading=True)
             if self._socket.refused:
                 self._give_up_refused()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from itertools import accumulate
 
+from forge_p2p.content.align import Version
 from forge_p2p.content.link import CHUNK_MAX, Link
 from forge_p2p.content.snapshot import Entry, ListingDecoder
 from forge_p2p.content.tree import decode_node
@@ -49,21 +50,26 @@ async def fetch_ahead(receiver: Receiver, links: Iterable[Link], ahead: int) -> 
         yield link, await receiver.taken(target)
 
 
-async def leaves(receiver: Receiver, link: Link) -> AsyncGenerator[list[Leaf]]:
-    """The chunks of `link` in order, in batches of one list node. Memory: the nodes under way. Raises `Malformed`."""
+async def leaves(receiver: Receiver, link: Link, old: Version | None = None) -> AsyncGenerator[list[Leaf]]:
+    """The chunks of `link` in order, in batches of one list node. `old`: an earlier version, whose chunks the new ones
+    are paired with. Memory: the nodes under way. Raises `Malformed`."""
+    _pair(receiver, [link], old)
     if link.level == 0:
         yield [(link.hash, link.size, 0)]
         return
     async with aclosing(fetch_ahead(receiver, [link], 1)) as nodes:
         async for _, node in nodes:
-            async with aclosing(leaves_below(receiver, link, node)) as below:
+            async with aclosing(leaves_below(receiver, link, node, old)) as below:
                 async for batch in below:
                     yield batch
 
 
-async def leaves_below(receiver: Receiver, link: Link, node: Raw) -> AsyncGenerator[list[Leaf]]:
+async def leaves_below(
+    receiver: Receiver, link: Link, node: Raw, old: Version | None = None
+) -> AsyncGenerator[list[Leaf]]:
     """As `leaves`, for a link of level 1 or more whose list node is at hand."""
     children = decode_node(link, node)
+    _pair(receiver, children, old)
     if link.level == 1:
         offsets = accumulate((child.size for child in children), initial=0)
         yield [(child.hash, child.size, offset) for child, offset in zip(children, offsets, strict=False)]
@@ -71,15 +77,15 @@ async def leaves_below(receiver: Receiver, link: Link, node: Raw) -> AsyncGenera
     base = 0
     async with aclosing(fetch_ahead(receiver, children, NODES_AHEAD)) as nodes:
         async for child, list_node in nodes:
-            async with aclosing(leaves_below(receiver, child, list_node)) as below:
+            async with aclosing(leaves_below(receiver, child, list_node, old)) as below:
                 async for batch in below:
                     yield [(chunk, size, base + offset) for chunk, size, offset in batch]
             base += child.size
 
 
-async def content(receiver: Receiver, link: Link) -> AsyncGenerator[Raw]:
+async def content(receiver: Receiver, link: Link, old: Version | None = None) -> AsyncGenerator[Raw]:
     """The bytes of `link`, chunk by chunk, verified."""
-    async with aclosing(leaves(receiver, link)) as batches:
+    async with aclosing(leaves(receiver, link, old)) as batches:
         async for batch in batches:
             links = [Link(chunk, size, 0) for chunk, size, _ in batch]
             async with aclosing(fetch_ahead(receiver, links, CHUNKS_AHEAD)) as pieces:
@@ -87,17 +93,22 @@ async def content(receiver: Receiver, link: Link) -> AsyncGenerator[Raw]:
                     yield piece
 
 
-async def listing(receiver: Receiver, link: Link) -> list[Entry]:
+async def listing(receiver: Receiver, link: Link, old: Version | None = None) -> list[Entry]:
     """All entries of a tree, checked. Raises `Malformed` or `HostileSnapshot`."""
     if link.size > LISTING_MAX:
         raise HostileSnapshot(f"refused a listing of {link.size} bytes: the most is {LISTING_MAX}")
     entries: list[Entry] = []
     decoder = ListingDecoder()
-    async with aclosing(content(receiver, link)) as pieces:
+    async with aclosing(content(receiver, link, old)) as pieces:
         async for piece in pieces:
             entries += decoder.feed(piece)
     decoder.finish()
     return entries
+
+
+def _pair(receiver: Receiver, links: Sequence[Link], old: Version | None) -> None:
+    if old is not None:
+        receiver.pair(old.pair(links))
 
 
 async def _want(receiver: Receiver, fresh: Sequence[tuple[Link, NodeTarget]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.ids import Hash
 from forge_p2p.net.base import ConnectionStatistics
@@ -34,6 +35,8 @@ class Fetching:
     def __init__(self, network: Network, target: Target, ingest: Ingest) -> None:
         self.ingest = ingest
         self.sessions: list[PeerSession] = []
+        self.previous: Root | None = None
+        """An earlier version that is here, to be set before anything is wanted."""
         self._network = network
         self._target = target
         self._swarming: Swarming | None = None
@@ -75,7 +78,7 @@ class Fetching:
         if not networks:
             require_ticket(self._target, time.time())
         patience = self.node.config.net.reconnect_timeout
-        self._swarming = Swarming(members, self._target.root, networks, receiver, patience)
+        self._swarming = Swarming(members, self._target.root, networks, receiver, patience, self.previous)
         await self._swarming.run()
 
     def _stored(self, chunks: Sequence[Hash]) -> None:

@@ -23,7 +23,7 @@ from forge_p2p.wire.codes import Code
 from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIX_SIZE, PREFIXES_MAX
 
 if TYPE_CHECKING:
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.peer import MemberSide, PeerSession
 
 INTERVAL = 0.1
 """Seconds between two tellings. Others know of a chunk, on average, half of that after it was stored. Measured with
@@ -41,6 +41,7 @@ class _Follower:
     request_id: int
     holding: Holding
     contact: Contact
+    previous: bool
     arrived: list[int] = field(default_factory=list)
     others: list[Contact] = field(default_factory=list)
     named: int = 0
@@ -73,12 +74,12 @@ class _Follower:
         arrived, self.arrived = self.arrived, []
         if holding.complete and not self.told_complete:
             self.told_complete = True
-            news.append(messages.Holdings(complete=True, origin=holding.origin, prefixes=b""))
+            news.append(messages.Holdings(True, holding.origin, b"", self.previous))
         else:
             for start in range(0, len(arrived), PREFIXES_MAX):
                 part = arrived[start : start + PREFIXES_MAX]
                 packed = b"".join([prefix.to_bytes(PREFIX_SIZE, "big") for prefix in part])
-                news.append(messages.Holdings(complete=False, origin=holding.origin, prefixes=packed))
+                news.append(messages.Holdings(False, holding.origin, packed, self.previous))
         others, self.others = self.others[:FOLLOWERS_COUNT], self.others[FOLLOWERS_COUNT:]
         if others:
             news.append(messages.Followers.of(others))
@@ -104,7 +105,8 @@ class Following:
             await session.flush()
             return
         member.scope.open(holding)
-        follower = _Follower(session, event.request_id, holding, _contact_of(session, event.message))
+        previous = await self._open_previous(member, event.message.previous)
+        follower = _Follower(session, event.request_id, holding, _contact_of(session, event.message), previous)
         follower.wake = self._wake
         if not holding.complete:
             holding.watchers.add(follower.arrive)
@@ -112,6 +114,14 @@ class Following:
         self._introduce(follower)
         self._followers.setdefault(session, {})[event.request_id] = follower
         await self._tell(follower)
+
+    async def _open_previous(self, member: "MemberSide", root: bytes) -> bool:
+        """Lets a member name the chunks of a root as bases, if it is here and of its network."""
+        holding = self._holdings.find(member.network, Hash(root)) if root else None
+        if holding is None or not holding.complete or not await self._holdings.ready(holding):
+            return False
+        member.scope.open(holding)
+        return True
 
     def cancelled(self, session: "PeerSession", request_id: int) -> None:
         """A member follows no longer."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from forge_p2p.content import walk
 from forge_p2p.content.link import Kind, Root
-from forge_p2p.content.linktext import format_link
+from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
@@ -85,11 +85,13 @@ async def get(
     destination: str,
     peers: Sequence[str] = (),
     in_network: str = "",
+    previous: str = "",
     report: Report,
     **options: bool,
 ) -> GetResult:
     """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere
-    when empty. `options`: see `Options`. Raises `UsageError`,
+    when empty. `previous`: a link to what is here and much like it; when empty, to
+    what was restored at the destination. Raises `UsageError`,
     `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the
     store for the next run."""
     import trio
@@ -99,9 +101,10 @@ async def get(
 
     started = time.monotonic()
     target = parse_target(what, peers, in_network)
+    earlier = parse_link(previous) if previous else None
     report(Progress("connect"))
     async with fetching(network, target) as fetch:
-        restoring = Restoring(fetch, target.root, destination, Options(**options), report)
+        restoring = Restoring(fetch, target.root, destination, Options(**options), report, earlier)
         try:
             counts = await fetch.run(restoring.produce, restoring.progress)
             report(Progress("restore"))

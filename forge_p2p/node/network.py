@@ -20,6 +20,7 @@ from forge_p2p.node.network_results import PeerStatus
 from forge_p2p.node.results import UpResult
 from forge_p2p.proto.auth import NOTHING
 from forge_p2p.proto.hello import NETWORK, REFS, STAYS, ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hints import DELTA
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -239,7 +240,7 @@ class Network:
 
 def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
     """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
-    found = {NETWORK, REFS}
+    found = {NETWORK, REFS, DELTA}
     if stays:
         found.add(STAYS)
     if node.config.net.site:

@@ -7,15 +7,16 @@ say and nobody else. The outbox is emptied before anything is awaited, so what a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import ForgeError, PeerError, Refused, StreamClosed
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Connection, StreamData
+from forge_p2p.node.handlers import FollowHandler, MemberHandler, RequestHandler, SessionHandler
 from forge_p2p.proto import outputs
+from forge_p2p.proto.hints import Hints
 from forge_p2p.proto.session import LINGER, Session
 from forge_p2p.proto.states import SessionState
 from forge_p2p.wire import messages
@@ -35,57 +36,6 @@ _OVER = (SessionState.LEAVING, SessionState.CLOSED)
 _NO_RIGHT = (Code.DENIED, Code.EXPIRED, Code.REVOKED)
 _SLOW = (Code.DEADLINE, Code.CANCELLED, Code.ELSEWHERE)
 """Ends of a request that say nothing about the next one."""
-
-
-class RequestHandler(Protocol):
-    """Whom a request reports to; called from the receive loop, must not block. `number` is the caller's own."""
-
-    def chunks(self, session: "PeerSession", number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None: ...
-
-    def missing(self, number: int, indexes: Sequence[int]) -> None: ...
-
-    def ended(self, number: int, code: Code) -> None:
-        """The request is over: `Code.OK` when every index was answered; what was not may be asked for again."""
-
-
-class FollowHandler(Protocol):
-    """Whom a FOLLOW reports to; called from the receive loop, must not block."""
-
-    def told(self, session: "PeerSession", message: messages.Told) -> None: ...
-
-    def unfollowed(self, session: "PeerSession", code: Code) -> None:
-        """Nothing more will be told; `Code.OK`: the peer has nothing of it, or all has been told."""
-
-
-class SessionHandler(Protocol):
-    """Whom a session's own events go to: the serving side."""
-
-    def requested(self, session: "PeerSession", request: outputs.RequestReceived) -> None: ...
-
-    def cancelled(self, session: "PeerSession", request_id: int) -> None: ...
-
-    def gone(self, session: "PeerSession") -> None: ...
-
-    def queried(self, session: "PeerSession", query: outputs.HaveQueryReceived) -> None: ...
-
-    def authorization_needed(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None: ...
-
-
-class MemberHandler(Protocol):
-    """Whom what a member says goes to; called from the receive loop, must not block."""
-
-    def asked(self, session: "PeerSession", query: outputs.QueryReceived) -> None: ...
-
-    def followed(self, session: "PeerSession", follow: outputs.FollowReceived) -> None: ...
-
-    def told_news(self, session: "PeerSession", news: outputs.NewsReceived) -> None: ...
-
-    def unfollowed(self, session: "PeerSession", request_id: int) -> None: ...
-
-    def gone(self, session: "PeerSession") -> None: ...
-
-    async def admit(self, session: "PeerSession", client_id: NodeId, credentials: bytes) -> None:
-        """Decides about a client that shows that it is a member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +78,8 @@ class PeerSession:
         """What the server has shown of itself."""
         self.capabilities: frozenset[str] = frozenset()
         self.member: MemberSide | None = None
+        self.opened: set[Hash] = set()
+        """Roots that the member has told to be complete there: their chunks may be named as bases."""
         self.since = self.used = trio.current_time()
         self.ready = trio.Event()
         self.answering = trio.Lock()
@@ -174,9 +126,11 @@ class PeerSession:
         *,
         max_bytes: int = MAX_RAW,
         sparing: bool = False,
+        hints: Hints | None = None,
     ) -> None:
         """Asks the peer for chunks, for at most `max_bytes` of them: it chooses. `sparing`: not for what others have
-        just been sent. Raises `PeerError` when the session is over or has no stream to spare."""
+        just been sent. `hints`: what is here that is like them. Raises `PeerError` when the session is over or has no
+        stream to spare."""
         stream_id = self._open()
         self._requests[stream_id] = _Asked(number, handler)
         now = trio.current_time()
@@ -188,6 +142,7 @@ class PeerSession:
             now=now,
             priority=URGENT if urgent else NORMAL,
             sparing=sparing,
+            hints=hints,
         )
         await self.flush()
 
@@ -314,6 +269,14 @@ class PeerSession:
                 asked = self._requests[event.request_id]
                 asked.answered = True
                 asked.handler.chunks(self, asked.number, list(zip(event.indexes, event.chunks, strict=True)))
+            case outputs.DeltasReceived():
+                asked = self._requests[event.request_id]
+                asked.answered = True
+                asked.handler.deltas(self, asked.number, list(zip(event.indexes, event.deltas, strict=True)))
+            case outputs.RequestBaseless():
+                asked = self._requests[event.request_id]
+                asked.answered = True
+                asked.handler.baseless(self, asked.number, event.indexes)
             case outputs.RequestMissing():
                 asked = self._requests[event.request_id]
                 asked.answered = True

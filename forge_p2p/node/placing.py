@@ -14,6 +14,7 @@ from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound
 from forge_p2p.ids import Hash
+from forge_p2p.node.bases import Bases
 from forge_p2p.store.base import Ingest, Store
 
 Raw = bytes | memoryview
@@ -100,6 +101,10 @@ class Placer:
         self.destination: Destination | None = None
         self._store = store
         self._ingest = ingest
+
+    def bases(self) -> Bases:
+        """What is here already and may be like what is to come."""
+        return Bases(self._store)
 
     def store(self, arrivals: Sequence[Arrival]) -> list[Raw]:
         """Verifies and stores chunks from a peer; returns their content. From here on a kill does not lose them. Raises

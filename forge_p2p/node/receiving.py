@@ -8,24 +8,30 @@ never more than it, whatever peers do, because sessions drop what was not asked 
 Whoever finds peers adds and removes them: `sourcing` the one of a ticket, `swarming` the members of a network.
 """
 
+import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import trio
 
+from forge_p2p.content.align import Pair
 from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.errors import CorruptChunk, NotFound, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.intake import PACE, Intake, Waiting
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
+from forge_p2p.node.resolving import Resolving
 from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
 from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.store.base import Ingest
 from forge_p2p.wire.codes import Code
+
+LOG = logging.getLogger("forge")
 
 TELL_INTERVAL = 0.1
 """Seconds between two reports of progress: one may cost as much as placing a chunk."""
@@ -74,6 +80,8 @@ class Receiver:
         self._intake = Intake(placer, self._waiting, self)
         self._changed = trio.Condition()
         self._pump_wanted = trio.Event()
+        self._bases = placer.bases()
+        self._resolving = Resolving(self._bases, self)
 
     async def run(self, feed: Feed, produce: Callable[["Receiver"], Awaitable[None]]) -> None:
         """`feed` adds and removes sources until cancelled, and raises when there is no hope for any. `produce` calls
@@ -82,6 +90,7 @@ class Receiver:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(feed, self)
                 nursery.start_soon(self._pump)
+                nursery.start_soon(self._resolving.run)
                 nursery.start_soon(self._intake.store)
                 nursery.start_soon(self._intake.place)
                 await produce(self)
@@ -118,6 +127,10 @@ class Receiver:
         """A peer has everything now."""
         self._swarm.completed(session, trio.current_time(), origin=origin)
         self._pump_wanted.set()
+
+    def lacks_bases(self, session: PeerSession) -> None:
+        """A peer does not have the version that bases are of."""
+        self._bases.lacks(session)
 
     def remove_source(self, session: PeerSession, reason: str) -> None:
         """A peer is not to be asked any more; `reason` is for `statistics`."""
@@ -161,6 +174,10 @@ class Receiver:
     def restore_to(self, destination: Destination) -> None:
         """Where files go from now on."""
         self._placer.destination = destination
+
+    def pair(self, pairs: Iterable[Pair]) -> None:
+        """Chunks that may be wanted, each with one that may be here and much like it."""
+        self._bases.pair(pairs)
 
     async def taken(self, target: NodeTarget) -> Raw:
         """The content of a chunk wanted into `target`, once it is there."""
@@ -216,6 +233,19 @@ class Receiver:
             self._intake.gathers = self._swarm.peers > 1
             self._intake.arrived(session, chunks)
 
+    def deltas(self, session: PeerSession, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
+        """As `chunks`."""
+        fresh = set(self._swarm.received(number, [index for index, _ in deltas], trio.current_time()))
+        if self._downlink is not None:
+            self._downlink.take(sum([len(delta.data) for _, delta in deltas]), trio.current_time())
+        self._resolving.arrived(session, [delta for index, delta in deltas if index in fresh])
+
+    def baseless(self, session: PeerSession, number: int, indexes: Sequence[int]) -> None:
+        """The peer has these of request `number`, and not the bases: it is asked again, with signatures."""
+        self._bases.lacks(session)
+        self._swarm.declined(number, indexes)
+        self._pump_wanted.set()
+
     def missing(self, number: int, indexes: Sequence[int]) -> None:
         """The peer lacks these of request `number`."""
         self._swarm.missing(number, indexes)
@@ -259,7 +289,13 @@ class Receiver:
             hashes = [item.hash for item in request.items]
             try:
                 await session.request(
-                    request.number, hashes, request.urgent, self, max_bytes=request.max_bytes, sparing=request.sparing
+                    request.number,
+                    hashes,
+                    request.urgent,
+                    self,
+                    max_bytes=request.max_bytes,
+                    sparing=request.sparing,
+                    hints=await self._bases.hints(session, request.items),
                 )
             except PeerError as error:
                 self._swarm.ended(request.number, Code.GONE, trio.current_time())
@@ -302,8 +338,22 @@ class Receiver:
         if session.peer_id is not None:
             self._distrusted.add(session.peer_id)
         self._swarm.remove_peer(session, reason.message, trio.current_time())
+        await self._offer_again([chunk.hash for chunk in chunks])
+
+    def resolved(self, session: PeerSession, chunks: Sequence[EncodedChunk]) -> None:
+        self._intake.arrived(session, [(0, chunk) for chunk in chunks])
+
+    async def unresolved(self, session: PeerSession, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
+        """Who sent a wrong delta is asked for whole chunks from now on: if these are wrong too, it is left."""
+        self._bases.drop(chunks)
+        if error is not None and session.peer_id is not None:
+            LOG.warning("%s sent a wrong delta and is asked for none any more: %s", session.where, error.message)
+            self._bases.poisoners.add(session.peer_id)
+        await self._offer_again(chunks)
+
+    async def _offer_again(self, chunks: Sequence[Hash]) -> None:
         for chunk in chunks:
-            waiting = self._waiting[chunk.hash]
+            waiting = self._waiting[chunk]
             self._swarm.stored(waiting.item.size)
             self._swarm.written(waiting.item.size)
             self._swarm.offer([waiting.item], waiting.urgent)

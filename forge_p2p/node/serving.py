@@ -10,16 +10,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import CHUNK_AVG
 from forge_p2p.content.sealing import SEALED_FORMAT
 from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
+from forge_p2p.node.differencing import read_hinted
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.rights import Grant, Rights
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal, Scope
+from forge_p2p.proto.hints import Answer, Hints, Lacking
 from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
@@ -139,11 +140,11 @@ class Server:
 
     async def _take_turn(self, session: PeerSession, turn: Turn[PeerSession]) -> None:
         size = 0
-        chunks: Sequence[EncodedChunk | None] = []
+        chunks: Sequence[Answer] = []
         try:
             if turn.hashes:
                 async with self._slots:
-                    chunks = await trio.to_thread.run_sync(self._node.store.read_encoded, turn.hashes)
+                    chunks = await trio.to_thread.run_sync(self._read, turn, session.session.hints(turn.request_id))
         except ForgeError as error:
             LOG.error("cannot answer %s: %s", session.where, error)
             session.session.finish(turn.request_id, Code.STORE, "its store fails", trio.current_time())
@@ -167,16 +168,23 @@ class Server:
             session.session.finish(turn.request_id, code, ENDINGS[code], trio.current_time())
             await session.flush()
 
-    def _weigh(self, chunks: Sequence[EncodedChunk | None]) -> None:
+    def _read(self, turn: Turn[PeerSession], hints: Hints | None) -> Sequence[Answer]:
+        store = self._node.store
+        if hints is None:
+            return store.read_encoded(turn.hashes)
+        return read_hinted(store, turn.indexes, turn.hashes, hints)
+
+    def _weigh(self, chunks: Sequence[Answer]) -> None:
         """A turn was read: now it is known what it takes of the upload limit."""
         self._unweighed -= 1
         if self._uplink is not None:
             self._uplink.take(_weight(chunks), trio.current_time())
             self._hand_out()
 
-    def _answer(self, session: PeerSession, turn: Turn[PeerSession], chunks: Sequence[EncodedChunk | None]) -> int:
+    def _answer(self, session: PeerSession, turn: Turn[PeerSession], chunks: Sequence[Answer]) -> int:
         """Answers with what the request has room for; returns its stored bytes."""
-        count = self._turns.fit(turn, [None if chunk is None else chunk.size for chunk in chunks])
+        sizes = [None if chunk is None or chunk is Lacking.BASE else chunk.size for chunk in chunks]
+        count = self._turns.fit(turn, sizes)
         if not count:
             return 0
         chunks = chunks[:count]
@@ -224,6 +232,6 @@ class Server:
                     session.blame(Refused(refusal.reason), refusal.code)
 
 
-def _weight(chunks: Sequence[EncodedChunk | None]) -> int:
+def _weight(chunks: Sequence[Answer]) -> int:
     """Stored bytes."""
-    return sum([len(chunk.data) for chunk in chunks if chunk is not None])
+    return sum([len(chunk.data) for chunk in chunks if chunk is not None and chunk is not Lacking.BASE])

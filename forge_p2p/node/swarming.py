@@ -58,6 +58,8 @@ class Sink(Protocol):
 
     def remove_source(self, session: "PeerSession", reason: str) -> None: ...
 
+    def lacks_bases(self, session: "PeerSession") -> None: ...
+
 
 @dataclass(slots=True, eq=False)
 class _Followed:
@@ -85,7 +87,15 @@ class Swarming:
     """One fetch of `root` through networks. `run` ends by being cancelled, or raises `NotFound` or `PeerError` when
     nobody has it or all who had it are gone for `patience` seconds."""
 
-    def __init__(self, members: "Members", root: Root, networks: list[NetworkId], sink: Sink, patience: float) -> None:
+    def __init__(
+        self,
+        members: "Members",
+        root: Root,
+        networks: list[NetworkId],
+        sink: Sink,
+        patience: float,
+        previous: Root | None = None,
+    ) -> None:
         self.held_in: set[NetworkId] = set()
         """Networks in which somebody held it."""
         self.used: set[PeerSession] = set()
@@ -95,6 +105,7 @@ class Swarming:
         self._networks = networks
         self._sink = sink
         self._patience = patience
+        self._previous = b"" if previous is None else bytes(previous.link.hash)
         self._find_timeout = FIND_FACTOR * members.dial_timeout
         self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
         self._sources: set[PeerSession] = set()
@@ -156,11 +167,15 @@ class Swarming:
             self._sources.add(session)
             self.used.add(session)
             self._ever = True
+            if self._previous and not told.previous and self._previous not in session.opened:
+                self._sink.lacks_bases(session)
             self._sink.add_source(
                 session, distance=self._members.distance(session), complete=told.complete, origin=told.origin
             )
         elif told.complete:
             self._sink.completed(session, origin=told.origin)
+        if told.complete:
+            session.opened.add(self._root.link.hash)
         data = told.prefixes
         if data:
             prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
@@ -244,7 +259,8 @@ class Swarming:
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
-        question = messages.Follow.of(self._root.link.hash, self._members.addresses(), follow_back=True)
+        previous = b"" if self._previous in session.opened else self._previous
+        question = messages.Follow.of(self._root.link.hash, self._members.addresses(), True, previous)
         number = await session.follow(question, followed)
         try:
             await followed.over.wait()

@@ -11,10 +11,13 @@ caller never hears of them.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
 from forge_p2p.proto.auth import Scope
+from forge_p2p.proto.hinted import Buffers, hinted_buffers, plain_buffers
+from forge_p2p.proto.hints import Answer, Hints, Lacking
 from forge_p2p.proto.outputs import (
     AbortStream,
     FollowReceived,
@@ -30,8 +33,7 @@ from forge_p2p.proto.telling import Telling
 from forge_p2p.proto.timers import Deadlines, TokenBucket
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.data import split_batches
-from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
+from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.messages import (
     Announce,
     Done,
@@ -75,7 +77,6 @@ _REPLIES: Mapping[type[Query], type[Reply]] = {
 }
 _UNFINISHED = frozenset({AnswerState.SERVING, AnswerState.LOOKING, AnswerState.ASKED, AnswerState.FOLLOWED})
 
-Buffers = list[bytes | memoryview]
 Request = Want | HaveQuery | Query | Follow
 
 
@@ -91,6 +92,7 @@ class _Answer:
     """Indexes handed to the caller."""
     waiting: set[int] = field(default_factory=set)
     budget: int = 0
+    hints: Hints | None = None
     reported: bool = False
     """The caller knows of it."""
     finished: bool = False
@@ -183,25 +185,29 @@ class Answering:
         self._out.append(RequestCancelled(stream_id))
         self._end(entry, [], Code.DEADLINE, "the deadline passed", now)
 
-    def answer(self, stream_id: int, indexes: Sequence[int], chunks: Sequence[EncodedChunk | None], now: float) -> None:
+    def hints(self, stream_id: int) -> Hints | None:
+        """See `Session.hints`."""
+        entry = self._answers.get(stream_id)
+        return None if entry is None else entry.hints
+
+    def answer(self, stream_id: int, indexes: Sequence[int], chunks: Sequence[Answer], now: float) -> None:
         """See `Session.answer`."""
         entry = self._answers.get(stream_id)
         if entry is None or entry.state is not AnswerState.SERVING:
             return
         if not entry.waiting.issuperset(indexes) or len(set(indexes)) != len(indexes):
             raise ValueError("an answer to an index that is not open")
-        found = [(index, chunk) for index, chunk in zip(indexes, chunks, strict=True) if chunk is not None]
-        missing = [index for index, chunk in zip(indexes, chunks, strict=True) if chunk is None]
-        total = sum([chunk.size for _, chunk in found])
+        total = sum([chunk.size for chunk in chunks if chunk is not None and chunk is not Lacking.BASE])
         if total > entry.budget:
             self._end(entry, [], Code.BUDGET, f"{total} bytes are next, {entry.budget} are left", now)
             return
         entry.budget -= total
         self._outstanding -= total
         entry.waiting.difference_update(indexes)
-        buffers = _data_buffers([index for index, _ in found], [chunk for _, chunk in found])
-        if missing:
-            buffers.append(encode_frame(Missing(tuple(missing))))
+        if entry.hints is None:
+            buffers = plain_buffers(indexes, cast("Sequence[EncodedChunk | None]", chunks))
+        else:
+            buffers = hinted_buffers(indexes, chunks)
         if entry.waiting:
             self._out.append(SendData(stream_id, buffers, False))
         else:
@@ -283,6 +289,9 @@ class Answering:
         allows = self._scope.allows
         entry.hashes = split_hashes(message.hashes)
         entry.asked = [index for index, chunk in enumerate(entry.hashes) if allows(chunk)]
+        if isinstance(message, Want) and (message.bases or message.signatures):
+            bases = {index: Hash(base) if allows(Hash(base)) else None for index, base in message.bases}
+            entry.hints = Hints(bases, dict(message.signatures), message.signs)
 
     def _begin_have(self, entry: _Answer, now: float) -> None:
         entry.state = AnswerState.LOOKING
@@ -365,10 +374,3 @@ class Answering:
         for timer in (Timer.OPENED, Timer.ANSWER, Timer.LOOKUP):
             self._timers.cancel((timer, entry.stream_id))
         del self._answers[entry.stream_id]
-
-
-def _data_buffers(indexes: Sequence[int], chunks: Sequence[EncodedChunk]) -> Buffers:
-    buffers: Buffers = []
-    for batch in split_batches(chunks):
-        buffers += encode_data_frame(indexes[batch], chunks[batch])
-    return buffers

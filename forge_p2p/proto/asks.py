@@ -47,6 +47,7 @@ from forge_p2p.wire.messages import (
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 FOREVER = float("inf")
+_BULK = frozenset({FrameType.DATA, FrameType.DELTA})
 _FRAMES_ROOM = 64 * 1024
 """What a request's small frames and heads may take beside its chunks."""
 
@@ -115,6 +116,9 @@ class WantAsk(Ask):
 
     __slots__ = ("_hashes", "_left", "_priority", "_sparing", "_waiting")
 
+    frames = CHUNK_FRAMES
+    """What the answer may be made of."""
+
     def __init__(
         self, stream_id: int, hashes: Sequence[Hash], priority: int, deadline: float, max_bytes: int, sparing: bool
     ) -> None:
@@ -124,7 +128,7 @@ class WantAsk(Ask):
                 f"a request has at most {limits.WANT_BYTES_MAX} bytes and {limits.PRIORITY_MAX} as priority"
             )
         data_max = max_bytes + len(hashes) * ROW_SIZE + DATA_OVERHEAD
-        frames = {**CHUNK_FRAMES, FrameType.DATA: min(limits.DATA_MAX, data_max)}
+        frames = {kind: min(most, data_max) if kind in _BULK else most for kind, most in self.frames.items()}
         super().__init__(stream_id, deadline, AskState.WANTED, frames)
         self.budget = max_bytes
         self._hashes = hashes
@@ -145,9 +149,7 @@ class WantAsk(Ask):
         if isinstance(message, Data):
             return self._data(message)
         assert isinstance(message, Missing)
-        for index in message.indexes:
-            self._take(index)
-        self._left -= len(message.indexes)
+        self._settle(message.indexes, 0)
         return RequestMissing(self.stream_id, message.indexes)
 
     def _data(self, data: Data) -> ChunksReceived:
@@ -168,10 +170,16 @@ class WantAsk(Ask):
         self._left -= len(indexes)
         return ChunksReceived(self.stream_id, indexes, chunks)
 
-    def _take(self, index: int) -> None:
-        if index >= len(self._hashes) or not self._waiting[index]:
-            raise self._unsolicited(index)
-        self._waiting[index] = 0
+    def _settle(self, indexes: Sequence[int], size: int) -> None:
+        """These are answered, with so many raw bytes."""
+        for index in indexes:
+            if index >= len(self._hashes) or not self._waiting[index]:
+                raise self._unsolicited(index)
+            self._waiting[index] = 0
+        if size > self.budget:
+            raise Breach(Code.LIMIT, f"{size} bytes where {self.budget} were left of those asked for")
+        self.budget -= size
+        self._left -= len(indexes)
 
     def _done(self, done: Done) -> Event:
         return super()._done(done) if self._left else RequestDone(self.stream_id)

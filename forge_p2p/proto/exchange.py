@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
 from forge_p2p.proto.answering import Answering
 from forge_p2p.proto.asking import Asking
 from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, RefAsk, WantAsk
+from forge_p2p.proto.hinted import HintedAsk
+from forge_p2p.proto.hints import Answer, Hints
 from forge_p2p.proto.outputs import Output, RequestFailed
 from forge_p2p.proto.states import SessionState, Timer, TimerKey
 from forge_p2p.proto.timers import Deadlines
@@ -51,14 +52,21 @@ class Exchange:
         now: float,
         priority: int = 128,
         sparing: bool = False,
+        hints: Hints | None = None,
     ) -> int:
         """Asks for chunks on a stream just opened; returns the request's id. May be called before `Ready`.
 
         `hashes`: 1 to 1024. `max_bytes`: the raw bytes there is room for, at most 4 MiB. `deadline` in the clock of
         `now`. Smaller `priority` is more urgent, 0 to 255. `sparing`: only what nobody else has been sent just now.
-        What the peer has no room for yet is held and sent later. Ends with `RequestDone` or `RequestFailed`.
+        `hints`: what this side has that is like them; a peer that knows no deltas does not mind. What the peer has no
+        room for yet is held and sent later. Ends with `RequestDone` or `RequestFailed`.
         """
-        return self._ask(WantAsk(stream_id, hashes, priority, deadline, max_bytes, sparing), now)
+        ask = (
+            WantAsk(stream_id, hashes, priority, deadline, max_bytes, sparing)
+            if hints is None
+            else HintedAsk(stream_id, hashes, priority, deadline, max_bytes, sparing, hints)
+        )
+        return self._ask(ask, now)
 
     def have(self, stream_id: int, hashes: Sequence[Hash], *, deadline: float, now: float) -> int:
         """Asks which of 1 to 1024 chunks the peer has. Ends with `HaveReceived` or `RequestFailed`."""
@@ -89,10 +97,13 @@ class Exchange:
 
     # What this side answers
 
-    def answer(
-        self, request_id: int, indexes: Sequence[int], chunks: Sequence[EncodedChunk | None], now: float
-    ) -> None:
+    def hints(self, request_id: int) -> Hints | None:
+        """What the asker of a received request said of bases; `None` if nothing, or if the request is over."""
+        return self._answering.hints(request_id)
+
+    def answer(self, request_id: int, indexes: Sequence[int], chunks: Sequence[Answer], now: float) -> None:
         """Sends chunks of a received request, `None` for what is not here; closes it with the last index answered.
+        Deltas and `Lacking.BASE` only for indexes that `hints` speaks of.
 
         `indexes` are of those that `RequestReceived` gave, each once. Nothing happens if the request is over. A chunk
         beyond the request's bytes ends it with `Code.BUDGET`.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Follow, Query, Reply, Told
@@ -111,6 +112,23 @@ class ChunksReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltasReceived:
+    """As `ChunksReceived`, as deltas against the bases that were named."""
+
+    request_id: int
+    indexes: Sequence[int]
+    deltas: Sequence[DeltaChunk]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBaseless:
+    """The peer has these and not their bases. They count as answered: ask again, with a signature or for the whole."""
+
+    request_id: int
+    indexes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestMissing:
     """The peer lacks these, or keeps them from us."""
 
@@ -205,6 +223,8 @@ Event = (
     | RequestReceived
     | RequestCancelled
     | ChunksReceived
+    | DeltasReceived
+    | RequestBaseless
     | RequestMissing
     | RequestDone
     | RequestFailed

@@ -10,9 +10,11 @@ from forge_p2p.errors import PeerError
 from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.fields import FrameType
 from forge_p2p.wire.messages import (
     Announce,
+    Baseless,
     Credentials,
     Done,
     FindNode,
@@ -146,7 +148,13 @@ class AskState(Enum):
 
 ASK: Mapping[AskState, Mapping[type[Message], AskState]] = {
     AskState.HELD: {},
-    AskState.WANTED: {Data: AskState.WANTED, Missing: AskState.WANTED, Done: AskState.ENDED},
+    AskState.WANTED: {
+        Data: AskState.WANTED,
+        Deltas: AskState.WANTED,
+        Missing: AskState.WANTED,
+        Baseless: AskState.WANTED,
+        Done: AskState.ENDED,
+    },
     AskState.QUERIED: {Have: AskState.ENDED, Done: AskState.ENDED},
     AskState.NODES_SOUGHT: {Nodes: AskState.ENDED, Done: AskState.ENDED},
     AskState.PROVIDERS_SOUGHT: {Providers: AskState.ENDED, Done: AskState.ENDED},
@@ -204,10 +212,12 @@ def frames(*types: FrameType) -> dict[int, int]:
 
 CONTROL_FRAMES = frames(*(kind for kind in FrameType if kind < FrameType.WANT))
 CHUNK_FRAMES = frames(FrameType.DATA, FrameType.MISSING, FrameType.DONE, FrameType.HAVE)
+DELTA_FRAMES = frames(FrameType.DELTA, FrameType.BASELESS)
+"""May come besides where bases were named."""
 REPLY_FRAMES = frames(FrameType.NODES, FrameType.PROVIDERS, FrameType.DONE)
 REF_FRAMES = frames(FrameType.REF_VERDICT, FrameType.REF_RECORDS, FrameType.REF_NAMES, FrameType.DONE)
 TOLD_FRAMES = frames(FrameType.HOLDINGS, FrameType.FOLLOWERS, FrameType.DONE)
-ASK_FRAMES = CHUNK_FRAMES | REPLY_FRAMES | REF_FRAMES | TOLD_FRAMES
+ASK_FRAMES = CHUNK_FRAMES | DELTA_FRAMES | REPLY_FRAMES | REF_FRAMES | TOLD_FRAMES
 """What answers are made of: to requests for chunks, to queries of the DHT and about names, to a FOLLOW."""
 ANSWER_FRAMES = frames(
     FrameType.WANT,

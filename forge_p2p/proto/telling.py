@@ -32,6 +32,7 @@ _TIMER = (Timer.TELL, limits.CONTROL_STREAM)
 class _Follower:
     complete: bool = False
     origin: bool = False
+    previous: bool = False
     unsaid: bool = False
     """The flags have not been told since they were set."""
     prefixes: bytearray = field(default_factory=bytearray)
@@ -39,7 +40,8 @@ class _Follower:
 
     def merge(self, message: Told) -> None:
         if isinstance(message, Holdings):
-            self.complete, self.origin, self.unsaid = message.complete, message.origin, True
+            self.complete, self.origin, self.previous = message.complete, message.origin, message.previous
+            self.unsaid = True
             self.prefixes += message.prefixes
             return
         for contact in message.packed:
@@ -56,7 +58,7 @@ class _Follower:
             prefixes = bytes(self.prefixes[:_PREFIX_BYTES])
             del self.prefixes[:_PREFIX_BYTES]
             self.unsaid = False
-            return Holdings(self.complete, self.origin, prefixes)
+            return Holdings(self.complete, self.origin, prefixes, self.previous)
         if self.contacts:
             count = min(len(self.contacts), limits.FOLLOWERS_COUNT)
             return Followers(tuple([self.contacts.popitem(last=False)[1] for _ in range(count)]))

@@ -12,6 +12,7 @@ import msgspec
 from forge_p2p.errors import Malformed
 from forge_p2p.wire import limits
 from forge_p2p.wire.data import decode_data
+from forge_p2p.wire.deltas import decode_deltas
 from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.messages import Message
 
@@ -29,7 +30,7 @@ FRAME_LIMITS: Mapping[int, int] = {
     FrameType.DATA: limits.DATA_MAX,
     FrameType.MISSING: limits.MISSING_MAX,
     FrameType.DONE: limits.SMALL_MAX,
-    FrameType.HAVE_QUERY: limits.WANT_MAX,
+    FrameType.HAVE_QUERY: limits.HAVE_QUERY_MAX,
     FrameType.HAVE: limits.HAVE_MAX,
     FrameType.FIND_NODE: limits.SMALL_MAX,
     FrameType.NODES: limits.NODES_MAX,
@@ -39,6 +40,8 @@ FRAME_LIMITS: Mapping[int, int] = {
     FrameType.FOLLOW: limits.SMALL_MAX,
     FrameType.HOLDINGS: limits.HOLDINGS_MAX,
     FrameType.FOLLOWERS: limits.FOLLOWERS_MAX,
+    FrameType.DELTA: limits.DATA_MAX,
+    FrameType.BASELESS: limits.MISSING_MAX,
     FrameType.REF_PUT: limits.REF_PUT_MAX,
     FrameType.REF_VERDICT: limits.REF_PUT_MAX,
     FrameType.REF_READ: limits.SMALL_MAX,
@@ -60,6 +63,8 @@ def decode_body(frame_type: int, body: memoryview) -> Message:
     """The message in one frame of a known type. Raises `Malformed` and nothing else."""
     if frame_type == FrameType.DATA:
         return decode_data(body)
+    if frame_type == FrameType.DELTA:
+        return decode_deltas(body)
     decoder = _DECODERS[FrameType(frame_type)]
     try:
         return decoder.decode(body)  # type: ignore[return-value]  # the decoders are exactly the other messages

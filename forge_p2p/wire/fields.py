@@ -38,6 +38,8 @@ class FrameType(IntEnum):
     FOLLOW = 0x1B
     HOLDINGS = 0x1C
     FOLLOWERS = 0x1D
+    DELTA = 0x28
+    BASELESS = 0x29
     REF_PUT = 0x30
     REF_VERDICT = 0x31
     REF_READ = 0x32
@@ -56,6 +58,8 @@ Index = Annotated[int, Meta(ge=0, lt=limits.HASHES_MAX)]
 OneHash = Annotated[bytes, Meta(min_length=HASH_SIZE, max_length=HASH_SIZE)]
 Hashes = Annotated[bytes, Meta(min_length=HASH_SIZE, max_length=limits.HASHES_MAX * HASH_SIZE)]
 """Hashes one behind the other: one object to decode instead of a thousand."""
+Signature = Annotated[bytes, Meta(min_length=1, max_length=limits.DELTA_SIGNATURE_MAX)]
+"""Of a delta's base."""
 Id = Annotated[bytes, Meta(min_length=NODE_ID_SIZE, max_length=NODE_ID_SIZE)]
 DhtKey = Annotated[bytes, Meta(min_length=limits.DHT_KEY_SIZE, max_length=limits.DHT_KEY_SIZE)]
 Ttl = Annotated[int, Meta(ge=0, le=limits.TTL_MAX)]

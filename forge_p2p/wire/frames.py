@@ -9,9 +9,11 @@ its own for every two bytes would cost 30 times their size). Frames of unknown t
 from collections.abc import Mapping, Sequence
 
 from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.errors import Malformed
 from forge_p2p.wire.bodies import FRAME_LIMITS, decode_body, encode_body
 from forge_p2p.wire.data import encode_data
+from forge_p2p.wire.deltas import encode_deltas
 from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.limits import UNKNOWN_FRAMES_MAX, UNKNOWN_MAX
 from forge_p2p.wire.messages import Message
@@ -131,6 +133,15 @@ def encode_frame(message: Body) -> bytes:
 
 def encode_data_frame(indexes: Sequence[int], chunks: Sequence[EncodedChunk]) -> list[bytes | memoryview]:
     """One DATA frame as buffers to send in order; the chunks' bytes are not copied. Keep to `data.split_batches`."""
-    head, *payloads = encode_data(indexes, chunks)
+    return _raw_frame(FrameType.DATA, encode_data(indexes, chunks))
+
+
+def encode_delta_frame(indexes: Sequence[int], deltas: Sequence[DeltaChunk]) -> list[bytes | memoryview]:
+    """One DELTA frame, as `encode_data_frame`. Keep to `deltas.split_deltas`."""
+    return _raw_frame(FrameType.DELTA, encode_deltas(indexes, deltas))
+
+
+def _raw_frame(kind: FrameType, body: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    head, *payloads = body
     length = len(head) + sum([len(payload) for payload in payloads])
-    return [encode_varint(FrameType.DATA) + encode_varint(length) + bytes(head), *payloads]
+    return [encode_varint(kind) + encode_varint(length) + bytes(head), *payloads]

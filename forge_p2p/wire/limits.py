@@ -3,6 +3,7 @@
 Bytes unless a name says otherwise.
 """
 
+from forge_p2p.content.delta import SIGNATURE_MAX
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE
 
@@ -39,7 +40,12 @@ WANT_BYTES_MAX = 4 * MIB
 """Raw bytes one WANT may ask for."""
 ANSWER_BYTES_MAX = 64 * MIB
 """Raw bytes that all open WANTs of one side may ask for: twice the window of a 1 Gbit/s path with 250 ms of delay."""
-WANT_MAX = HASHES_MAX * HASH_SIZE + 1 * KIB
+BASES_MAX = 256
+"""Bases named in one WANT: 4 MiB in chunks of the least size."""
+SIGNATURES_BYTES = 48 * KIB
+"""All signatures in one WANT together: of 4 MiB in chunks of the usual size."""
+WANT_MAX = HASHES_MAX * HASH_SIZE + BASES_MAX * (HASH_SIZE + 6) + SIGNATURES_BYTES + 2 * KIB
+HAVE_QUERY_MAX = HASHES_MAX * HASH_SIZE + 1 * KIB
 HAVE_MAX = HASHES_MAX // 8 + 1 * KIB
 MISSING_MAX = 4 * KIB
 """1024 indexes of at most 3 bytes, and room."""
@@ -48,6 +54,7 @@ DATA_PAYLOAD_MAX = 1 * MIB
 """Stored bytes of the chunks in one DATA frame."""
 DATA_MAX = DATA_PAYLOAD_MAX + 64 * KIB
 CHUNK_SIZE_MAX = CHUNK_MAX
+DELTA_SIGNATURE_MAX = SIGNATURE_MAX
 
 NEWS_ITEMS_MAX = 64
 NEWS_ITEM_MAX = 4 * KIB

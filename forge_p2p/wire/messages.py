@@ -14,6 +14,7 @@ from forge_p2p.ids import HASH_SIZE, Hash
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.fields import (
     U8,
     U16,
@@ -30,6 +31,7 @@ from forge_p2p.wire.fields import (
     PackedContact,
     Places,
     Reason,
+    Signature,
     Token,
     Ttl,
     check_hashes,
@@ -132,9 +134,24 @@ class Want(Body, frozen=True):
     """The most raw bytes the sender has room for. If the chunks are more, the answerer chooses among them."""
     sparing: bool = False
     """Only what nobody else has been sent just now."""
+    bases: Annotated[tuple[tuple[Index, OneHash], ...], Meta(max_length=limits.BASES_MAX)] = ()
+    """By index, a chunk that the sender has and that may be much like the one wanted."""
+    signatures: Annotated[tuple[tuple[Index, Signature], ...], Meta(max_length=limits.BASES_MAX)] = ()
+    """The same for bases that the receiver lacks, as `content.delta.sign` makes them."""
+    signs: bool = False
+    """Rather than a whole large chunk whose base is unknown, BASELESS is to come: the sender would sign it then."""
 
     def __post_init__(self) -> None:
         check_hashes(self.hashes)
+        if sum([len(signature) for _, signature in self.signatures]) > limits.SIGNATURES_BYTES:
+            raise ValueError(f"signatures of more than {limits.SIGNATURES_BYTES} bytes")
+
+
+class Baseless(Body, frozen=True):
+    """The bases of these chunks are not here, or not for you; the chunks are. To be asked for again."""
+
+    TYPE = FrameType.BASELESS
+    indexes: Annotated[tuple[Index, ...], Meta(min_length=1, max_length=limits.HASHES_MAX)]
 
 
 class Missing(Body, frozen=True):
@@ -247,13 +264,16 @@ class Follow(Body, frozen=True):
     """Where the sender can be reached, for others who follow the root."""
     follow_back: bool
     """Whether the sender has, or soon will have, something of it to tell."""
+    previous: Annotated[bytes, Meta(max_length=HASH_SIZE)] = b""
+    """A root that the sender has, whose chunks it is going to name as bases; empty: none."""
 
     def __post_init__(self) -> None:
         check_places(self.places)
+        check_hashes(self.previous)
 
     @classmethod
-    def of(cls, root: bytes, addresses: Addresses, follow_back: bool) -> "Follow":
-        return cls(root, pack_addresses(addresses), follow_back)
+    def of(cls, root: bytes, addresses: Addresses, follow_back: bool, previous: bytes = b"") -> "Follow":
+        return cls(root, pack_addresses(addresses), follow_back, previous)
 
     @property
     def addresses(self) -> Addresses:
@@ -270,6 +290,8 @@ class Holdings(Body, frozen=True):
     """The root was shared there, not fetched."""
     prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * limits.PREFIX_SIZE)]
     """The first 64 bits of chunk hashes, one behind the other."""
+    previous: bool = False
+    """The root that the FOLLOW called previous is here, too."""
 
     def __post_init__(self) -> None:
         check_prefixes(self.prefixes)
@@ -315,6 +337,8 @@ Message = (
     | News
     | Want
     | Data
+    | Deltas
+    | Baseless
     | Missing
     | Done
     | HaveQuery

@@ -80,6 +80,8 @@ def _plan(place: Place, root: Root, seen: Seen, replace: bool) -> RestorePlan:
         plan.found[entry.path] = found_file(entry.path, status, link.level, link.hash)
     else:
         place.root = open_as_partial(place, partial_key(root))
+        if status:
+            plan.replaced.add(entry.path)
         (plan.write if entry.size else plan.empty).append(entry)
     return plan
 

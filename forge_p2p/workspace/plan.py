@@ -62,6 +62,8 @@ class RestorePlan:
     """Symlinks that could lead out of the destination are made too."""
     write: list[Entry] = field(default_factory=list)
     """Files whose content is wanted: those neither there nor empty."""
+    replaced: set[bytes] = field(default_factory=set)
+    """Paths of those whose place is taken by a file of other content."""
     empty: list[Entry] = field(default_factory=list)
     """Files of no bytes to make."""
     unchanged: int = 0
@@ -211,6 +213,8 @@ class _Comparison:
                 else:
                     plan.retouch.append(entry)
                 return
+            else:
+                plan.replaced.add(entry.path)
         (plan.write if entry.size else plan.empty).append(entry)
 
     def _has_content(self, entry: Entry, frame: _Frame, name: str, status: os.stat_result) -> bool:

@@ -200,3 +200,26 @@ async def test_a_server_echoes_to_many_peers_fairly() -> None:
                 assert await read_stream(asker, stream) == b"small"
         assert taken > 0
         nursery.cancel_scope.cancel()
+
+
+@ENGINES
+async def test_little_that_comes_is_acknowledged_with_the_answer_or_soon(engine: Engine) -> None:
+    """Soon, when there is no answer."""
+    async with connected(NetConfig(engine=engine)) as (near, far):
+        await move(near, far, 256)
+        with trio.fail_after(10):
+            while near.engine.outstanding(200):  # larger than any acknowledgement
+                await trio.sleep(0.005)
+
+
+@ENGINES
+async def test_one_question_after_the_other(engine: Engine) -> None:
+    """Who waits for something to say with an acknowledgement does not make the other side wait."""
+    async with connected(NetConfig(engine=engine)) as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(echo, far)
+        with trio.fail_after(20):
+            for number in range(50):
+                stream = near.open_stream()
+                await near.send(stream, [bytes([number])], fin=True)
+                assert await read_stream(near, stream) == bytes([number])
+        nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.config import NetConfig
 from forge_p2p.content.codec import EncodedChunk
+from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.content.ticket import Ticket, parse_ticket
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Address, Endpoint
@@ -16,6 +17,7 @@ from forge_p2p.net.quic import open_endpoint
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.hello import ClientRole
+from forge_p2p.proto.hints import Hints
 from forge_p2p.proto.session import Session
 from forge_p2p.wire.codes import Code
 
@@ -25,6 +27,8 @@ class Answers:
     """What came back to one request."""
 
     chunks: dict[int, EncodedChunk] = field(default_factory=dict)
+    deltas: dict[int, DeltaChunk] = field(default_factory=dict)
+    baseless: list[int] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -36,21 +40,27 @@ class Stranger:
         self.session = session
         self._answers: list[Answers] = []
 
-    async def ask(self, hashes: Sequence[Hash]) -> Answers:
+    async def ask(self, hashes: Sequence[Hash], hints: Hints | None = None) -> Answers:
         """Everything that the node answers to a request for `hashes`."""
-        answers = await self.begin(hashes)
+        answers = await self.begin(hashes, hints)
         with trio.fail_after(20):
             await answers.ended.wait()
         return answers
 
-    async def begin(self, hashes: Sequence[Hash]) -> Answers:
+    async def begin(self, hashes: Sequence[Hash], hints: Hints | None = None) -> Answers:
         """Sends a request."""
         self._answers.append(Answers())
-        await self.session.request(len(self._answers) - 1, hashes, False, self)
+        await self.session.request(len(self._answers) - 1, hashes, False, self, hints=hints)
         return self._answers[-1]
 
     def chunks(self, session: PeerSession, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         self._answers[number].chunks.update(chunks)
+
+    def deltas(self, session: PeerSession, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
+        self._answers[number].deltas.update(deltas)
+
+    def baseless(self, session: PeerSession, number: int, indexes: Sequence[int]) -> None:
+        self._answers[number].baseless += indexes
 
     def missing(self, number: int, indexes: Sequence[int]) -> None:
         self._answers[number].missing += indexes

@@ -15,6 +15,7 @@ from forge_p2p.wire import limits
 from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader
 from tests.wire.test_messages import EXAMPLES
@@ -56,9 +57,13 @@ def moves(rows: list[list[str]]) -> set[tuple[str, str, str]]:
     return found
 
 
+def named(frame: type) -> str:
+    return frame.TYPE.name if issubclass(frame, Body) else {Data: "DATA", Deltas: "DELTA"}[frame]
+
+
 def names(states: dict[Enum, dict[object, Enum]]) -> set[tuple[str, str, str]]:
     return {
-        (state.name, frame.TYPE.name if issubclass(frame, Body) else "DATA", after.name)
+        (state.name, named(frame), after.name)
         for state, row in states.items()
         for frame, after in row.items()
         if isinstance(frame, type)
@@ -90,6 +95,8 @@ def test_limits() -> None:
     assert rows["hashes in a request"] == str(limits.HASHES_MAX)
     assert rows["raw bytes in a WANT"] == str(limits.WANT_BYTES_MAX)
     assert rows["raw bytes of a chunk"] == str(limits.CHUNK_SIZE_MAX)
+    bases = f"{limits.BASES_MAX}, and {limits.BASES_MAX} of {limits.SIGNATURES_BYTES} bytes together"
+    assert rows["bases, and signatures, in a WANT"] == bases
     assert rows["open requests but FOLLOWs"].endswith(str(limits.REQUEST_LIMIT))
     assert rows["raw bytes in all open WANTs"] == str(limits.ANSWER_BYTES_MAX)
     assert rows["control stream before WELCOME"] == f"{limits.HELLO_BYTES_MAX} bytes"
@@ -125,10 +132,10 @@ def test_vectors() -> None:
     plain = {"ID": bytes(range(32)).hex(), "HASH": bytes(range(32, 64)).hex(), "KEY": bytes(range(20)).hex()}
     forms = [re.sub("ID|HASH|KEY", lambda name: plain[name[0]], form) for _, form in found]
     heard = [message for form in forms for message in FrameReader().feed(bytes.fromhex(form))]
-    assert [name for name, _ in found] == [
-        "DATA" if isinstance(message, Data) else message.TYPE.name for message in heard
-    ]
-    assert [message for message in heard if not isinstance(message, Data)] == [message for message, _ in EXAMPLES]
+    assert [name for name, _ in found] == [named(type(message)) for message in heard]
+    plain_ones = [message for message in heard if isinstance(message, Body)]
+    assert sorted(plain_ones, key=repr) == sorted([message for message, _ in EXAMPLES], key=repr)
+    assert {message.rows[0][:3] for message in heard if isinstance(message, Deltas)} == {(3, 1, 300)}
     assert {message.rows[1][:3] for message in heard if isinstance(message, Data)} == {(300, 2, 70_000)}
 
 

@@ -15,6 +15,7 @@ from forge_p2p.proto.states import (
     Step,
 )
 from forge_p2p.wire.data import Data
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.messages import Goodbye
 
@@ -22,7 +23,8 @@ from forge_p2p.wire.messages import Goodbye
 def kinds(table: dict[object, dict[object, object]]) -> set[FrameType]:
     triggers = {trigger for row in table.values() for trigger in row}
     found = {trigger.TYPE for trigger in triggers if isinstance(trigger, type) and issubclass(trigger, Body)}
-    return found | ({FrameType.DATA} if Data in triggers else set())
+    raw = {Data: FrameType.DATA, Deltas: FrameType.DELTA}
+    return found | {raw[each] for each in (Data, Deltas) if each in triggers}
 
 
 def test_every_state_has_a_row() -> None:

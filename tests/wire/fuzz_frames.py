@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterator
 
 from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.content.contact import Contact
+from forge_p2p.content.delta import DeltaChunk, DeltaForm
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import Hash
+from forge_p2p.proto.hints import Hints
 from forge_p2p.proto.outputs import CloseConnection
 from forge_p2p.proto.session import Session
 from forge_p2p.proto.states import ANSWER_FRAMES, ASK_FRAMES, CONTROL_FRAMES, SessionState
 from forge_p2p.wire import messages
 from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_frame
+from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_delta_frame, encode_frame
 from forge_p2p.wire.varint import encode_varint
 from tests.proto.pair import CLIENT_ID, CLIENT_KEY, NONCE, SERVER_ID, members, server_session
 
@@ -34,6 +36,7 @@ WARM_UP = 2000
 
 _HASH = Hash(bytes(range(32)))
 _KEY = bytes(range(20))
+_HINTS = Hints({0: _HASH, 1: _HASH}, {2: b"\x08abcd"}, signs=True)
 _SOMEBODY = Contact(SERVER_ID, (("192.0.2.1", 4433), ("2001:db8::1", 443)))
 _PIECES = (1, 2, 3, 5, 16, 100, 1000, 1 << 20)
 _READERS = (FRAME_LIMITS, CONTROL_FRAMES, ASK_FRAMES, ANSWER_FRAMES)
@@ -46,6 +49,8 @@ def seeds() -> list[bytes]:
     hello = encode_frame(messages.Hello(1, 1, ("delta", "sync"), CLIENT_ID, "forge/1", 64, b""))
     want = encode_frame(messages.Want(_HASH * 4, 5, 1000, 100_000))
     answer = b"".join(encode_data_frame([2, 0, 1], chunks))
+    hinted = encode_frame(messages.Want(_HASH * 4, 5, 1000, 100_000, False, ((0, _HASH),), ((2, b"\x08abcd"),), True))
+    deltas = b"".join(encode_delta_frame([0, 2], [DeltaChunk(_HASH, form, 40, bytes(20)) for form in DeltaForm]))
     return [
         hello + encode_frame(messages.Proof(proof)) + encode_frame(messages.Credentials(b"ticket")),
         hello,
@@ -54,6 +59,9 @@ def seeds() -> list[bytes]:
         encode_frame(messages.Ping(1)) + encode_frame(messages.Pong(2)) + encode_frame(messages.Goodbye(0, "bye")),
         want,
         encode_frame(messages.HaveQuery(_HASH * 9)),
+        hinted,
+        deltas + encode_frame(messages.Baseless((1, 3))) + encode_frame(messages.Done(0, "")),
+        deltas + answer,
         answer + encode_frame(messages.Missing((3,))) + encode_frame(messages.Done(0, "")),
         answer + answer,
         encode_frame(messages.Missing((0, 1, 2, 3))) + encode_frame(messages.Done(Code.BUSY, "later")),
@@ -122,6 +130,7 @@ class Target:
     def __init__(self) -> None:
         self._ready: Session | None = None
         self._stream_id = 0
+        self._hints: Hints | None = None
 
     def __call__(self, data: bytes) -> None:
         if len(data) < 2:
@@ -156,7 +165,8 @@ class Target:
         if topic == 0:
             return 0
         if topic == 1:
-            session.want(stream_id, [_HASH] * 4, max_bytes=200, deadline=5.0, now=0.0)
+            session.want(stream_id, [_HASH] * 4, max_bytes=200, deadline=5.0, now=0.0, hints=self._hints)
+            self._hints = None if self._hints else _HINTS
         elif topic == 2:
             session.have(stream_id, [_HASH] * 4, deadline=5.0, now=0.0)
         elif topic == 3:

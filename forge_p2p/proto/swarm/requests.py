@@ -170,6 +170,24 @@ class Requests:
                 want.requests.remove(entry)
                 self._release(entry, want)
 
+    def declined(self, number: int, indexes: Iterable[int]) -> None:
+        """See `Swarm.declined`."""
+        entry = self.open.get(number)
+        if entry is None:
+            return
+        for index in indexes:
+            want = entry.wants[index]
+            if want is None:
+                continue
+            entry.wants[index] = None
+            if entry.budget is None:
+                entry.source.pace.dropped(want.item.size)
+                entry.bytes -= want.item.size
+            if not want.done:
+                entry.left -= 1
+                want.requests.remove(entry)
+                self._release(entry, want)
+
     def ended(self, number: int, code: Code, wait_until: float) -> Open | None:
         """A request is over; what did not arrive is asked for again, or, if others were just sent it, waits."""
         entry = self.open.pop(number, None)

@@ -148,6 +148,10 @@ class Swarm:
         """The peer does not have these items of a request."""
         self._requests.missing(number, indexes)
 
+    def declined(self, number: int, indexes: Iterable[int]) -> None:
+        """The peer has these items of a request and wants to be asked for them in another way."""
+        self._requests.declined(number, indexes)
+
     def ended(self, number: int, code: Code, now: float) -> None:
         """A request is over; what did not arrive is asked for again."""
         wait = self._limits.elsewhere_wait * (1 + self._chance.random() / 2)

@@ -1,0 +1,175 @@
+"""Exact differences of sets, whatever they are, and whatever the other side says."""
+
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_p2p.content.reconcile import (
+    ANSWER_BYTES,
+    LEAF,
+    MARK,
+    NAMES_MAX,
+    Answer,
+    HashSet,
+    Question,
+    Reconciliation,
+    answer,
+    decode_answer,
+    decode_question,
+    encode,
+)
+from forge_p2p.errors import Malformed
+from forge_p2p.ids import Hash
+
+SALT = bytes(range(32))
+
+
+def hashes(seed: int, count: int) -> list[Hash]:
+    chance = random.Random(seed)
+    return [Hash(chance.randbytes(32)) for _ in range(count)]
+
+
+def reconcile(here: Iterable[bytes], there: Iterable[bytes]) -> tuple[Reconciliation, int]:
+    """What comes out, and the bytes both ways."""
+    asking, answering = Reconciliation(HashSet(here), SALT), HashSet(there)
+    size = 0
+    while (question := asking.next_question()) is not None:
+        asked = encode(question)
+        told = encode(answer(answering, decode_question(asked)))
+        asking.receive(decode_answer(told))
+        size += len(asked) + len(told)
+    return asking, size
+
+
+near = st.builds(lambda head, tail: head.ljust(31, b"\x00") + bytes([tail]), st.binary(max_size=2), st.integers(0, 255))
+"""Hashes that somebody has chosen, with many leading digits in common."""
+
+
+@given(st.sets(near, max_size=300), st.sets(near, max_size=300))
+def test_differences_are_exact(here: set[bytes], there: set[bytes]) -> None:
+    found, _ = reconcile(here, there)
+    assert found.missing == there - here
+    assert found.extra == here - there
+
+
+@pytest.mark.parametrize("common", [0, 1, LEAF, LEAF + 1, 5000])
+@pytest.mark.parametrize(("missing", "extra"), [(0, 0), (1, 0), (0, 1), (40, 60), (2000, 0), (0, 2000)])
+def test_sets_of_all_sizes(common: int, missing: int, extra: int) -> None:
+    both, theirs, ours = hashes(1, common), hashes(2, missing), hashes(3, extra)
+    found, size = reconcile(both + ours, [*theirs, *both])
+    assert (found.missing, found.extra) == (set(theirs), set(ours))
+    assert size < 3000 + 700 * (missing + extra)
+
+
+def test_equal_sets_cost_one_question() -> None:
+    both = hashes(1, 20_000)
+    found, size = reconcile(both, reversed(both))
+    assert not found.missing
+    assert not found.extra
+    assert size < 2500
+
+
+def test_a_set_may_change_between_questions() -> None:
+    """What was named and is gone when it is asked for is not missing."""
+    here, there = hashes(1, 500), hashes(1, 500) + hashes(2, 20)
+    asking = Reconciliation(HashSet(here), SALT)
+    while (question := asking.next_question()) is not None:
+        asking.receive(answer(HashSet(here if question.names else there), question))
+        if question.names:
+            there = here
+    assert asking.missing == set()
+
+
+def hear(asking: Reconciliation, say: Callable[[Question], Answer]) -> None:
+    """Asks until nothing is left to ask."""
+    while (question := asking.next_question()) is not None:
+        asking.receive(say(question))
+
+
+def test_who_makes_things_up_is_not_listened_to_for_ever() -> None:
+    chance = random.Random(1)
+    heard = 0
+
+    def say(question: Question) -> Answer:
+        nonlocal heard
+        told = Answer(tuple([b"\x00" + chance.randbytes(16 * MARK) for _ in question.prefixes]), b"")
+        heard += len(encode(told))
+        return told
+
+    with pytest.raises(Malformed, match="differ in more than"):
+        hear(Reconciliation(HashSet(hashes(1, 1000)), SALT), say)
+    assert heard < 2 * ANSWER_BYTES
+
+
+def test_who_names_and_never_tells_is_not_asked_for_ever() -> None:
+    with pytest.raises(Malformed, match="differ in more than"):
+        hear(
+            Reconciliation(HashSet([]), SALT),
+            lambda question: Answer(tuple([b"\x01" + bytes(MARK)] * len(question.prefixes)), b""),
+        )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Answer((), b""),
+        Answer((b"\x01",) * 17, b""),
+        Answer((b"",) * 16, b""),
+        Answer((b"\x02",) * 16, b""),
+        Answer((b"\x00" + bytes(15 * MARK),) * 16, b""),
+        Answer((b"\x01" + bytes(MARK - 1),) * 16, b""),
+        Answer((b"\x01",) * 16, bytes(32)),
+        Answer((b"\x01",) * 16, bytes(31)),
+    ],
+)
+def test_wrong_answers_are_malformed(told: Answer) -> None:
+    asking = Reconciliation(HashSet(hashes(1, 100)), SALT)
+    asking.next_question()
+    with pytest.raises(Malformed):
+        asking.receive(told)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        [SALT[:-1], [], []],
+        [SALT, ["b", "a"], []],
+        [SALT, ["a", "a"], []],
+        [SALT, ["a", "ab"], []],
+        [SALT, ["", "a"], []],
+        [SALT, ["g"], []],
+        [SALT, ["A"], []],
+        [SALT, ["a" * 65], []],
+        [SALT, [f"{number:03x}" for number in range(513)], []],
+        [SALT, [], [["a", bytes(8)], ["a", bytes(8)]]],
+        [SALT, [], [["a", bytes(LEAF * MARK + 1)]]],
+        [SALT, [], [[f"{number:03x}", bytes(LEAF * MARK)] for number in range(NAMES_MAX // LEAF + 1)]],
+        [SALT, []],
+    ],
+)
+def test_wrong_questions_are_malformed(question: list[object]) -> None:
+    with pytest.raises(Malformed):
+        decode_question(msgspec.msgpack.encode(question))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
+    for decode in (decode_question, decode_answer):
+        try:
+            decode(data)
+        except Malformed:
+            continue
+
+
+@given(st.lists(st.text("0123456789abcdef", max_size=3), max_size=20), st.sets(near, max_size=100))
+def test_every_question_has_an_answer(prefixes: list[str], there: set[bytes]) -> None:
+    asked: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not asked or not prefix.startswith(asked[-1]):
+            asked.append(prefix)
+    told = decode_answer(encode(answer(HashSet(there), Question(SALT, tuple(asked), ()))))
+    assert len(told.ranges) == len(asked)

@@ -129,6 +129,30 @@ async def test_what_a_command_publishes_outlives_it(tmp_path: Path) -> None:
         assert contents(tmp_path / "copy") == contents(tree)
 
 
+async def test_what_was_not_handed_over_is_so_by_publishing_again(tmp_path: Path) -> None:
+    """The record is at the home, and its author went before the home had the content."""
+    tree = small_tree(tmp_path / "tree")
+    async with founder(tmp_path / "a") as home:
+        text = await token(home, "writer")
+        async with member(tmp_path / "b", text) as writer:
+            made = await publish(writer, "nightly", tree)
+        with trio.fail_after(PATIENCE):
+            while home.sessions:
+                await trio.sleep(0.02)
+        members = await home.members()
+        for holding in members.holdings.of(await network_id(home)):
+            await trio.to_thread.run_sync(members.holdings.forget, holding)
+        for pin in home.node.store.pins():
+            home.node.store.unpin(pin.name)
+        collect(home)
+        members.keeper.follow(await network_id(home), "nightly")
+        assert not has(home, made)
+        async with running(tmp_path / "b", replace(MEMBER, token=text), serve=False) as command:
+            again = await publish(command, "nightly", tree)
+            assert (again.unchanged, again.held) == (True, True)
+        assert has(home, made)
+
+
 async def test_who_hears_of_a_name_by_others_follows_it(tmp_path: Path) -> None:
     """Heads are passed on: the follower is connected with the publisher, and asks the home when it hears."""
     (tmp_path / "file").write_bytes(noise(1, 5000))

@@ -85,7 +85,7 @@ async def rollback(network: "Network", *, name: str, seq: int, in_network: str =
     notes = [f"{describe(each)} came first; this one is after it" for each in written.lost_to]
     if not here:
         notes.append("this node does not have that content: it can be pulled as long as somebody else does")
-    held = await held_elsewhere(network, members, named, written.record, report) if here else False
+    held = await held_elsewhere(network, members, named, written, report) if here else False
     return published(named, written, held=held, started=started, notes=notes)
 
 

@@ -20,6 +20,7 @@ from forge_p2p.node.refs.book import Authority, Book
 from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome, all_names
 from forge_p2p.proto.membership import encode_head
 from forge_p2p.proto.reflog import Exists, Stored
+from forge_p2p.proto.timers import TokenBucket
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -35,6 +36,10 @@ HEARSAY_ASKED: Final = 4
 
 HEADS_REMEMBERED: Final = 4096
 """Heads heard lately, so that none goes round and round."""
+
+PASSED_RATE: Final = 16.0
+PASSED_BURST: Final = 256.0
+"""Heads a second that are passed on, so that no session's outbox grows; beyond it a follower hears at its next poll."""
 
 _LIES: Final = frozenset({RefFlaw.BROKEN_SIGNATURE, RefFlaw.FOREIGN, RefFlaw.NOT_A_WRITER})
 """What no honest member passes on."""
@@ -55,6 +60,7 @@ class Names:
         self._members = members
         self._nursery = nursery
         self._heard: OrderedDict[Hash, None] = OrderedDict()
+        self._passed = TokenBucket.full(PASSED_RATE, PASSED_BURST)
         self._announced: set[NetworkId] = set()
         members.memberships.heard_head = self._hear
 
@@ -206,7 +212,8 @@ class Names:
     def _news(self, record: RefRecord, heard_from: "PeerSession | None" = None) -> None:
         """A head that was not known before."""
         self._remember(record.hash)
-        self._members.memberships.tell(record.network, [encode_head(record.encode())], heard_from)
+        if heard_from is None or self._passed.try_take(1.0, trio.current_time()):
+            self._members.memberships.tell(record.network, [encode_head(record.encode())], heard_from)
         for tell in list(self.told):
             tell(record)
 

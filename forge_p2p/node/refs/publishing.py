@@ -4,6 +4,7 @@ add -> pin -> record put at the home -> (a command that ends: until somebody els
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.ref import RefRecord
-from forge_p2p.errors import PeerError, UsageError
+from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.ids import NodeId
 from forge_p2p.node.adding import add
 from forge_p2p.node.local import Report
@@ -70,7 +71,7 @@ async def publish(
     report(Progress("publish"))
     written = await write(members, named, _intent(root, wanted, new_home), after=wanted.after)
     notes = [*added.notes, *(f"{describe(each)} came first; this one is after it" for each in written.lost_to)]
-    held = await held_elsewhere(network, members, named, written.record, report)
+    held = await held_elsewhere(network, members, named, written, report)
     if not held and not network.stays:
         notes.append("nobody else has the content yet, and this command ends: forge up keeps it within reach")
     return published(named, written, held=held, started=started, notes=notes, added=added)
@@ -135,16 +136,20 @@ async def _offer(members: "Members", named: Named, root: Root, path: str, added:
 
 
 async def held_elsewhere(
-    network: "Network", members: "Members", named: Named, record: RefRecord, report: Report
+    network: "Network", members: "Members", named: Named, written: Written, report: Report
 ) -> bool:
     """Whether the home has all of the content of a record. A command that ends waits until it has, as long as it goes
     on; a node that stays looks no further than itself."""
+    record = written.record
     if network.stays or record.home == members.own_id:
         return False
     session = members.peering.connected(named.network, record.home)
     if session is None:
         return False
     report(Progress("hand-over"))
+    if written.unchanged:  # it may have been put by somebody who went before the home had the content
+        with suppress(ForgeError):
+            await members.names.put(record)
     try:
         return await _Watch(members, record.target).until_held(session, network.node.config.net.stall_timeout)
     except PeerError:

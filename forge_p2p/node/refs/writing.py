@@ -64,8 +64,9 @@ async def write(members: "Members", named: Named, intent: Intent, *, after: int 
     the newest (0: the name has to be new), or -1 for any. Raises `Conflict`, `HomeUnreachable`, `Refused`, `BadRef`."""
     lost_to: list[RefRecord] = []
     names = members.names
+    node, network, name = members.node, named.network, named.name
     for _ in range(TRIES):
-        head = await names.refresh(named.network, named.name)
+        head = await names.refresh(network, name)
         if after >= 0 and (head.seq if head else 0) != after:
             raise _too_late(named, after, head)
         change = intent(head)
@@ -74,15 +75,13 @@ async def write(members: "Members", named: Named, intent: Intent, *, after: int 
             return Written(head, unchanged=True, lost_to=lost_to)
         record = _record(members, named, head, change)
         if change.pinned:
-            arguments = (members.node, named.network, named.name, record.seq, change.target)
-            await trio.to_thread.run_sync(pin_target, *arguments)
+            await trio.to_thread.run_sync(pin_target, node, network, name, record.seq, change.target)
         try:
             answer = await names.put(record)
         except NotHome:
             continue  # it has just been moved
         if not isinstance(answer, Exists):
-            arguments_of_sweep = (members.node, members.holdings, named.network, named.name)
-            await trio.to_thread.run_sync(sweep, *arguments_of_sweep)
+            await trio.to_thread.run_sync(sweep, node, members.holdings, network, name)
             return Written(record, unchanged=False, lost_to=lost_to)
         lost_to.append(answer.record)
     raise Conflict(

@@ -30,6 +30,11 @@ def read_hinted(store: Store, indexes: Sequence[int], hashes: Sequence[Hash], hi
     ]
 
 
+def computed(answers: Sequence[Answer]) -> int:
+    """What deltas count for beside what is sent, in bytes: to make one takes as long as to send the chunk."""
+    return sum([answer.size for answer in answers if isinstance(answer, DeltaChunk)])
+
+
 def _hinted(store: Store, index: int, chunk: EncodedChunk, hints: Hints) -> Answer:
     with suppress(CorruptChunk, Malformed):  # of the store: it heals itself; of the asker: it gets the whole chunk
         for delta in _deltas(store, index, chunk, hints):

@@ -287,6 +287,9 @@ class Receiver:
     async def _send(self, session: PeerSession, requests: Sequence[Request]) -> None:
         for request in requests:
             hashes = [item.hash for item in request.items]
+            hints = await self._bases.hints(session, request.items)
+            if hints is not None and not self._swarm.under_way(request.number):
+                continue  # it was given up while the bases were looked for
             try:
                 await session.request(
                     request.number,
@@ -295,7 +298,7 @@ class Receiver:
                     self,
                     max_bytes=request.max_bytes,
                     sparing=request.sparing,
-                    hints=await self._bases.hints(session, request.items),
+                    hints=hints,
                 )
             except PeerError as error:
                 self._swarm.ended(request.number, Code.GONE, trio.current_time())

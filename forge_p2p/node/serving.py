@@ -14,7 +14,7 @@ from forge_p2p.content.link import CHUNK_AVG
 from forge_p2p.content.sealing import SEALED_FORMAT
 from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
-from forge_p2p.node.differencing import read_hinted
+from forge_p2p.node.differencing import computed, read_hinted
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.rights import Grant, Rights
@@ -141,10 +141,11 @@ class Server:
     async def _take_turn(self, session: PeerSession, turn: Turn[PeerSession]) -> None:
         size = 0
         chunks: Sequence[Answer] = []
+        hints = session.session.hints(turn.request_id)
         try:
             if turn.hashes:
                 async with self._slots:
-                    chunks = await trio.to_thread.run_sync(self._read, turn, session.session.hints(turn.request_id))
+                    chunks = await trio.to_thread.run_sync(self._read, turn, hints)
         except ForgeError as error:
             LOG.error("cannot answer %s: %s", session.where, error)
             session.session.finish(turn.request_id, Code.STORE, "its store fails", trio.current_time())
@@ -160,7 +161,7 @@ class Server:
                 if patience.cancelled_caught:
                     session.blame(PeerError(f"{session.where} does not take what it asked for"), Code.TIMEOUT)
         finally:
-            code = self._turns.served(turn, size)
+            code = self._turns.served(turn, size if hints is None else size + computed(chunks))
             if session in self._grants:
                 self.served[self._grants[session].capability.id.hex()] += size
             self._hand_out()

@@ -21,7 +21,8 @@ from forge_p2p.net.quic import open_endpoint
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import EVERYTHING, Scope
-from forge_p2p.proto.hello import ServerRole
+from forge_p2p.proto.hello import ServerRole, SessionConfig
+from forge_p2p.proto.hints import DELTA
 from forge_p2p.proto.session import Session
 from tests.node.harness import HASTY
 
@@ -45,6 +46,7 @@ class Liar:
     content: Mapping[Hash, bytes]
     requests: int = 0
     connections: int = 0
+    capabilities: frozenset[str] = frozenset({DELTA})
     sessions: list[PeerSession] = field(default_factory=list)
 
     @property
@@ -83,7 +85,7 @@ class Liar:
         """The honest part: the hello, and reading what the client wants."""
         self.connections += 1
         role = ServerRole(self.node_id, secrets.token_bytes(32), _Anybody())
-        session = PeerSession(connection, Session(role), self)
+        session = PeerSession(connection, Session(role, SessionConfig(capabilities=self.capabilities)), self)
         self.sessions.append(session)
         await session.run()
 

@@ -247,8 +247,29 @@ async def test_who_says_to_lack_every_base_is_given_signatures_once(pair: Pair) 
         with trio.fail_after(20):
             await get(pair.there, liar.ticket(second), pair.path / "copy")
     hinted = [hints for hints in requests if hints is not None]
+    assert len(hinted) > 1
     assert [bool(hints.bases) for hints in hinted] == [True, *[False] * (len(hinted) - 1)]
     assert all(hints.signatures for hints in hinted[1:])
+
+
+async def test_an_older_peer_is_told_of_bases_before_it_has_said_what_it_knows_and_never_again(pair: Pair) -> None:
+    requests: list[Hints | None] = []
+
+    async def answer(liar: Liar, session: PeerSession, request: RequestReceived) -> None:
+        requests.append(session.session.hints(request.request_id))
+        session.session.answer(request.request_id, request.indexes, liar.chunks(request.hashes), trio.current_time())
+        await session.flush()
+
+    content: dict[Hash, bytes] = {}
+    old = noise(1, 900_000)
+    first, second = (Root(Kind.BLOB, store(content, each)) for each in (old, old[:9] + b"!" + old[9:]))
+    async with lying(answer, content) as liar:
+        liar.capabilities = frozenset()
+        await get(pair.there, liar.ticket(first), pair.path / "copy")
+        requests.clear()
+        await get(pair.there, liar.ticket(second), pair.path / "copy")
+    assert len(requests) > 1
+    assert requests[1:] == [None] * (len(requests) - 1)
 
 
 async def test_a_base_that_went_bad_is_done_without(pair: Pair) -> None:

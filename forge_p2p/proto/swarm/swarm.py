@@ -148,6 +148,10 @@ class Swarm:
         """The peer does not have these items of a request."""
         self._requests.missing(number, indexes)
 
+    def under_way(self, number: int) -> bool:
+        """Whether a request may still bring something."""
+        return number in self._requests.open
+
     def declined(self, number: int, indexes: Iterable[int]) -> None:
         """The peer has these items of a request and wants to be asked for them in another way."""
         self._requests.declined(number, indexes)

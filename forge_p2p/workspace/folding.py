@@ -1,17 +1,11 @@
-"""Names that some file systems take for one and the same."""
+"""Refuses a snapshot with names that the destination takes for one and the same."""
 
-import unicodedata
 from collections.abc import Iterable
 
+from forge_p2p.content.folding import fold
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import HostileSnapshot
-
-
-def fold(path: bytes) -> str:
-    """Equal for paths that a file system without case, or with one normal form, may take for the same."""
-    text = unicodedata.normalize("NFD", path.decode("utf-8", "surrogateescape"))
-    return unicodedata.normalize("NFC", text.casefold())
 
 
 def refuse_collisions(entries: Iterable[Entry]) -> None:

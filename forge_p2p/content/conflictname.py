@@ -1,8 +1,8 @@
 """What the second version of something is called when two sides changed it.
 
-`plan.txt` becomes `plan (conflict of ada 2027-01-16 14.05).txt`. The name follows from what it names alone: who wrote that
-version and when. So whoever merges the same two versions gives the same name, and merging them again, after a crash for
-example, makes no second copy. It is legal wherever a snapshot is.
+`plan.txt` becomes `plan (conflict of ada 2027-01-16 14.05).txt`. The name follows from what it names alone: who wrote
+that version and when. So whoever merges the same two versions gives the same name, and merging them again, after a
+crash for example, makes no second copy. It is legal wherever a snapshot is.
 """
 
 import re

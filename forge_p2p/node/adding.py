@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -17,10 +18,10 @@ from forge_p2p.content.chunking import Chunker
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
-from forge_p2p.content.snapshot import encode_pages
+from forge_p2p.content.snapshot import EntryKind, encode_pages
 from forge_p2p.content.tree import TreeBuilder
 from forge_p2p.content.walk import reach
-from forge_p2p.errors import CorruptChunk, NotFound, SourceChanged
+from forge_p2p.errors import CorruptChunk, DiskError, DiskFull, NotFound, SourceChanged
 from forge_p2p.ids import Hash
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import AddResult, Progress
@@ -61,11 +62,17 @@ def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> Add
 
 
 class Adder:
-    """One add under way. `new_bytes` and `stored_bytes` count what the store did not have, raw and as it keeps it."""
+    """One add under way. `new_bytes` and `stored_bytes` count what the store did not have, raw and as it keeps it.
+    `patient`: a file that cannot be read, or that changes meanwhile, ends nothing; it is not in the snapshot then, but
+    in `left_out`, with the reason."""
 
-    def __init__(self, node: LocalNode, found: Scan, cache: StatCache, report: Report) -> None:
+    def __init__(
+        self, node: LocalNode, found: Scan, cache: StatCache, report: Report, *, patient: bool = False
+    ) -> None:
         self.new_bytes = 0
         self.stored_bytes = 0
+        self.left_out: dict[bytes, str] = {}
+        self._patient = patient
         self._node = node
         self._scan = found
         self._cache = cache
@@ -78,17 +85,23 @@ class Adder:
         if known is not None and self._is_whole(known):
             return known
         with self._node.store.ingest() as ingest, SourceReader(self._scan) as source:
-            writer = _Writer(ingest)
+            writer = Writer(ingest)
             with writer:
                 links = self._read_files(source, writer, self._to_read(ingest))
+                self._check_unchanged()
                 root = self._finish(writer, links)
-            self._check_unchanged()
             ingest.commit()
             self._hold(root)
             tallied = ingest.statistics()
         self.new_bytes, self.stored_bytes = tallied.raw_bytes, tallied.stored_bytes
         self._scan.remember(self._cache, links, root)
+        self._scan = replace(self._scan, items=self._scan.resolved(links))
         return root
+
+    @property
+    def scan(self) -> Scan:
+        """What was added: after `run`, all links known."""
+        return self._scan
 
     def _is_whole(self, root: Root) -> bool:
         """Whether a root that was added before is still here: what is pinned is, unless damage was found. It then stays
@@ -123,25 +136,32 @@ class Adder:
         except (NotFound, CorruptChunk):
             return True
 
-    def _read_files(self, source: SourceReader, writer: "_Writer", files: Sequence[Found]) -> dict[bytes, Link]:
+    def _read_files(self, source: SourceReader, writer: "Writer", files: Sequence[Found]) -> dict[bytes, Link]:
         total = sum(item.size for item in files)
         links: dict[bytes, Link] = {}
         chunker = Chunker()
         for number, item in enumerate(files):
-            if item.size <= CHUNK_MAX:
-                content = source.read(item)
-                name = hash_bytes(content)
-                links[item.path] = Link(name, len(content), 0)
-                writer.put_small(name, content)
-            else:
-                links[item.path] = self._read_large(source, writer, chunker, item, number)
+            try:
+                links[item.path] = self._read_file(source, writer, chunker, item, number)
+            except (SourceChanged, DiskError) as error:
+                if not self._patient or isinstance(error, DiskFull):
+                    raise
+                self.left_out[item.path] = error.message
             self._read_bytes += item.size
             if number % 256 == 0 or item.size > BATCH_BYTES:
                 self._report(Progress("ingest", self._read_bytes, total, number, len(files)))
         self._report(Progress("ingest", total, total, len(files), len(files)))
         return links
 
-    def _read_large(self, source: SourceReader, writer: "_Writer", chunker: Chunker, item: Found, group: int) -> Link:
+    def _read_file(self, source: SourceReader, writer: "Writer", chunker: Chunker, item: Found, number: int) -> Link:
+        if item.size > CHUNK_MAX:
+            return self._read_large(source, writer, chunker, item, number)
+        content = source.read(item)
+        name = hash_bytes(content)
+        writer.put_small(name, content)
+        return Link(name, len(content), 0)
+
+    def _read_large(self, source: SourceReader, writer: "Writer", chunker: Chunker, item: Found, group: int) -> Link:
         descriptor = source.open_verified(item)
         try:
             builder = TreeBuilder()
@@ -159,7 +179,7 @@ class Adder:
         writer.put_nodes(builder.take_nodes())
         return link
 
-    def _finish(self, writer: "_Writer", links: dict[bytes, Link]) -> Root:
+    def _finish(self, writer: "Writer", links: dict[bytes, Link]) -> Root:
         if self._scan.kind is Kind.BLOB:
             (item,) = self._scan.resolved(links)
             return Root(Kind.BLOB, links.get(item.path, Link(Hash(item.payload), item.size, item.level)))
@@ -171,7 +191,14 @@ class Adder:
 
     def _check_unchanged(self) -> None:
         changed = rescan_changes(self._scan)
-        if changed:
+        if self._patient:
+            for path in changed:
+                self.left_out.setdefault(path, f"{self._name(path)} changed while it was read")
+            stays = (
+                each for each in self._scan.items if each.kind is EntryKind.DIRECTORY or each.path not in self.left_out
+            )
+            self._scan = replace(self._scan, items=list(stays))
+        elif changed:
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise SourceChanged(
                 f"{self._name(changed[0])}{more} changed while the directory was read; nothing was shared",
@@ -183,7 +210,7 @@ def _interim(root: Root) -> str:
     return f"interim/{format_link(root)}"
 
 
-def store_pages(writer: "_Writer", pages: Iterable[bytes]) -> Link:
+def store_pages(writer: "Writer", pages: Iterable[bytes]) -> Link:
     """Stores a listing and returns its link."""
     builder = TreeBuilder()
     for chunks in Chunker().cut_pieces(pages):
@@ -194,7 +221,7 @@ def store_pages(writer: "_Writer", pages: Iterable[bytes]) -> Link:
     return link
 
 
-class _Writer:
+class Writer:
     """Puts batches into an ingest from a second thread, at most one batch behind. A context manager: leaving it waits
     for the last batch and raises what went wrong with any."""
 

@@ -9,6 +9,7 @@ from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
 from forge_p2p.workspace.destination import Place, remove_any
 from forge_p2p.workspace.directories import READABLE, Directories, unlock
 from forge_p2p.workspace.found import SYMLINK_MODE, Found, found_file
+from forge_p2p.workspace.guard import Guard
 from forge_p2p.workspace.ledger import Failure, Ledger, Outcome
 from forge_p2p.workspace.names import temporary_name
 from forge_p2p.workspace.plan import RestorePlan
@@ -47,6 +48,15 @@ def finish(plan: RestorePlan, ledger: Ledger, cache: StatCache, mask: int) -> Ou
     return Outcome(len(written), plan.unchanged, sum(entry.size for entry in written), steps.deleted, failures)
 
 
+def remove_guarded(plan: RestorePlan, guard: Guard, ledger: Ledger, directories: Directories) -> int:
+    """Removes what is to go from a directory that people work in; how much went. First of all, for a name may come back
+    as another kind of thing, or in another spelling that the file system takes for the same."""
+    steps = _Steps(plan, ledger, directories)
+    for path in guard.removals:
+        steps.remove_guarded(path, guard)
+    return steps.deleted
+
+
 class _Steps:
     """What is done to one path. A refusal of the system is written down, unless every path would meet it."""
 
@@ -61,13 +71,18 @@ class _Steps:
 
         def change(directory: int, name: bytes) -> None:
             descriptor = os.open(name, _FILE, dir_fd=directory)
+            guard = self._plan.guard
             try:
+                if guard is not None:
+                    guard.check_open(entry.path, descriptor)
                 os.fchmod(descriptor, entry.mode)
                 os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
                 status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
-            self._ledger.done[entry.path] = found_file(entry.path, status, entry.level, entry.payload)
+            found = found_file(entry.path, status, entry.level, entry.payload)
+            # Who wrote to it in between has just had his time taken away: let the next scan read it.
+            self._ledger.done[entry.path] = found.without_link() if guard is not None else found
 
         self._attempt("changed", entry.path, change)
 
@@ -81,8 +96,7 @@ class _Steps:
             except FileExistsError:
                 os.unlink(temporary, dir_fd=directory)  # a killed run left it
                 os.symlink(entry.payload, temporary, dir_fd=directory)
-            if entry.path in self._plan.in_the_way:
-                remove_any(directory, name)
+            self._make_way(entry.path, name, directory)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             self._ledger.done[entry.path] = Found(entry.path, SYMLINK_MODE, payload=entry.payload)
 
@@ -101,11 +115,25 @@ class _Steps:
         """Gives a directory that was built out of sight its name."""
 
         def reveal(directory: int, name: bytes) -> None:
-            if path in self._plan.in_the_way:
-                remove_any(directory, name)
+            self._make_way(path, name, directory)
             os.rename(alias, name, src_dir_fd=directory, dst_dir_fd=directory)
 
         self._attempt("put in place", path, reveal)
+
+    def remove_guarded(self, path: bytes, guard: Guard) -> None:
+        """What a guard lets go."""
+
+        def remove(directory: int, name: bytes) -> None:
+            self.deleted += guard.remove(path, name, directory)
+
+        self._attempt("deleted", path, remove)
+
+    def _make_way(self, path: bytes, name: bytes, directory: int) -> None:
+        """For what is about to be renamed to `name`."""
+        if self._plan.guard is not None:
+            self._plan.guard.check(path, name, directory)
+        elif path in self._plan.in_the_way:
+            remove_any(directory, name)
 
     def set_mode(self, path: bytes, mode: int) -> None:
         """The final mode of a directory."""

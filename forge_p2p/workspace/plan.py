@@ -31,6 +31,7 @@ from forge_p2p.workspace.directories import open_directory
 from forge_p2p.workspace.faults import disk_error
 from forge_p2p.workspace.folding import refuse_collisions
 from forge_p2p.workspace.found import PERMISSIONS, SYMLINK_MODE, Found, found_file
+from forge_p2p.workspace.guard import Guard
 from forge_p2p.workspace.names import IGNORE_FILE, is_git, is_leftover, partial_key, partial_name
 from forge_p2p.workspace.statcache import Seen, StatCache
 from forge_p2p.workspace.verify import holds
@@ -85,6 +86,8 @@ class RestorePlan:
     """What is there and not in the snapshot, in directories of the snapshot."""
     found: dict[bytes, Found] = field(default_factory=dict)
     """Records of what is right already."""
+    guard: Guard | None = None
+    """Nothing is replaced or removed but what it allows."""
     remembered: bool = False
     """The stat cache takes the destination for the snapshot, and as far as it goes it is right."""
 

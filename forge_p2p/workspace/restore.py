@@ -12,6 +12,7 @@ far stays for the next run.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +21,7 @@ from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import Malformed
 from forge_p2p.workspace.destination import remove_any, umask
 from forge_p2p.workspace.directories import Directories, unlock
-from forge_p2p.workspace.finishing import finish
+from forge_p2p.workspace.finishing import finish, remove_guarded
 from forge_p2p.workspace.found import found_file
 from forge_p2p.workspace.large import LargeFile, Raw, write_all
 from forge_p2p.workspace.ledger import Ledger, Outcome
@@ -39,14 +40,17 @@ class RestoreWriter:
     """
 
     def __init__(self, plan: RestorePlan, cache: StatCache) -> None:
-        """Makes the directories and the empty files."""
+        """Removes what is to go and stands in the way, makes the directories and the empty files."""
         self.plan = plan
         self._cache = cache
         self._ledger = Ledger(plan.place.top, dict(plan.found))
         self._umask = umask()
         self._large: dict[bytes, LargeFile] = {}
+        self._deleted = 0
         try:
             with self._directories() as directories:
+                if plan.guard is not None:
+                    self._deleted = remove_guarded(plan, plan.guard, self._ledger, directories)
                 for entry in plan.directories:
                     self._make_directory(directories, entry)
             self.write_batch([(entry, b"") for entry in plan.empty])
@@ -96,7 +100,8 @@ class RestoreWriter:
                 file.close()
                 self._discard(directories, file.entry)
         self._large.clear()
-        return finish(self.plan, self._ledger, self._cache, self._umask)
+        outcome = finish(self.plan, self._ledger, self._cache, self._umask)
+        return replace(outcome, deleted=outcome.deleted + self._deleted)
 
     def close(self) -> None:
         """Releases the destination. Without `finish` before, what was built out of sight waits for the next run."""
@@ -169,7 +174,9 @@ class RestoreWriter:
         parent, _, name = entry.path.rpartition(b"/")
         if parent in self.plan.visible:
             directory = directories.descriptor(parent)
-            if entry.path in self.plan.in_the_way:
+            if self.plan.guard is not None:
+                self.plan.guard.check(entry.path, name, directory)
+            elif entry.path in self.plan.in_the_way:
                 remove_any(directory, name)
             os.rename(temporary_name(name), name, src_dir_fd=directory, dst_dir_fd=directory)
         status = os.fstat(descriptor)

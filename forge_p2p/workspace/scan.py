@@ -37,10 +37,11 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What was left out, and why, in words for a person."""
+    """What was left out, and why, in words for a person. `fault`: somebody expects to find it again."""
 
     path: bytes
     reason: str
+    fault: bool = False
 
     def __str__(self) -> str:
         return f"left out {path_text(self.path)}: {self.reason}"
@@ -60,6 +61,7 @@ class Scan:
     boot: str
     started_ns: int
     """Unix time at which the first name was looked at."""
+    patient: bool = False
 
     def unknown(self) -> list[Found]:
         """The files whose content is not known: the ones to read."""
@@ -78,8 +80,9 @@ class Scan:
         cache.save(self.root, settled(self.resolved(links), self.started_ns), root, self.boot)
 
 
-def scan(root: bytes, cache: StatCache) -> Scan:
-    """Looks at the directory, or the one file, at `root`.
+def scan(root: bytes, cache: StatCache, *, patient: bool = False) -> Scan:
+    """Looks at the directory, or the one file, at `root`. `patient`: what cannot be looked at below it, goes away
+    meanwhile or has a name that no snapshot may have is skipped.
 
     Raises `UsageError` if there is neither, or a name that no snapshot may have; `DiskError` naming what cannot be
     looked at; `SourceChanged` if something vanishes under the scan's feet.
@@ -94,7 +97,7 @@ def scan(root: bytes, cache: StatCache) -> Scan:
         raise disk_error("looked at", root, error) from error
     seen = cache.load(root)
     if stat.S_ISDIR(status.st_mode):
-        walk = _walk(root, seen.items)
+        walk = _walk(root, seen.items, patient)
         items, skipped, kind, changed = walk.items, walk.skipped, Kind.TREE, walk.changed
     elif stat.S_ISREG(status.st_mode):
         known = seen.items.get(b"")
@@ -103,7 +106,7 @@ def scan(root: bytes, cache: StatCache) -> Scan:
     else:
         raise UsageError(f"{path_text(root)} is neither a directory nor a file")
     changed = changed or len(items) != len(seen.items) or any(item.is_unknown for item in items if not item.payload)
-    return Scan(root, kind, items, skipped, None if changed else seen.root, seen.boot, started_ns)
+    return Scan(root, kind, items, skipped, None if changed else seen.root, seen.boot, started_ns, patient)
 
 
 def find_restored(destination: bytes, root: Root, cache: StatCache) -> Scan | None:
@@ -124,12 +127,12 @@ def rescan_changes(before: Scan) -> list[bytes]:
             return [] if before.items[0].matches(os.stat(before.root)) else [b""]
         except OSError:
             return [b""]
-    now = {item.path: item for item in _walk(before.root, known).items}
+    now = {item.path: item for item in _walk(before.root, known, before.patient).items}
     return sorted(path for path in known.keys() | now.keys() if known.get(path) is not now.get(path))
 
 
-def _walk(root: bytes, known: Mapping[bytes, Found]) -> "_Walk":
-    walk = _Walk(root, known)
+def _walk(root: bytes, known: Mapping[bytes, Found], patient: bool) -> "_Walk":
+    walk = _Walk(root, known, patient)
     try:
         descriptor = os.open(root, _DIRECTORY)
     except OSError as error:
@@ -144,11 +147,12 @@ def _walk(root: bytes, known: Mapping[bytes, Found]) -> "_Walk":
 class _Walk:
     """Collects items and what is skipped, in order. Holds one descriptor a level of depth."""
 
-    __slots__ = ("_known", "_root", "changed", "items", "skipped")
+    __slots__ = ("_known", "_patient", "_root", "changed", "items", "skipped")
 
-    def __init__(self, root: bytes, known: Mapping[bytes, Found]) -> None:
+    def __init__(self, root: bytes, known: Mapping[bytes, Found], patient: bool) -> None:
         self._root = root
         self._known = known
+        self._patient = patient
         self.items: list[Found] = []
         self.skipped: list[Skipped] = []
         self.changed = False
@@ -164,25 +168,35 @@ class _Walk:
         for name in sorted(found):
             path = prefix + name
             try:
-                status = found[name].stat(follow_symlinks=False)
-            except OSError as error:
-                raise self._failure("looked at", path, error) from error
-            form = status.st_mode & _FORMAT
-            if rules is not None and rules.ignores(path, form == stat.S_IFDIR):
-                continue
-            known = self._known.get(path)
-            if known is None and not self._is_shared(name, path):
-                continue
-            if form == stat.S_IFREG:
-                self._add(known if known and known.matches(status) else found_file(path, status), known)
-            elif form == stat.S_IFDIR:
-                mode = status.st_mode & (_FORMAT | PERMISSIONS)
-                self._add(known if known and known.st_mode == mode else Found(path, mode), known)
-                self._subdirectory(descriptor, name, path, rules, depth)
-            elif form == stat.S_IFLNK:
-                self._add(self._symlink(descriptor, name, path, known), known)
-            else:
-                self.skipped.append(Skipped(path, "it is a socket, a pipe or a device"))
+                self._visit(descriptor, name, path, found[name], rules, depth)
+            except (DiskError, SourceChanged, UsageError) as error:
+                if not self._patient:
+                    raise
+                self.skipped.append(Skipped(path, error.message, fault=not isinstance(error, SourceChanged)))
+
+    def _visit(
+        self, descriptor: int, name: bytes, path: bytes, entry: "os.DirEntry[str]", rules: "Rules | None", depth: int
+    ) -> None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            raise self._failure("looked at", path, error) from error
+        form = status.st_mode & _FORMAT
+        if rules is not None and rules.ignores(path, form == stat.S_IFDIR):
+            return
+        known = self._known.get(path)
+        if known is None and not self._is_shared(name, path):
+            return
+        if form == stat.S_IFREG:
+            self._add(known if known and known.matches(status) else found_file(path, status), known)
+        elif form == stat.S_IFDIR:
+            mode = status.st_mode & (_FORMAT | PERMISSIONS)
+            self._add(known if known and known.st_mode == mode else Found(path, mode), known)
+            self._subdirectory(descriptor, name, path, rules, depth)
+        elif form == stat.S_IFLNK:
+            self._add(self._symlink(descriptor, name, path, known), known)
+        else:
+            self.skipped.append(Skipped(path, "it is a socket, a pipe or a device"))
 
     def _list(self, descriptor: int, prefix: bytes) -> dict[bytes, "os.DirEntry[str]"]:
         try:

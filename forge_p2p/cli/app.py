@@ -25,6 +25,7 @@ COMMANDS = {
     "follow": "Keep what a name stands for in the store, and print changes.",
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
+    "sync": "Keep a folder the same as a name, in both directions.",
     "up": "Start the node.",
     "down": "Stop the node.",
     "status": "Show the node, its peers, its shares and its store.",

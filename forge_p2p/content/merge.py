@@ -85,6 +85,25 @@ def steps(mine: Iterable[Entry], target: Iterable[Entry]) -> tuple[list[Entry], 
     return take, sorted(have, key=sort_key, reverse=True), kept
 
 
+def advance(common: Iterable[Entry], target: Iterable[Entry], found: Iterable[Entry]) -> list[Entry]:
+    """The base of the next merge, after a directory that was `common` was brought to `target` as far as it went: what
+    was found there then says how far. Of every path that is as in the target it has that, of the others what was."""
+    before = {entry.path: entry for entry in common}
+    goal = {entry.path: entry for entry in target}
+    now = {entry.path: entry for entry in found}
+    reached = (
+        goal.get(path) if _agree(goal.get(path), now.get(path)) else before.get(path)
+        for path in before.keys() | goal.keys()
+    )
+    return sorted((entry for entry in reached if entry is not None), key=lambda entry: sort_key(entry.path))
+
+
+def _agree(goal: Entry | None, now: Entry | None) -> bool:
+    if goal is None or now is None:
+        return goal is now
+    return same_content(goal, now) and (goal.mode == now.mode or goal.kind != _FILE)
+
+
 def same_content(one: Entry, other: Entry) -> bool:
     """Whether two entries are of one kind and, files and symlinks, hold the same."""
     return one.kind == other.kind and one.payload == other.payload and one.size == other.size

@@ -91,7 +91,7 @@ class Adder:
                 self._check_unchanged()
                 root = self._finish(writer, links)
             ingest.commit()
-            self._hold(root)
+            hold(self._node, root)
             tallied = ingest.statistics()
         self.new_bytes, self.stored_bytes = tallied.raw_bytes, tallied.stored_bytes
         self._scan.remember(self._cache, links, root)
@@ -109,16 +109,12 @@ class Adder:
         store = self._node.store
         if store.statistics().quarantined or not self._is_pinned(root):
             return False
-        self._hold(root)
+        hold(self._node, root)
         return self._is_pinned(root)
 
     def _is_pinned(self, root: Root) -> bool:
         interim = _interim(root)
         return any(pin.root == root and pin.name != interim for pin in self._node.store.pins())
-
-    def _hold(self, root: Root) -> None:
-        """Keeps `root` until its lasting pin is set."""
-        self._node.store.pin(_interim(root), root, Keep.CACHED, time.time() + INTERIM)
 
     def _to_read(self, ingest: Ingest) -> list[Found]:
         """Files whose content is not known, and those of whose content something was collected or damaged since."""
@@ -204,6 +200,11 @@ class Adder:
                 f"{self._name(changed[0])}{more} changed while the directory was read; nothing was shared",
                 hint="run the command again when nothing writes there: what was read already goes fast",
             )
+
+
+def hold(node: LocalNode, root: Root) -> None:
+    """Keeps `root` until its lasting pin is set."""
+    node.store.pin(_interim(root), root, Keep.CACHED, time.time() + INTERIM)
 
 
 def _interim(root: Root) -> str:

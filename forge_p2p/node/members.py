@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -63,6 +64,7 @@ class Members:
         self.following = Following(self.holdings)
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
+        self.prefetching: WeakValueDictionary[Hash, trio.Lock] = WeakValueDictionary()
         self.ready = trio.Event()
         self.lan: Lan | None = None
         self._secrets: tuple[bytes, ...] = ()

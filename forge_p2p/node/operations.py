@@ -56,6 +56,7 @@ OPERATIONS = {
     "follow": Operation("refs.following", "follow", network=True, emits=True),
     "follow_stop": Operation("refs.following", "stop"),
     "follow_list": Operation("refs.following", "listed"),
+    "sync": Operation("syncing.rounds", "sync", network=True, emits=True),
     "network_create": Operation("networking", "create"),
     "network_invite": Operation("networking", "invite"),
     "network_join": Operation("networking", "join"),

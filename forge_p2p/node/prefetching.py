@@ -35,7 +35,10 @@ async def prefetch(network: "Network", root: Root, in_network: str, pin: Callabl
         await trio.to_thread.run_sync(fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
         await _want_all(receiver, list(dict.fromkeys(links)))
 
-    async with fetching(network, Target(root, None, (), in_network)) as fetch:
+    members = await network.members()
+    lock = members.prefetching.setdefault(root.link.hash, trio.Lock())
+    # Who asks second for the same finds it here: a followed name that is synced, too, comes once.
+    async with lock, fetching(network, Target(root, None, (), in_network)) as fetch:
         counts = await fetch.run(produce, lambda counts: None)
         await fetch.commit()
         await trio.to_thread.run_sync(pin)

@@ -26,6 +26,7 @@ from forge_p2p.node.refs.results import (
     PublishResult,
     PullResult,
 )
+from forge_p2p.node.syncing.results import SyncResult
 
 
 class Progress(Struct, frozen=True, array_like=True):
@@ -258,6 +259,7 @@ Result = (
     | DiffResult
     | FollowResult
     | FollowedResult
+    | SyncResult
     | NetworksResult
     | InviteResult
     | MembersResult
@@ -291,6 +293,7 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "follow": FollowResult,
     "follow_stop": FollowedResult,
     "follow_list": FollowedResult,
+    "sync": SyncResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

@@ -111,6 +111,16 @@ def open_parent(path: bytes) -> int:
         raise disk_error("made", parent, error) from error
 
 
+def make_directory(path: bytes) -> None:
+    """Makes the directory `path`, and those above it, if there is nothing. Raises `UsageError`, `DiskError`."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path_text(path)} is not a directory", hint="choose another") from error
+    except OSError as error:
+        raise disk_error("made", path, error) from error
+
+
 def _open_root(place: Place, key: bytes) -> int:
     try:
         root = os.open(place.name or b".", READABLE, dir_fd=place.parent)

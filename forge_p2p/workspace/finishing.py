@@ -195,4 +195,4 @@ def _remember(plan: RestorePlan, ledger: Ledger, cache: StatCache) -> None:
             items.append(Found(entry.path, stat.S_IFDIR | entry.mode))
         elif entry.path in ledger.done:
             items.append(settled_after_restore(ledger.done[entry.path]))
-    plan.place.remember(cache, items, None if ledger.failed else plan.root)
+    plan.place.remember(cache, items, plan.root if plan.whole and not ledger.failed else None)

@@ -88,6 +88,8 @@ class RestorePlan:
     """Records of what is right already."""
     guard: Guard | None = None
     """Nothing is replaced or removed but what it allows."""
+    whole: bool = True
+    """The entries are all of the root. If not, the destination is not remembered as the root."""
     remembered: bool = False
     """The stat cache takes the destination for the snapshot, and as far as it goes it is right."""
 

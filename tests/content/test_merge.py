@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from forge_p2p.content.folding import fold
 from forge_p2p.content.link import hash_bytes
-from forge_p2p.content.merge import Merge, Side, merge
+from forge_p2p.content.merge import Merge, Side, advance, merge
 from forge_p2p.content.paths import MAX_NAME, MAX_PATH, check_path
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, encode_pages, sort_key
 
@@ -330,3 +330,24 @@ def test_replicas_converge_in_pairs(start: list[Entry], changes: list[tuple[int,
         sync(0)
         sync(1)
     assert replicas[0] == replicas[1] == replicas[2]
+
+
+@given(LISTINGS, LISTINGS, LISTINGS)
+def test_a_base_moves_on_as_far_as_the_directory_did(
+    common: list[Entry], target: list[Entry], found: list[Entry]
+) -> None:
+    base = advance(common, target, found)
+    assert_sound(base)
+    reached = {entry.path for entry in advance(common, target, target)} ^ {entry.path for entry in target}
+    assert not reached
+
+
+@given(LISTINGS, LISTINGS, LISTINGS)
+def test_what_was_not_reached_is_taken_again(mine: list[Entry], target: list[Entry], found: list[Entry]) -> None:
+    """Only half of a target was written, and somebody edited: the next merge keeps both."""
+    half = advance(mine, target, found)
+    again = merged(half, half, target)
+    assert again.entries == target
+    after = merged(advance(mine, target, found), found, target)
+    for entry in edits(half, found):
+        assert (entry.kind, entry.payload) in versions(after.entries)

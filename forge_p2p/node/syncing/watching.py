@@ -28,6 +28,9 @@ RESCAN: Final = 60.0
 RESCAN_UNWATCHED: Final = 5.0
 """The same, where the system cannot watch the directory."""
 
+SETTLE: Final = 2.0
+"""Seconds after the first round until the second: what changed between its scan and the first notification."""
+
 BUSY: Final = 1.0
 """Seconds after which a file is looked at again that was being written."""
 
@@ -70,14 +73,15 @@ class _Watch:
         self._stopped = threading.Event()
         self._token = trio.lowlevel.current_trio_token()
         self._rescan = RESCAN
+        self._is_first = True
 
     async def rounds(self, emit: Emit) -> None:
         """A round for every change, one after the other; never returns."""
         failures = 0
         while True:
-            wait = min(RETRY_FIRST * 2.0 ** (failures - 1), RETRY_MAX) if failures else self._rescan
-            with trio.move_on_after(BUSY if self._syncing.busy else wait):
+            with trio.move_on_after(self._patience(failures)):
                 await self._changed.wait()
+            self._is_first = False
             self._changed = trio.Event()
             try:
                 result = await self._syncing.round()
@@ -92,6 +96,13 @@ class _Watch:
                 failures = 0
                 if _did_something(result):
                     await emit(msgspec.json.encode(result) + b"\n")
+
+    def _patience(self, failures: int) -> float:
+        if failures:
+            return float(min(RETRY_FIRST * 2.0 ** (failures - 1), RETRY_MAX))
+        if self._syncing.busy:
+            return BUSY
+        return SETTLE if self._is_first else self._rescan
 
     def heard(self, record: RefRecord) -> None:
         """A member says what the newest record of a name is."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
     "sync": "Keep a folder the same as a name, in both directions.",
+    "cache": "Save and restore a CI's caches by key.",
     "up": "Start the node.",
     "down": "Stop the node.",
     "status": "Show the node, its peers, its shares and its store.",

@@ -57,6 +57,8 @@ OPERATIONS = {
     "follow_stop": Operation("refs.following", "stop"),
     "follow_list": Operation("refs.following", "listed"),
     "sync": Operation("syncing.rounds", "sync", network=True, emits=True),
+    "cache_save": Operation("caching", "save", network=True),
+    "cache_restore": Operation("caching", "restore", network=True),
     "network_create": Operation("networking", "create"),
     "network_invite": Operation("networking", "invite"),
     "network_join": Operation("networking", "join"),

@@ -18,6 +18,8 @@ from forge_p2p.node.network_results import (
     WhyResult,
 )
 from forge_p2p.node.refs.results import (
+    CacheRestoreResult,
+    CacheSaveResult,
     DiffResult,
     FollowedResult,
     FollowResult,
@@ -260,6 +262,8 @@ Result = (
     | FollowResult
     | FollowedResult
     | SyncResult
+    | CacheSaveResult
+    | CacheRestoreResult
     | NetworksResult
     | InviteResult
     | MembersResult
@@ -294,6 +298,8 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "follow_stop": FollowedResult,
     "follow_list": FollowedResult,
     "sync": SyncResult,
+    "cache_save": CacheSaveResult,
+    "cache_restore": CacheRestoreResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

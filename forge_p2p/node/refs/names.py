@@ -17,7 +17,7 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
-from forge_p2p.node.refs.homes import RemoteHome, all_names
+from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome, all_names
 from forge_p2p.proto.membership import encode_head
 from forge_p2p.proto.reflog import Exists, Stored
 from forge_p2p.proto.timers import TokenBucket
@@ -116,6 +116,23 @@ class Names:
             if found is not None and (best is None or found.seq > best.seq):
                 best = found
         return best
+
+    async def listed(self, network: NetworkId, prefix: str, count: int) -> list[str]:
+        """Up to `count` names that begin with `prefix` and are longer, in the order of their bytes, at the home of
+        those that were never moved. Raises `HomeUnreachable`."""
+        home = await self._home(network, prefix, None)
+        place: RefHome = LocalHome(self._members.node.refs.log(network))
+        if home != self._members.own_id:
+            place = RemoteHome(await self._reach(network, prefix, home))
+        found: list[str] = []
+        after = prefix
+        while len(found) < count:
+            names = await place.names(after)
+            found += [name for name in names if name.startswith(prefix)]
+            if not names or not names[-1].startswith(prefix):
+                break
+            after = names[-1]
+        return found[:count]
 
     async def _home(self, network: NetworkId, name: str, head: RefRecord | None) -> NodeId:
         """Whom to ask. Who made the network may have to be heard of first."""

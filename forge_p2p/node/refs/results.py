@@ -133,3 +133,38 @@ class FollowedChange(Struct, frozen=True):
     author: str
     complete: bool
     problem: str
+
+
+class CacheSaveResult(Struct, frozen=True):
+    """`saved` is false when the key had an entry already; that is unchanged, and nothing was read. The rest is as in
+    `PublishResult`."""
+
+    key: str
+    ref: str
+    link: str
+    saved: bool
+    held: bool
+    files: int
+    bytes: int
+    new_bytes: int
+    seconds: float
+    notes: list[str]
+
+
+class CacheRestoreResult(Struct, frozen=True):
+    """`found` is the key of the entry that was restored, saved at `time`; `exact`: it is the one that was asked for,
+    not one with a prefix. The rest is as in `GetResult`."""
+
+    key: str
+    found: str
+    exact: bool
+    ref: str
+    link: str
+    time: float
+    destination: str
+    files: int
+    unchanged: int
+    bytes: int
+    fetched_bytes: int
+    seconds: float
+    problems: list[str]

@@ -1,0 +1,264 @@
+"""Folders that share a store and a name: edited, synced and disturbed at random, and nothing is ever lost."""
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from forge_p2p.content.link import Root
+from forge_p2p.errors import DiskError
+from forge_p2p.ids import NetworkId
+from forge_p2p.node.home import Home
+from forge_p2p.node.local import LocalNode, ignore_progress
+from forge_p2p.node.syncing.folder import Folder, Merged, Mine
+from forge_p2p.node.syncing.state import State
+from forge_p2p.store.base import Keep
+from forge_p2p.workspace.ledger import Outcome
+from tests.node.harness import CONFIG, contents
+
+NETWORK = NetworkId(bytes(32))
+
+
+@dataclass
+class Name:
+    """What everybody syncs with; a record is put after the one that was merged with, or not at all."""
+
+    node: LocalNode
+    root: Root | None = None
+
+    def put(self, merged: Root, after: Root | None) -> bool:
+        if self.root != after:
+            return False
+        self.root = merged
+        self.node.store.pin("name", merged, Keep.KEPT)
+        return True
+
+
+@dataclass
+class Replica:
+    """One folder."""
+
+    name: Name
+    path: Path
+    folder: Folder = field(init=False)
+
+    def __post_init__(self) -> None:
+        path = os.fsencode(self.path)
+        self.folder = Folder(self.name.node, path, State(self.name.node.home, NETWORK, "name", path))
+
+    def take(self) -> Mine:
+        return self.folder.take(ignore_progress)
+
+    def merge(self, mine: Mine) -> tuple[Merged, Root | None]:
+        theirs = self.name.root
+        return self.folder.merge(mine, self.path.name, theirs, "another"), theirs
+
+    def sync(self) -> Outcome:
+        mine = self.take()
+        merged, theirs = self.merge(mine)
+        assert self.name.put(merged.root, theirs)
+        return self.folder.apply(mine, merged)
+
+
+@pytest.fixture
+def name(tmp_path: Path) -> Iterator[Name]:
+    with LocalNode(Home(tmp_path / "home"), CONFIG) as node:
+        yield Name(node)
+
+
+def replicas(name: Name, tmp_path: Path, count: int) -> list[Replica]:
+    return [Replica(name, tmp_path / owner) for owner in ("ada", "bob", "cleo")[:count]]
+
+
+def test_an_edit_while_it_is_brought_up_to_date_stays(name: Name, tmp_path: Path) -> None:
+    """Somebody writes, deletes and makes files between the scan and the writing."""
+    ada, bob = replicas(name, tmp_path, 2)
+    ada.path.mkdir()
+    for each in ("edited", "deleted", "taken", "touched"):
+        (ada.path / each).write_text(f"{each} base")
+    ada.sync()
+    bob.sync()
+    for each in ("edited", "deleted", "taken", "touched", "made"):
+        (ada.path / each).write_text(f"{each} by ada")
+    ada.sync()
+    mine = bob.take()
+    merged, theirs = bob.merge(mine)
+    assert name.put(merged.root, theirs)
+    (bob.path / "edited").write_text("edited by bob")
+    (bob.path / "deleted").unlink()
+    (bob.path / "made").write_text("made by bob")
+    outcome = bob.folder.apply(mine, merged)
+    assert {failure.path for failure in outcome.failures} == {b"edited", b"deleted", b"made"}
+    assert (bob.path / "taken").read_text() == "taken by ada"
+    assert (bob.path / "edited").read_text() == "edited by bob"
+    assert (bob.path / "made").read_text() == "made by bob"
+    bob.sync()
+    ada.sync()
+    assert contents(ada.path) == contents(bob.path)
+    assert {path.read_text() for path in ada.path.iterdir()} == {
+        *("edited by ada", "edited by bob", "made by ada", "made by bob", "deleted by ada", "taken by ada"),
+        "touched by ada",
+    }
+
+
+def test_a_deletion_spares_what_was_edited_meanwhile(name: Name, tmp_path: Path) -> None:
+    ada, bob = replicas(name, tmp_path, 2)
+    (ada.path / "folder").mkdir(parents=True)
+    (ada.path / "folder" / "file").write_text("base")
+    (ada.path / "folder" / "other").write_text("other")
+    ada.sync()
+    bob.sync()
+    for each in ("file", "other"):
+        (ada.path / "folder" / each).unlink()
+    (ada.path / "folder").rmdir()
+    ada.sync()
+    mine = bob.take()
+    merged, theirs = bob.merge(mine)
+    assert name.put(merged.root, theirs)
+    (bob.path / "folder" / "file").write_text("edited")
+    bob.folder.apply(mine, merged)
+    assert os.listdir(bob.path / "folder") == ["file"]
+    bob.sync()
+    ada.sync()
+    assert (ada.path / "folder" / "file").read_text() == "edited"
+
+
+def test_an_edit_of_something_else_than_was_merged_is_no_conflict_later(name: Name, tmp_path: Path) -> None:
+    """What was left undone is known: it is not taken for an edit."""
+    ada, bob = replicas(name, tmp_path, 2)
+    ada.path.mkdir()
+    for each in ("a", "b"):
+        (ada.path / each).write_text("base")
+    ada.sync()
+    bob.sync()
+    (ada.path / "a").write_text("second")
+    (ada.path / "b").write_text("second")
+    ada.sync()
+    mine = bob.take()
+    merged, theirs = bob.merge(mine)
+    assert name.put(merged.root, theirs)
+    os.utime(bob.path / "a", ns=(5, 5))
+    assert [failure.path for failure in bob.folder.apply(mine, merged).failures] == [b"a"]
+    (ada.path / "b").write_text("third")
+    ada.sync()
+    bob.sync()
+    assert {each: (bob.path / each).read_text() for each in os.listdir(bob.path)} == {"a": "second", "b": "third"}
+
+
+def test_kinds_change_places(name: Name, tmp_path: Path) -> None:
+    ada, bob = replicas(name, tmp_path, 2)
+    (ada.path / "folder" / "inner").mkdir(parents=True)
+    (ada.path / "folder" / "inner" / "file").write_text("1")
+    (ada.path / "file").write_text("2")
+    (ada.path / "link").symlink_to("file")
+    ada.sync()
+    bob.sync()
+    (ada.path / "folder" / "inner" / "file").unlink()
+    (ada.path / "folder" / "inner").rmdir()
+    (ada.path / "folder").rmdir()
+    (ada.path / "folder").write_text("3")
+    (ada.path / "file").unlink()
+    (ada.path / "file").mkdir()
+    (ada.path / "file" / "below").write_text("4")
+    (ada.path / "link").unlink()
+    (ada.path / "link").write_text("5")
+    ada.sync()
+    assert not bob.sync().failures
+    assert contents(bob.path) == contents(ada.path)
+
+
+def test_nothing_is_done_without_the_disk(name: Name, tmp_path: Path) -> None:
+    """Where it cannot be written down how far a folder is, nothing in it is touched."""
+    ada, bob = replicas(name, tmp_path, 2)
+    ada.path.mkdir()
+    (ada.path / "file").write_text("1")
+    ada.sync()
+    bob.path.mkdir()
+    (tmp_path / "home" / "sync").rename(tmp_path / "away")
+    (tmp_path / "home" / "sync").write_text("in the way")
+    with pytest.raises(DiskError):
+        bob.sync()
+    assert not list(bob.path.iterdir())
+
+
+# At random
+
+
+class Editors:
+    """People at work. Every content is written once, so that it is known whether somebody meant it to go."""
+
+    def __init__(self, seed: int, replicas: list[Replica]) -> None:
+        self.chance = random.Random(seed)
+        self.replicas = replicas
+        self.alive: set[bytes] = set()
+        self._written = 0
+
+    def edit(self, replica: Replica) -> None:
+        path = replica.path / self.chance.choice(["a", "b.txt", "d/a", "d/b", "d/e/a", "d"])
+        replica.path.mkdir(exist_ok=True)
+        if self.chance.random() < 0.3:
+            self._remove(path)
+            return
+        for parent in reversed(path.relative_to(replica.path).parents[:-1]):
+            if (replica.path / parent).is_file():
+                self._remove(replica.path / parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._remove(path)
+        if self.chance.random() < 0.1:
+            path.mkdir()
+            return
+        self._written += 1
+        content = b"content %d" % self._written
+        path.write_bytes(content)
+        path.chmod(self.chance.choice([0o644, 0o755]))
+        self.alive.add(content)
+
+    def _remove(self, path: Path) -> None:
+        """As a person does who sees what is there."""
+        if path.is_dir():
+            for child in list(path.iterdir()):
+                self._remove(child)
+            path.rmdir()
+        elif path.exists():
+            self.alive.discard(path.read_bytes())
+            path.unlink()
+
+    def disturbed_sync(self, replica: Replica) -> None:
+        """A round in the middle of which somebody edits, somebody else is faster, or all ends."""
+        mine = replica.take()
+        if self.chance.random() < 0.3:
+            self.edit(replica)
+        merged, theirs = replica.merge(mine)
+        if self.chance.random() < 0.2:
+            self.chance.choice(self.replicas).sync()
+        if not replica.name.put(merged.root, theirs):
+            return
+        if self.chance.random() < 0.2:
+            return
+        if self.chance.random() < 0.4:
+            self.edit(replica)
+        replica.folder.apply(mine, merged)
+
+
+def versions(root: Path) -> set[bytes]:
+    return {path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(12, 400))])
+def test_random_editors_converge_and_lose_nothing(name: Name, tmp_path: Path, seed: int) -> None:
+    all_of_them = replicas(name, tmp_path, 3)
+    editors = Editors(seed, all_of_them)
+    for _ in range(40):
+        replica = editors.chance.choice(all_of_them)
+        if editors.chance.random() < 0.6:
+            editors.edit(replica)
+        else:
+            editors.disturbed_sync(replica)
+    for _ in range(3):
+        for replica in all_of_them:
+            assert not replica.sync().failures
+    assert contents(all_of_them[0].path) == contents(all_of_them[1].path) == contents(all_of_them[2].path)
+    assert editors.alive <= versions(all_of_them[0].path)

@@ -25,7 +25,7 @@ COMMANDS = {
     "follow": "Keep what a name stands for in the store, and print changes.",
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
-    "sync": "Keep a folder the same as a name, in both directions.",
+    "sync": "Make DIR and a name the same, in both directions.",
     "cache": "Save and restore a CI's caches by key.",
     "up": "Start the node.",
     "down": "Stop the node.",

@@ -18,6 +18,7 @@ from forge_p2p.node.syncing.state import State
 from forge_p2p.store.base import Keep
 from forge_p2p.workspace.ledger import Outcome
 from tests.node.harness import CONFIG, contents
+from tests.workspace.unprivileged import run_unprivileged
 
 NETWORK = NetworkId(bytes(32))
 
@@ -182,6 +183,58 @@ def test_nothing_is_done_without_the_disk(name: Name, tmp_path: Path) -> None:
     with pytest.raises(DiskError):
         bob.sync()
     assert not list(bob.path.iterdir())
+
+
+def test_one_directory_of_another_user_does_not_stop_the_rest(tmp_path: Path) -> None:
+    """What cannot be read was not deleted, what cannot be written is named, and both are made good later."""
+    (tmp_path / "ada" / "closed").mkdir(parents=True)
+    (tmp_path / "ada" / "shut").mkdir()
+    for number in range(200):
+        (tmp_path / "ada" / f"{number}").write_text("base")
+    for name in ("closed/file", "shut/file"):
+        (tmp_path / "ada" / name).write_text("base")
+
+    def sync(edits: bool) -> None:
+        with LocalNode(Home(tmp_path / "home"), CONFIG) as node:
+            ada, bob = replicas(Name(node, _pinned(node) if edits else None), tmp_path, 2)
+            if edits:
+                for path in ("1", "2", "closed/file", "shut/file"):
+                    (ada.path / path).write_text("edited")
+            ada.sync()
+            mine = bob.take()
+            merged, theirs = bob.merge(mine)
+            assert bob.name.put(merged.root, theirs)
+            outcome = bob.folder.apply(mine, merged)
+            failed = {failure.path for failure in [*mine.problems, *outcome.failures]}
+            assert failed == ({b"closed", b"shut/file"} if edits else set())
+            assert (bob.path / "1").read_text() == (bob.path / "2").read_text() == ("edited" if edits else "base")
+
+    _import_all(tmp_path / "before")
+    run_unprivileged(lambda: sync(False), tmp_path)
+    (tmp_path / "bob" / "closed").chmod(0o700)
+    run_unprivileged(lambda: sync(True), tmp_path, tmp_path / "bob" / "closed", tmp_path / "bob" / "shut")
+    assert (tmp_path / "bob" / "closed" / "file").read_text() == "base"
+    (tmp_path / "bob" / "closed").chmod(0o755)
+    with LocalNode(Home(tmp_path / "home"), CONFIG) as node:
+        ada, bob = replicas(Name(node, _pinned(node)), tmp_path, 2)
+        assert not bob.sync().failures
+        assert not ada.sync().failures
+        assert contents(bob.path) == contents(ada.path)
+
+
+def _pinned(node: LocalNode) -> Root:
+    return next(pin.root for pin in node.store.pins() if pin.name == "name")
+
+
+def _import_all(folder: Path) -> None:
+    """Another user may have no right to read the packages that are imported late."""
+    with LocalNode(Home(folder / "home"), CONFIG) as node:
+        for each in replicas(Name(node), folder, 2):
+            each.path.mkdir(parents=True)
+            (each.path / each.path.name).write_text("content")
+            each.sync()
+    with LocalNode(Home(folder / "home"), CONFIG) as node:
+        _pinned(node)
 
 
 # At random

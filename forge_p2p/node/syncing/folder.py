@@ -8,7 +8,7 @@ interrupted leaves the directory somewhere between two listings that are known, 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.link import Kind, Root
@@ -126,7 +126,7 @@ class Folder:
 
     def _write(self, mine: Mine, merged: Merged) -> Outcome:
         removals = [path for path in merged.remove if path not in mine.hidden]
-        entries = [each for each in merged.entries if each.path not in mine.hidden or each.kind == EntryKind.DIRECTORY]
+        entries = list(_within_reach(merged.entries, mine))
         cache = stat_cache(self._node)
         plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
         plan.guard = Guard(mine.scan.items, removals)
@@ -156,6 +156,18 @@ class Folder:
             finally:
                 os.close(descriptor)
         return self._folds
+
+
+def _within_reach(entries: Iterable[Entry], mine: Mine) -> Iterator[Entry]:
+    """Without files that are hidden, and without directories that could not be read and what is in them."""
+    closed = {failure.path for failure in mine.problems}
+    outside: set[bytes] = set()
+    for entry in entries:
+        is_directory = entry.kind == EntryKind.DIRECTORY
+        if entry.path.rpartition(b"/")[0] in outside or (is_directory and entry.path in closed):
+            outside.add(entry.path)
+        elif is_directory or entry.path not in mine.hidden:
+            yield entry
 
 
 def _with_hidden(entries: list[Entry], hidden: Sequence[Entry]) -> list[Entry]:

@@ -16,8 +16,8 @@ from forge_p2p.workspace.found import SYMLINK_MODE, Found
 class ChangedMeanwhile(OSError):
     """Something is not what the scan saw; nothing was done to it."""
 
-    def __init__(self) -> None:
-        super().__init__(errno.ESTALE, "somebody changed it meanwhile")
+    def __init__(self, reason: str = "somebody changed it meanwhile") -> None:
+        super().__init__(errno.ESTALE, reason)
 
 
 class Guard:
@@ -36,7 +36,9 @@ class Guard:
             if known is not None:
                 raise ChangedMeanwhile from None
             return
-        if known is None or not _is(known, status, name, directory):
+        if known is None:
+            raise ChangedMeanwhile("something else is there that the scan did not take in")
+        if not _is(known, status, name, directory):
             raise ChangedMeanwhile
 
     def check_open(self, path: bytes, descriptor: int) -> None:

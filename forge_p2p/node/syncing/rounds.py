@@ -27,7 +27,7 @@ from forge_p2p.node.local import Report
 from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
-from forge_p2p.node.refs.retention import pin_target
+from forge_p2p.node.refs.retention import pin_target, sweep
 from forge_p2p.node.refs.writing import Change, require_writer, write
 from forge_p2p.node.results import Progress
 from forge_p2p.node.syncing.folder import Folder, Merged, Mine
@@ -157,6 +157,7 @@ class Syncing:
             return 0
         self._report(Progress("fetch"))
         counts = await prefetch(self._network, root, named.joined.name, pin)
+        await trio.to_thread.run_sync(sweep, node, self.members.holdings, named.network, named.name)
         return counts.fetched
 
     async def _publish(self, merged: Merged, head: RefRecord | None) -> RefRecord:

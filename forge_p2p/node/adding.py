@@ -142,7 +142,8 @@ class Adder:
             except (SourceChanged, DiskError) as error:
                 if not self._patient or isinstance(error, DiskFull):
                     raise
-                self.left_out[item.path] = error.message
+                changed = isinstance(error, SourceChanged)
+                self.left_out[item.path] = "it changed while it was read" if changed else error.message
             self._read_bytes += item.size
             if number % 256 == 0 or item.size > BATCH_BYTES:
                 self._report(Progress("ingest", self._read_bytes, total, number, len(files)))

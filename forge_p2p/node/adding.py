@@ -18,7 +18,7 @@ from forge_p2p.content.chunking import Chunker
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
-from forge_p2p.content.snapshot import EntryKind, encode_pages
+from forge_p2p.content.snapshot import encode_pages
 from forge_p2p.content.tree import TreeBuilder
 from forge_p2p.content.walk import reach
 from forge_p2p.errors import CorruptChunk, DiskError, DiskFull, NotFound, SourceChanged
@@ -142,7 +142,8 @@ class Adder:
             except (SourceChanged, DiskError) as error:
                 if not self._patient or isinstance(error, DiskFull):
                     raise
-                self.left_out[item.path] = error.message
+                changed = isinstance(error, SourceChanged)
+                self.left_out[item.path] = "it changed while it was read" if changed else error.message
             self._read_bytes += item.size
             if number % 256 == 0 or item.size > BATCH_BYTES:
                 self._report(Progress("ingest", self._read_bytes, total, number, len(files)))
@@ -186,15 +187,12 @@ class Adder:
         return path_text(os.path.join(self._scan.root, path).rstrip(b"/"))
 
     def _check_unchanged(self) -> None:
+        if self._patient:  # each file was compared after it was read; they need not be of one moment
+            stays = [each for each in self._scan.items if each.path not in self.left_out]
+            self._scan = replace(self._scan, items=stays)
+            return
         changed = rescan_changes(self._scan)
-        if self._patient:
-            for path in changed:
-                self.left_out.setdefault(path, f"{self._name(path)} changed while it was read")
-            stays = (
-                each for each in self._scan.items if each.kind is EntryKind.DIRECTORY or each.path not in self.left_out
-            )
-            self._scan = replace(self._scan, items=list(stays))
-        elif changed:
+        if changed:
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise SourceChanged(
                 f"{self._name(changed[0])}{more} changed while the directory was read; nothing was shared",

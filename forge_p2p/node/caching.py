@@ -15,6 +15,7 @@ from forge_p2p.content.linktext import format_link
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.refname import check_name, fault_of
 from forge_p2p.errors import Conflict, ForgeError, NotFound
+from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.local import Report, ignore_progress
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.results import CacheRestoreResult, CacheSaveResult
@@ -159,9 +160,10 @@ async def _newest(members: "Members", named: Named, prefix: str) -> RefRecord | 
             if known is not None:
                 found.append(known)
 
-    async with trio.open_nursery() as nursery:
-        for name in names:
-            nursery.start_soon(look, name)
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(look, name)
     return max(found, key=lambda record: (record.time, record.name), default=None)
 
 

@@ -195,4 +195,15 @@ def _remember(plan: RestorePlan, ledger: Ledger, cache: StatCache) -> None:
             items.append(Found(entry.path, stat.S_IFDIR | entry.mode))
         elif entry.path in ledger.done:
             items.append(settled_after_restore(ledger.done[entry.path]))
+    if plan.guard is not None:
+        items = _with_others(plan, plan.guard, ledger, cache, items)
     plan.place.remember(cache, items, plan.root if plan.whole and not ledger.failed else None)
+
+
+def _with_others(plan: RestorePlan, guard: Guard, ledger: Ledger, cache: StatCache, items: list[Found]) -> list[Found]:
+    """`items` and what is remembered of all that the plan did not name, in order."""
+    found = cache.load(plan.place.path).items
+    for path in (*guard.removals, *ledger.failed):
+        found.pop(path, None)
+    found.update((item.path, item) for item in items)
+    return sorted(found.values(), key=lambda item: sort_key(item.path))

@@ -89,9 +89,10 @@ class RestorePlan:
     found: dict[bytes, Found] = field(default_factory=dict)
     """Records of what is right already."""
     guard: Guard | None = None
-    """Nothing is replaced or removed but what it allows."""
+    """Nothing is replaced or removed but what it allows. The entries may be a part of the root then: what they do not
+    name stays as it is."""
     whole: bool = True
-    """The entries are all of the root. If not, the destination is not remembered as the root."""
+    """When all is done the destination is the root, and may be remembered as that."""
     remembered: bool = False
     """The stat cache takes the destination for the snapshot, and as far as it goes it is right."""
 

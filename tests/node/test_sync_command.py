@@ -111,6 +111,8 @@ def test_what_cannot_be_synced(home: Path, tmp_path: Path) -> None:
     refused(forge(home, "sync", "folder", str(tmp_path / "file"), "-q"), 2)
     refused(forge(home, "sync", "folder@3", str(tmp_path / "here"), "-q"), 2)
     lonely = settings(tmp_path / "lonely")
+    with node(home, "up"):
+        refused(forge(home, "sync", "folder", str(tmp_path / "file"), "--watch", "-q"), 2)
     refused(forge(lonely, "sync", "folder", str(tmp_path / "here"), "-q"), 2)
 
 

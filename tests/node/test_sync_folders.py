@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from forge_p2p.content.folding import fold
 from forge_p2p.content.link import Root
 from forge_p2p.errors import DiskError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
+from forge_p2p.node.syncing import folder as folders
 from forge_p2p.node.syncing.folder import Folder, Merged, Mine
 from forge_p2p.node.syncing.state import State
 from forge_p2p.store.base import Keep
@@ -220,6 +222,36 @@ def test_one_directory_of_another_user_does_not_stop_the_rest(tmp_path: Path) ->
         assert not bob.sync().failures
         assert not ada.sync().failures
         assert contents(bob.path) == contents(ada.path)
+
+
+def test_a_folder_that_does_not_tell_case(name: Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two names were elsewhere gets two names here, and then there: nothing overwrites the other."""
+    ada, bob = replicas(name, tmp_path, 2)
+    for path in ("Readme", "README", "Docs/a", "docs/b", "docs/A"):
+        (ada.path / path).parent.mkdir(parents=True, exist_ok=True)
+        (ada.path / path).write_text(path)
+    ada.sync()
+    monkeypatch.setattr(folders, "folds_names", lambda directory: True)
+    assert not bob.sync().failures
+    found = [os.path.relpath(path, bob.path) for path in bob.path.rglob("*")]
+    assert len({fold(os.fsencode(path)) for path in found}) == len(found)
+    assert versions(bob.path) == versions(ada.path)
+    monkeypatch.undo()
+    ada.sync()
+    assert contents(ada.path) == contents(bob.path)
+
+
+def test_a_link_that_leads_outside_is_named_and_stays_where_it_was_made(name: Name, tmp_path: Path) -> None:
+    ada, bob = replicas(name, tmp_path, 2)
+    ada.path.mkdir()
+    (ada.path / "link").symlink_to("/etc/passwd")
+    (ada.path / "file").write_text("file")
+    ada.sync()
+    for _ in range(2):
+        assert [failure.path for failure in bob.sync().failures] == [b"link"]
+    ada.sync()
+    assert (ada.path / "link").is_symlink()
+    assert os.listdir(bob.path) == ["file"]
 
 
 def _pinned(node: LocalNode) -> Root:

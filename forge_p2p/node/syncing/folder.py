@@ -8,7 +8,7 @@ interrupted leaves the directory somewhere between two listings that are known, 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.link import Kind, Root
@@ -43,7 +43,8 @@ class Mine:
     problems: list[Failure]
     notes: list[str]
     busy: bool
-    new_bytes: int
+    agreed: Root | None
+    """The name's snapshot that it was the last time, and is still if nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,12 @@ class Folder:
             + [Failure(path, reason) for path, reason in sorted(adder.left_out.items())],
             [str(each) for each in found.skipped if not each.fault],
             bool(adder.left_out),
-            adder.new_bytes,
+            common.agreed,
         )
 
     def agreed(self, mine: Mine, target: Root) -> bool:
         """Whether the directory is what the name stands for, and known to be."""
-        return not mine.hidden and not mine.problems and mine.root == target == self._state.load().agreed
+        return not mine.hidden and not mine.problems and mine.root == target == mine.agreed
 
     def merge(self, mine: Mine, owner: str, target: Root | None, their_owner: str) -> Merged:
         """Merges with what the name stands for, all of which is in the store; with `None`, with nothing, and nothing is
@@ -126,11 +127,11 @@ class Folder:
 
     def _write(self, mine: Mine, merged: Merged) -> Outcome:
         removals = [path for path in merged.remove if path not in mine.hidden]
-        entries = list(_within_reach(merged.entries, mine))
+        entries = list(_to_look_at(merged, mine))
         cache = stat_cache(self._node)
         plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
         plan.guard = Guard(mine.scan.items, removals)
-        plan.whole = len(entries) == len(merged.entries) and not mine.problems
+        plan.whole = not mine.hidden and not mine.problems
         return unpack(self._node, plan, cache)
 
     def _listing(self, root: Root | None) -> list[Entry]:
@@ -158,15 +159,20 @@ class Folder:
         return self._folds
 
 
-def _within_reach(entries: Iterable[Entry], mine: Mine) -> Iterator[Entry]:
-    """Without files that are hidden, and without directories that could not be read and what is in them."""
+def _to_look_at(merged: Merged, mine: Mine) -> Iterator[Entry]:
+    """What is to be written, and the directories that it lies in; without files that are hidden, and without
+    directories that could not be read and what is in them."""
+    wanted = {entry.path for entry in merged.take}
+    for path in list(wanted):
+        while (path := path.rpartition(b"/")[0]) and path not in wanted:
+            wanted.add(path)
     closed = {failure.path for failure in mine.problems}
     outside: set[bytes] = set()
-    for entry in entries:
+    for entry in merged.entries:
         is_directory = entry.kind == EntryKind.DIRECTORY
         if entry.path.rpartition(b"/")[0] in outside or (is_directory and entry.path in closed):
             outside.add(entry.path)
-        elif is_directory or entry.path not in mine.hidden:
+        elif entry.path in wanted and (is_directory or entry.path not in mine.hidden):
             yield entry
 
 

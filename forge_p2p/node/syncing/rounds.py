@@ -27,8 +27,8 @@ from forge_p2p.node.local import Report
 from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
-from forge_p2p.node.refs.retention import pin_target
-from forge_p2p.node.refs.writing import Change, require_writer, write
+from forge_p2p.node.refs.retention import pin_target, sweep
+from forge_p2p.node.refs.writing import Change, Written, require_writer, write
 from forge_p2p.node.results import Progress
 from forge_p2p.node.syncing.folder import Folder, Merged, Mine
 from forge_p2p.node.syncing.results import ConflictEntry, SyncResult
@@ -157,6 +157,7 @@ class Syncing:
             return 0
         self._report(Progress("fetch"))
         counts = await prefetch(self._network, root, named.joined.name, pin)
+        await trio.to_thread.run_sync(sweep, node, self.members.holdings, named.network, named.name)
         return counts.fetched
 
     async def _publish(self, merged: Merged, head: RefRecord | None) -> RefRecord:
@@ -191,9 +192,10 @@ class Syncing:
     async def _result(self, done: _Done, started: float) -> SyncResult:
         record, notes = done.record, [*done.mine.notes, *done.notes]
         held = False
-        if done.published:
-            held = await held_elsewhere(self._network, self.members, self.named, record, self._report)
-            if not held and not self._network.stays and record.home != self.members.own_id:
+        if record.author == self.members.own_id:  # also if it was put by a command that was killed right after
+            written = Written(record, unchanged=not done.published)
+            held = await held_elsewhere(self._network, self.members, self.named, written, self._report)
+            if done.published and not held and not self._network.stays and record.home != self.members.own_id:
                 notes.append("the home does not have the content yet: forge up keeps it within reach")
         failures = [*done.mine.problems, *done.outcome.failures]
         files = [entry for entry in done.merged.entries if entry.kind == EntryKind.FILE]

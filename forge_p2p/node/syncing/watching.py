@@ -16,6 +16,7 @@ import trio
 
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import ForgeError, UsageError
+from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.syncing.results import SyncResult, SyncTrouble
 from forge_p2p.node.syncing.rounds import Syncing
 from forge_p2p.workspace.names import is_leftover
@@ -47,20 +48,19 @@ Emit = Callable[[bytes], Awaitable[None]]
 
 
 async def watch_folder(syncing: Syncing, emit: Emit) -> SyncResult:
-    """Rounds until cancelled. What would fail again for ever (`UsageError`, `Refused` before the first was done) is
-    raised."""
+    """Rounds until cancelled. What goes wrong with the first is raised, and a `UsageError` later."""
     watch = _Watch(syncing)
-    async with trio.open_nursery() as nursery:
-        syncing.members.names.told.append(watch.heard)
-        try:
-            result = await syncing.round()
-            await emit(msgspec.json.encode(result) + b"\n")
-            nursery.start_soon(watch.notice)
-            await watch.rounds(emit)
-        finally:
-            syncing.members.names.told.remove(watch.heard)
-            watch.stop()
-            nursery.cancel_scope.cancel()
+    syncing.members.names.told.append(watch.heard)
+    try:
+        result = await syncing.round()
+        await emit(msgspec.json.encode(result) + b"\n")
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.notice)
+                await watch.rounds(emit)
+    finally:
+        syncing.members.names.told.remove(watch.heard)
+        watch.stop()
     return result
 
 

@@ -1,9 +1,9 @@
 """What of an earlier version is here: the listing that the destination was restored from, and the files it named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from forge_p2p.content import walk
-from forge_p2p.content.align import Version
+from forge_p2p.content.align import Pair, Version
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import CorruptChunk, HostileSnapshot, Malformed, NotFound
@@ -38,6 +38,11 @@ class Earlier:
         """The earlier version of a file, if it was another."""
         link = self.file(entry.path)
         return None if link is None or link == entry.link else self._version(link)
+
+    def pairs(self, entries: Sequence[Entry]) -> list[Pair]:
+        """The first chunk of each file, all of a small one and the list of a large one, with what was there before."""
+        links = [(entry.link, self.file(entry.path)) for entry in entries]
+        return [(new.hash, old.hash) for new, old in links if old is not None and old != new and old.level == new.level]
 
     def _version(self, link: Link) -> Version | None:
         try:

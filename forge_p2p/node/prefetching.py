@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from forge_p2p.content.chunking import ZERO_CHUNK
-from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root
-from forge_p2p.content.snapshot import EntryKind
+from forge_p2p.content.link import CHUNK_MAX, Kind, Root
+from forge_p2p.content.snapshot import Entry, EntryKind
+from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import NODES_AHEAD, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import fetching
 from forge_p2p.node.placing import KeptTarget, Slot
@@ -22,18 +23,25 @@ WANTS = 512
 """Small files wanted at once."""
 
 
-async def prefetch(network: "Network", root: Root, in_network: str, pin: Callable[[], None]) -> Counts:
+async def prefetch(
+    network: "Network", root: Root, in_network: str, pin: Callable[[], None], previous: Root | None = None
+) -> Counts:
     """Fetches what is missing of `root` from the members of one network; it belongs to that network then. `pin` is
-    called in a worker thread once all is here. Raises as `getting.get`."""
+    called in a worker thread once all is here. `previous`: an earlier version that is here, for deltas. Raises as
+    `getting.get`."""
+    useful = previous is not None and previous != root and previous.kind is root.kind
 
     async def produce(receiver: Receiver) -> None:
-        links = [root.link]
+        earlier = Earlier(network.node.store, previous) if useful and previous is not None else None
+        fetch.previous = previous if useful else None
+        link = root.link
+        entries = [Entry(b"blob", EntryKind.FILE, 0, 0, link.size, link.level, link.hash)]
         if root.kind is Kind.TREE:
-            entries = await listing(receiver, root.link)
-            links = [entry.link for entry in entries if entry.kind == EntryKind.FILE]
+            old = await trio.to_thread.run_sync(earlier.root) if earlier else None
+            entries = [each for each in await listing(receiver, root.link, old) if each.kind == EntryKind.FILE]
         # Everybody knows this one: holes cross no network.
         await trio.to_thread.run_sync(fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
-        await _want_all(receiver, list(dict.fromkeys(links)))
+        await _want_all(receiver, list({entry.link: entry for entry in entries}.values()), earlier)
 
     members = await network.members()
     lock = members.prefetching.setdefault(root.link.hash, trio.Lock())
@@ -46,17 +54,20 @@ async def prefetch(network: "Network", root: Root, in_network: str, pin: Callabl
     return counts
 
 
-async def _want_all(receiver: Receiver, links: list[Link]) -> None:
-    small = [link for link in links if link.level == 0]
+async def _want_all(receiver: Receiver, entries: list[Entry], earlier: Earlier | None) -> None:
+    if earlier is not None:
+        receiver.pair(await trio.to_thread.run_sync(earlier.pairs, entries))
+    small = [entry.link for entry in entries if entry.level == 0]
     for start in range(0, len(small), WANTS):
         part = small[start : start + WANTS]
         await receiver.want([(link.hash, link.size, Slot(KeptTarget(), size=link.size)) for link in part])
-    large = [link for link in links if link.level > 0]
-    async with aclosing(fetch_ahead(receiver, large, NODES_AHEAD)) as nodes:
+    large = [entry for entry in entries if entry.level > 0]
+    async with aclosing(fetch_ahead(receiver, [entry.link for entry in large], NODES_AHEAD)) as nodes:
         number = 0
         async for link, node in nodes:
+            old = await trio.to_thread.run_sync(earlier.version_of, large[number]) if earlier else None
             target = KeptTarget(number)
             number += 1
-            async with aclosing(leaves_below(receiver, link, node)) as batches:
+            async with aclosing(leaves_below(receiver, link, node, old)) as batches:
                 async for batch in batches:
                     await receiver.want([(chunk, size, Slot(target, offset, size)) for chunk, size, offset in batch])

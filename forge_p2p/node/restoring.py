@@ -6,7 +6,6 @@ from contextlib import ExitStack, aclosing
 
 import trio
 
-from forge_p2p.content.align import Pair
 from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.pathtext import path_bytes
@@ -81,7 +80,7 @@ class Restoring:
     async def _pair_whole(self, receiver: Receiver, entries: Sequence[Entry]) -> None:
         """Pairs the first chunk of each file: all of a small one, the list of a large one."""
         if self._earlier is not None:
-            receiver.pair(await trio.to_thread.run_sync(_pairs, self._earlier, entries))
+            receiver.pair(await trio.to_thread.run_sync(self._earlier.pairs, entries))
 
     def progress(self, counts: Counts) -> None:
         """Reports how much is in place."""
@@ -147,11 +146,6 @@ class Restoring:
             await trio.to_thread.run_sync(self._fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
             self._has_zeros = True
         return wanted
-
-
-def _pairs(earlier: Earlier, entries: Sequence[Entry]) -> list[Pair]:
-    links = [(entry.link, earlier.file(entry.path)) for entry in entries]
-    return [(new.hash, old.hash) for new, old in links if old is not None and old != new and old.level == new.level]
 
 
 def _put_present(ingest: Ingest, present: PresentFile, chunks: Sequence[Hash], group: int) -> None:

@@ -21,6 +21,7 @@ from forge_p2p.node.refs.retention import RETAINED, pin_target, pinned_numbers, 
 from forge_p2p.node.results import StoreGc
 from tests.node.harness import contents, noise, running, small_tree
 from tests.node.names import PATIENCE, brief_founder, network_id, publish, pull
+from tests.node.test_deltas import text, wire
 from tests.node.test_members import MEMBER, founder, member, token
 
 
@@ -65,6 +66,26 @@ def collect(network: Network) -> StoreGc:
 
 def has(network: Network, made: PublishResult) -> bool:
     return network.node.store.has(parse_link(made.link).link.hash)
+
+
+async def test_a_follower_fetches_only_what_changed(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path / "tree")
+    lines = text(1, 30_000)
+    async with founder(tmp_path / "a") as home, member(tmp_path / "b", await token(home)) as reader:
+        for seq in (1, 2, 3):
+            lines.insert(7000 * seq, b"one more line\n")
+            (tree / "text").write_bytes(b"".join(lines))
+            await publish(home, "nightly", tree)
+            before = wire(home, reader)
+            if seq == 1:
+                async with follows(reader, "nightly") as told:
+                    await told.until(1)
+                continue
+            async with follows(reader, "nightly") as told:
+                assert (await told.until(seq))["complete"]
+            assert wire(home, reader) - before < 12_000
+        await pull(reader, "nightly", tmp_path / "copy")
+    assert contents(tmp_path / "copy") == contents(tree)
 
 
 async def test_a_follower_has_it_before_it_asks(tmp_path: Path) -> None:

@@ -169,12 +169,19 @@ class Keeper:
             if holding is not None and holding.complete and await self._members.holdings.ready(holding):
                 await trio.to_thread.run_sync(pin)
             else:
-                await prefetch(self._network, record.target, self._members.name(network), pin)
+                before = await trio.to_thread.run_sync(self._before, record)
+                await prefetch(self._network, record.target, self._members.name(network), pin, before)
             await trio.to_thread.run_sync(sweep, node, self._members.holdings, network, name)
         except ForgeError as error:
             LOG.error("cannot fetch what %s stands for: %s", name, error)
             return error.message
         return ""
+
+    def _before(self, record: RefRecord) -> Root | None:
+        """What the name stood for when it was fetched last, if that is known. Blocks."""
+        seq = self._have.get((record.network, record.name), record.seq - 1)
+        found = self._members.node.refs.range(record.network, record.name, seq, 1) if seq else []
+        return found[0].target if found else None
 
 
 async def let_go(members: "Members", network: NetworkId, name: str) -> None:

@@ -132,7 +132,7 @@ class Syncing:
         if head is not None and live and await trio.to_thread.run_sync(self.folder.agreed, mine, head.target):
             nothing = Merged(head.target, mine.entries, [], [], [], [], [])
             return _Done(mine, nothing, Outcome(0, 0, 0, 0, []), head, False, 0, notes)
-        fetched = await self._fetch(head) if head is not None and live else 0
+        fetched = await self._fetch(head, mine.agreed) if head is not None and live else 0
         theirs, author = (head.target, self._author(head)) if head is not None and live else (None, "")
         merged = await trio.to_thread.run_sync(self.folder.merge, mine, self._owner, theirs, author)
         record = head
@@ -147,8 +147,8 @@ class Syncing:
         outcome = await trio.to_thread.run_sync(self.folder.apply, mine, merged)
         return _Done(mine, merged, outcome, record, record is not head, fetched, notes)
 
-    async def _fetch(self, head: RefRecord) -> int:
-        """All content of a record into the store; how many bytes came."""
+    async def _fetch(self, head: RefRecord, agreed: Root | None) -> int:
+        """All content of a record into the store, as deltas against what was `agreed` last; how many bytes came."""
         node, named, root = self._network.node, self.named, head.target
         pin = partial(pin_target, node, named.network, named.name, head.seq, root)
         holding = self.members.holdings.find(named.network, root.link.hash)
@@ -156,7 +156,7 @@ class Syncing:
             await trio.to_thread.run_sync(pin)
             return 0
         self._report(Progress("fetch"))
-        counts = await prefetch(self._network, root, named.joined.name, pin)
+        counts = await prefetch(self._network, root, named.joined.name, pin, agreed)
         await trio.to_thread.run_sync(sweep, node, self.members.holdings, named.network, named.name)
         return counts.fetched
 

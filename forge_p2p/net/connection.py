@@ -6,8 +6,7 @@ engine raises ends this connection alone.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -20,10 +19,10 @@ from forge_p2p.net.engine import (
     ConnectionIdRetired,
     EngineConnection,
     EngineEvent,
-    EngineStuck,
     Established,
     Terminated,
 )
+from forge_p2p.net.guard import Guard
 from forge_p2p.net.inbox import Inbox
 from forge_p2p.net.mtu import PathWatch
 from forge_p2p.net.pieces import pieces_of
@@ -115,6 +114,7 @@ class QuicConnection:
         self._bytes_received = 0
         self._quiet_since = trio.current_time()
         self._keep_alive = is_client
+        self._guard = Guard(self._abandon)
 
     # -- the application's side
 
@@ -131,7 +131,7 @@ class QuicConnection:
     def open_stream(self) -> int:
         self.check_open()
         stream_id = None
-        with self._guarded():
+        with self._guard:
             stream_id = self.engine.open_stream()
         self.check_open()
         if stream_id is None:
@@ -159,14 +159,14 @@ class QuicConnection:
         self._given_up[stream_id] = None
         if len(self._given_up) > GIVEN_UP_STREAMS:
             del self._given_up[next(iter(self._given_up))]
-        with self._guarded():
+        with self._guard:
             self.engine.abort(stream_id, code)
         self._wake_senders()
         self._host.schedule(self)
 
     def ping(self) -> None:
         if not self.is_over:
-            with self._guarded():
+            with self._guard:
                 self.engine.ping()
             self._host.schedule(self)
 
@@ -180,7 +180,7 @@ class QuicConnection:
 
     def _send_piece(self, stream_id: int, piece: Buffer, fin: bool) -> None:
         self.check_open()
-        with self._guarded():
+        with self._guard:
             if stream_id in self._given_up or not self.engine.can_send(stream_id):
                 raise StreamClosed(f"stream {stream_id} takes no more data: it was ended or given up")
             self.engine.send(stream_id, piece, fin)
@@ -195,7 +195,7 @@ class QuicConnection:
         if self.is_over or stream_id in self._given_up:
             return True
         unsent = 0, 0
-        with self._guarded():
+        with self._guard:
             unsent = self.engine.unsent(stream_id), self.engine.unsent()
         return unsent[0] < UNSENT_PER_STREAM and unsent[1] < UNSENT_PER_CONNECTION
 
@@ -218,7 +218,7 @@ class QuicConnection:
         if self._bytes_received > HANDSHAKE_BYTES and not self.is_established:
             self.fail(PeerError("the peer sent more than a handshake takes"))
             return
-        with self._guarded():
+        with self._guard:
             self.engine.receive(data, segment, sender, now)
         if self.watch is not None:
             self.watch.heard()
@@ -226,7 +226,7 @@ class QuicConnection:
     def take_turn(self, now: float, *, reading: bool = False) -> None:
         """`reading`: because something has come. Little of it is acknowledged with what it makes this side say, if that
         follows soon: an acknowledgement by itself is 33 bytes, as many as most frames."""
-        with self._guarded():
+        with self._guard:
             read_ahead = self._inbox.cap // READ_AHEAD
             self._take_events(self._inbox.cap if self.is_over else read_ahead - self._inbox.unread)
             self._held_back = self._inbox.unread >= read_ahead
@@ -246,7 +246,7 @@ class QuicConnection:
             self.fail(PeerError("the handshake took too long"))
             self._host.forget(self)
             return
-        with self._guarded():
+        with self._guard:
             when = self._deadline()
             if now < when:
                 self._host.set_deadline(self, when)
@@ -265,7 +265,7 @@ class QuicConnection:
             return
         self._closing = True
         self._inbox.end(PeerError("this connection was closed"))
-        with self._guarded():
+        with self._guard:
             self.engine.close(code, reason)
         self._wake_all()
         self.take_turn(trio.current_time())
@@ -299,20 +299,9 @@ class QuicConnection:
         self._wake_senders()
 
     def _wake_senders(self) -> None:
-        for stream_id in [stream_id for stream_id in self._waiting_to_send if self._can_take(stream_id)]:
-            self._waiting_to_send.pop(stream_id).set()
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turns what the engine raises into the end of this connection; a panic of compiled code is a
-        `BaseException`."""
-        try:
-            yield
-        except (PeerError, KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001
-            text = str(error) if isinstance(error, EngineStuck) else f"the QUIC engine failed: {error!r}"
-            self._abandon(PeerError(text))
+        if self._waiting_to_send:
+            for stream_id in [stream_id for stream_id in self._waiting_to_send if self._can_take(stream_id)]:
+                self._waiting_to_send.pop(stream_id).set()
 
     def _abandon(self, failure: PeerError) -> None:
         """Ends a connection whose engine has failed, unless it turns out that it had ended before, with a reason. The

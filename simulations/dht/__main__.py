@@ -16,6 +16,9 @@ from simulations.dht.checks import Violated
 from simulations.dht.plots import draw
 from simulations.dht.scenarios import SCENARIOS, Options, baseline
 
+USUAL = 10_000
+"""Nodes; figures of other numbers are kept beside these."""
+
 
 def main() -> int:
     options = _parser().parse_args()
@@ -34,7 +37,7 @@ def main() -> int:
         print(report.text(outcome), flush=True)
         missed |= not all(outcome.bars.values())
         if options.write:
-            report.save(outcome)
+            report.save(outcome, usual=options.nodes == USUAL)
         gc.collect()
     if options.write:
         draw(report.load_all())
@@ -44,7 +47,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulations.dht", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=10_000)
+    parser.add_argument("--nodes", type=int, default=USUAL)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--churn", type=float, default=0.2, help="share of the nodes replaced every hour")
     parser.add_argument("--lookups", type=float, default=1.0, help="by every node, every hour")

@@ -7,20 +7,18 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from simulations.dht.outcome import Outcome
-from simulations.dht.report import PLOTS
+from simulations.dht.report import PLOTS, of_hours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 mpl.use("Agg")
 
-NAMES = {"steady": "Forge", "baseline": "kademlia 2.2.3"}
-
 
 def draw(outcomes: Mapping[str, Outcome]) -> None:
     """Draws what there are outcomes for."""
     PLOTS.mkdir(exist_ok=True)
-    hours = [outcomes[name] for name in NAMES if name in outcomes]
+    hours = of_hours(outcomes)
     if hours:
         _save(_lookups(hours), "dht-lookups.png")
     days = [outcome for outcome in outcomes.values() if outcome.events]
@@ -28,13 +26,13 @@ def draw(outcomes: Mapping[str, Outcome]) -> None:
         _save(_recoveries(days), "dht-recovery.png")
 
 
-def _lookups(hours: list[Outcome]) -> Figure:
+def _lookups(hours: Mapping[str, Outcome]) -> Figure:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for outcome in hours:
+    for whose, outcome in hours.items():
         success = outcome.figures["success"]
-        left.plot(outcome.seconds, [at * success for at in range(101)], label=NAMES[outcome.name])
-        right.plot(outcome.queries, range(101), label=NAMES[outcome.name], drawstyle="steps-post")
+        left.plot(outcome.seconds, [at * success for at in range(101)], label=whose)
+        right.plot(outcome.queries, range(101), label=whose, drawstyle="steps-post")
     left.set_xscale("log")
     left.set_xlabel("seconds until a live provider was named")
     left.set_ylabel("% of lookups")

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from simulations.pages import replaced, table
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "dht.md"
 PLOTS: Final = ROOT / "docs" / "plots"
+WHOSE: Final = {"steady": "Forge", "baseline": "kademlia 2.2.3"}
+"""Who ran an ordinary hour."""
 RESULTS: Final = Path(__file__).parent / "results"
 
 
@@ -25,7 +28,10 @@ def text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def save(outcome: Outcome) -> None:
+def save(outcome: Outcome, *, usual: bool) -> None:
+    """`usual`: of the usual number of nodes. Others have it in their names."""
+    if not usual:
+        outcome = replace(outcome, name=f"{outcome.name}-{outcome.plan['nodes']:.0f}")
     RESULTS.mkdir(exist_ok=True)
     encoded = msgspec.json.format(msgspec.json.encode(outcome), indent=0)
     (RESULTS / f"{outcome.name}.json").write_bytes(encoded + b"\n")
@@ -45,18 +51,24 @@ def write_page(outcomes: Mapping[str, Outcome]) -> None:
     PAGE.write_text(page, "utf-8")
 
 
+def of_hours(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """The ordinary hours, ours and the package's, by the heads of their columns."""
+    hours = [one for name, one in outcomes.items() if name.partition("-")[0] in WHOSE]
+    hours.sort(key=lambda one: (-one.plan["nodes"], one.name))
+    return {f"{WHOSE[one.name.partition('-')[0]]}, {one.plan['nodes']:,.0f} nodes": one for one in reversed(hours)}
+
+
 def _hour_table(outcomes: Mapping[str, Outcome]) -> str:
-    ours, theirs = outcomes["steady"], outcomes.get("baseline")
-    columns = [ours, *([theirs] if theirs else [])]
-    head = ["", "Forge", *(["kademlia 2.2.3"] if theirs else [])]
-    rows = [[name, *(_number(column.figures[name]) for column in columns)] for name in ours.figures]
-    rows.append(["seconds of processor time for the run", *(_number(column.cpu) for column in columns)])
-    return f"{table([head, *rows])}\n\n{_note(ours)}"
+    columns = of_hours(outcomes)
+    ours = outcomes["steady"]
+    rows = [[name, *(_number(one.figures[name]) for one in columns.values())] for name in ours.figures]
+    rows.append(["seconds of processor time for the run", *(_number(one.cpu) for one in columns.values())])
+    return f"{table([['', *columns], *rows])}\n\n{_note(ours)}"
 
 
 def _day_table(outcomes: Mapping[str, Outcome]) -> str:
     rows = [["", "nodes", "lookups", "success", "queries a lookup", "median s", "p99 s", "recovery, minutes"]]
-    rows += [_day(outcome) for outcome in outcomes.values() if outcome.name not in {"steady", "baseline"}]
+    rows += [_day(outcome) for outcome in outcomes.values() if outcome.name.partition("-")[0] not in WHOSE]
     return table(rows)
 
 

@@ -64,7 +64,7 @@ def encode_data(indexes: Sequence[int], chunks: Sequence[EncodedChunk]) -> list[
     return [_COUNT.pack(len(rows)) + b"".join(rows), *[chunk.data for chunk in chunks]]
 
 
-def split_batches(chunks: Sequence[EncodedChunk] | Sequence[DeltaChunk]) -> Iterator[slice]:
+def split_batches(chunks: Sequence[EncodedChunk | DeltaChunk]) -> Iterator[slice]:
     """Runs of `chunks`, or of deltas, that fit one frame each."""
     start = payload = 0
     for at, chunk in enumerate(chunks):

@@ -23,6 +23,12 @@ def format_link(root: Root) -> str:
     return armor(f"f{root.kind.value}", LINK_VERSION, bytes((link.level,)) + link.hash + size)
 
 
+def is_link(text: str) -> bool:
+    """Whether `text` is meant to be a link."""
+    word = text.strip().lower()
+    return any(word.startswith(name) and word[len(name) : len(name) + 1].isdecimal() for name in _NAMES)
+
+
 def parse_link(text: str) -> Root:
     """The root that `text` names. Raises `UsageError`: no link, another version, truncated, mistyped, impossible."""
     name, body = unarmor(text, tuple(_NAMES), LINK_VERSION, "link")

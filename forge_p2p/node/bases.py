@@ -5,6 +5,7 @@ first; a peer that lacks a base is given its signature instead, and is taken to 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -13,6 +14,7 @@ import trio
 from forge_p2p.content.align import Pair
 from forge_p2p.content.codec import EncodedChunk, encode
 from forge_p2p.content.delta import DeltaChunk, apply, sign
+from forge_p2p.content.link import Root
 from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.proto.hints import DELTA, Hints
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
 
 
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """An earlier version that is here. `known_to`: the nodes and networks that may be told of it, beside the networks
+    that it belongs to; `None`: all who will be asked, on the caller's word."""
+
+    root: Root
+    known_to: frozenset[bytes] | None = None
+
+
 class Bases:
     """The bases of one fetch. `poisoners`: peers whose deltas were wrong; they are asked for whole chunks alone."""
 
@@ -32,6 +43,7 @@ class Bases:
         self._store = store
         self._bases: dict[Hash, Hash] = {}
         self._lacking: WeakSet[PeerSession] = WeakSet()
+        self._outsiders: WeakSet[PeerSession] = WeakSet()
 
     def pair(self, pairs: Iterable[Pair]) -> None:
         """Each chunk's base, from now on."""
@@ -46,11 +58,15 @@ class Bases:
         """The peer does not have a base that it was told of."""
         self._lacking.add(session)
 
+    def hide_from(self, session: "PeerSession") -> None:
+        """The peer is told of no base: the earlier version is none of its business."""
+        self._outsiders.add(session)
+
     async def hints(self, session: "PeerSession", items: Sequence[Item]) -> Hints | None:
         """What to say of bases in a request for `items`; `None`: nothing."""
         if not self._bases or (session.ready.is_set() and DELTA not in session.capabilities):
             return None
-        if session.peer_id in self.poisoners:
+        if session.peer_id in self.poisoners or session in self._outsiders:
             return None
         named = {index: self._bases[item.hash] for index, item in enumerate(items) if item.hash in self._bases}
         if not named:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import ConnectionStatistics
+from forge_p2p.node.bases import Previous
 from forge_p2p.node.history import History
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network import Network
@@ -35,7 +35,7 @@ class Fetching:
     def __init__(self, network: Network, target: Target, ingest: Ingest) -> None:
         self.ingest = ingest
         self.sessions: list[PeerSession] = []
-        self.previous: Root | None = None
+        self.previous: Previous | None = None
         """An earlier version that is here, to be set before anything is wanted."""
         self._network = network
         self._target = target
@@ -59,6 +59,11 @@ class Fetching:
         )
         await receiver.run(self._feed, produce)
         return receiver.counts
+
+    @property
+    def issuer(self) -> NodeId | None:
+        """The node whose ticket it is, if it is a ticket's."""
+        return None if self._target.ticket is None else self._target.ticket.server
 
     @property
     def _grace(self) -> float:
@@ -102,6 +107,12 @@ class Fetching:
         if self._receiver is None:
             return []
         return [_source(each, self._swarming) for each in self._receiver.statistics()]
+
+    def knowing(self) -> set[bytes]:
+        """Who knows of the content: the ticket's node, or the networks in which somebody has it."""
+        if self.issuer is not None:
+            return {self.issuer}
+        return set(self._swarming.held_in) if self._swarming is not None else set()
 
     def remember(self, outcome: str) -> None:
         """Notes how the fetch went, for `forge why`. Blocks."""

@@ -17,6 +17,7 @@ from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
+from forge_p2p.node.acquainted import Acquainted
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import GetResult, Progress
 from forge_p2p.node.sources import Sources
@@ -90,8 +91,8 @@ async def get(
     **options: bool,
 ) -> GetResult:
     """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere
-    when empty. `previous`: a link to what is here and much like it; when empty, to
-    what was restored at the destination. Raises `UsageError`,
+    when empty. `previous`: a link to what is here and much like it, and which whoever is asked may know of; when empty,
+    what was restored at the destination, as far as they know of it anyway. Raises `UsageError`,
     `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the
     store for the next run."""
     import trio
@@ -113,6 +114,7 @@ async def get(
             await fetch.keep()
             if counts.fetched:
                 await trio.to_thread.run_sync(Sources(network.node.home).remember, target.root, what)
+                await trio.to_thread.run_sync(Acquainted(network.node.home).remember, target.root, fetch.knowing())
                 await trio.to_thread.run_sync(fetch.remember, "complete")
             outcome = await trio.to_thread.run_sync(restoring.finish)
         finally:

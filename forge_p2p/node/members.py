@@ -244,7 +244,11 @@ class Members:
             lookups.moved()
 
     async def leave(self) -> None:
-        """Takes back what this node announced, before it goes down."""
+        """Takes back what this node announced, before it goes down, and writes down whom it has met: commands that end
+        within a second learn who made a network, too."""
+        if self.memberships.dirty:
+            await trio.to_thread.run_sync(self.memberships.save)
+        await self.remembering.save(at_once=True)
         async with trio.open_nursery() as nursery:
             for lookups in self.lookups.values():
                 nursery.start_soon(lookups.withdraw_all)

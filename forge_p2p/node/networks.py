@@ -46,6 +46,9 @@ from forge_p2p.proto.revocations import RevocationSet
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+_SEPARATORS = frozenset("/@")
+"""What NETWORK/NAME@SEQ is put together with."""
+
 TICK = 100_000_000
 """Nanoseconds within which a file system may give two changes the same time."""
 
@@ -138,7 +141,7 @@ class Networks:
             return matching[0]
         names = ", ".join(each.name for each in joined)
         problem = "this node is in several networks" if matching else f"this node is in no network {name!r}"
-        raise UsageError(problem, hint=f"say which with --network: {names}")
+        raise UsageError(problem, hint=f"{'say which with --network' if matching else 'it is in'}: {names}")
 
     def folder(self, network: NetworkId) -> Path:
         """Where a network's records are."""
@@ -158,8 +161,9 @@ class Networks:
 
     def add(self, joined: Joined) -> None:
         """Writes a network down. Raises `UsageError` when there is another of that name, `DiskError`."""
-        if not name_fits(joined.name):
-            raise UsageError(f"a network cannot be called {joined.name!r}", hint="1 to 64 printable characters")
+        if not name_fits(joined.name) or not _SEPARATORS.isdisjoint(joined.name):
+            hint = "1 to 64 printable characters, neither / nor @; forge network join --as gives one a name of your own"
+            raise UsageError(f"a network cannot be called {joined.name!r}", hint=hint)
         record = _Record(
             joined.network,
             joined.name,

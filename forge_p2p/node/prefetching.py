@@ -9,6 +9,7 @@ import trio
 from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.snapshot import Entry, EntryKind
+from forge_p2p.node.bases import Previous
 from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import NODES_AHEAD, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import fetching
@@ -27,13 +28,13 @@ async def prefetch(
     network: "Network", root: Root, in_network: str, pin: Callable[[], None], previous: Root | None = None
 ) -> Counts:
     """Fetches what is missing of `root` from the members of one network; it belongs to that network then. `pin` is
-    called in a worker thread once all is here. `previous`: an earlier version that is here, for deltas. Raises as
-    `getting.get`."""
+    called in a worker thread once all is here. `previous`: an earlier version of that network that is here, for deltas.
+    Raises as `getting.get`."""
     useful = previous is not None and previous != root and previous.kind is root.kind
 
     async def produce(receiver: Receiver) -> None:
         earlier = Earlier(network.node.store, previous) if useful and previous is not None else None
-        fetch.previous = previous if useful else None
+        fetch.previous = Previous(previous) if useful and previous is not None else None
         link = root.link
         entries = [Entry(b"blob", EntryKind.FILE, 0, 0, link.size, link.level, link.hash)]
         if root.kind is Kind.TREE:

@@ -132,6 +132,10 @@ class Receiver:
         """A peer does not have the version that bases are of."""
         self._bases.lacks(session)
 
+    def hides_bases(self, session: PeerSession) -> None:
+        """A peer is not to learn of the version that bases are of."""
+        self._bases.hide_from(session)
+
     def remove_source(self, session: PeerSession, reason: str) -> None:
         """A peer is not to be asked any more; `reason` is for `statistics`."""
         self._swarm.remove_peer(session, reason, trio.current_time())

@@ -44,9 +44,9 @@ class Remembering:
         for contact, met in await trio.to_thread.run_sync(_read, path):
             self._peering.recall(network, contact, met)
 
-    async def save(self) -> None:
-        """Writes down what has changed, if it is time. Call it every second or so."""
-        if not self._peering.changed or trio.current_time() < self._saved + GATHERED:
+    async def save(self, *, at_once: bool = False) -> None:
+        """Writes down what has changed, if it is time or has to be `at_once`. Call it every second or so."""
+        if not self._peering.changed or (not at_once and trio.current_time() < self._saved + GATHERED):
             return
         self._saved = trio.current_time()
         changed = set(self._peering.changed)

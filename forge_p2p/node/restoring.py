@@ -11,6 +11,8 @@ from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.ids import Hash
+from forge_p2p.node.acquainted import Acquainted
+from forge_p2p.node.bases import Previous
 from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import Fetching
@@ -98,14 +100,17 @@ class Restoring:
             self._writer.close()
 
     def _find_earlier(self) -> Earlier | None:
-        """The version that is at the destination, or that the caller knows of."""
-        known = (
-            self._previous or stat_cache(self._fetch.node).load(os.path.realpath(path_bytes(self._destination))).root
-        )
+        """The version that the caller knows of, or that is at the destination. The issuer of a ticket may be anybody:
+        it is told of what is at the destination only if that came by a ticket of its own."""
+        node, issuer = self._fetch.node, self._fetch.issuer
+        known = self._previous or stat_cache(node).load(os.path.realpath(path_bytes(self._destination))).root
         if known is None or known == self._root or known.kind is not self._root.kind:
             return None
-        self._fetch.previous = known
-        return Earlier(self._fetch.node.store, known)
+        known_to = None if self._previous is not None else Acquainted(node.home).of(known)
+        if issuer is not None and known_to is not None and issuer not in known_to:
+            return None
+        self._fetch.previous = Previous(known, known_to)
+        return Earlier(node.store, known)
 
     async def _read_listing(self, receiver: Receiver) -> None:
         if self._root.kind is Kind.BLOB:

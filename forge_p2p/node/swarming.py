@@ -21,6 +21,7 @@ from forge_p2p.content.contact import Contact
 from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
 from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.node.bases import Previous
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
 from forge_p2p.node.peering import Found
@@ -60,6 +61,8 @@ class Sink(Protocol):
 
     def lacks_bases(self, session: "PeerSession") -> None: ...
 
+    def hides_bases(self, session: "PeerSession") -> None: ...
+
 
 @dataclass(slots=True, eq=False)
 class _Followed:
@@ -94,7 +97,7 @@ class Swarming:
         networks: list[NetworkId],
         sink: Sink,
         patience: float,
-        previous: Root | None = None,
+        previous: Previous | None = None,
     ) -> None:
         self.held_in: set[NetworkId] = set()
         """Networks in which somebody held it."""
@@ -105,7 +108,8 @@ class Swarming:
         self._networks = networks
         self._sink = sink
         self._patience = patience
-        self._previous = b"" if previous is None else bytes(previous.link.hash)
+        self._previous = b"" if previous is None else bytes(previous.root.link.hash)
+        self._known_to = None if previous is None else previous.known_to
         self._find_timeout = FIND_FACTOR * members.dial_timeout
         self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
         self._sources: set[PeerSession] = set()
@@ -167,7 +171,9 @@ class Swarming:
             self._sources.add(session)
             self.used.add(session)
             self._ever = True
-            if self._previous and not told.previous and self._previous not in session.opened:
+            if self._previous and not self._may_hear(session.member.network):
+                self._sink.hides_bases(session)
+            elif self._previous and not told.previous and self._previous not in session.opened:
                 self._sink.lacks_bases(session)
             self._sink.add_source(
                 session, distance=self._members.distance(session), complete=told.complete, origin=told.origin
@@ -181,6 +187,11 @@ class Swarming:
             prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
             self._sink.holds(session, prefixes)
         self._changed.set()
+
+    def _may_hear(self, network: NetworkId) -> bool:
+        """Whether members of a network may learn of the earlier version: what belongs to another is none of theirs."""
+        holding = self._members.holdings.find(network, Hash(self._previous))
+        return self._known_to is None or network in self._known_to or (holding is not None and holding.complete)
 
     def meet(self, session: "PeerSession", contact: Contact) -> None:
         """A followed node names another follower."""
@@ -259,7 +270,8 @@ class Swarming:
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
-        previous = b"" if self._previous in session.opened else self._previous
+        may_hear = session.member is not None and self._may_hear(session.member.network)
+        previous = self._previous if may_hear and self._previous not in session.opened else b""
         question = messages.Follow.of(self._root.link.hash, self._members.addresses(), True, previous)
         number = await session.follow(question, followed)
         try:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.link import Root
-from forge_p2p.content.linktext import parse_link
+from forge_p2p.content.linktext import is_link, parse_link
 from forge_p2p.content.ticket import Ticket, is_ticket, parse_ticket, verify
-from forge_p2p.errors import NotFound
+from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.net.base import Address
 from forge_p2p.node.addresses import parse_listen
 
@@ -26,6 +26,9 @@ def parse_target(what: str, peers: Sequence[str] = (), network: str = "") -> Tar
     """Reads a link or a ticket; `peers` are addresses to try before the ticket's own. Raises `UsageError`."""
     given = tuple(parse_listen(peer) for peer in peers)
     if not is_ticket(what):
+        if not is_link(what):
+            hint = "a link begins with fblob1 or ftree1, a ticket with fticket1; forge pull gets what a name stands for"
+            raise UsageError("this is neither a link nor a ticket", hint=hint)
         return Target(parse_link(what), None, given, network)
     ticket = parse_ticket(what)
     return Target(ticket.root, ticket, given + tuple(Address(host, port) for host, port in ticket.addresses))

@@ -12,7 +12,7 @@ from forge_p2p.proto.states import CHUNK_FRAMES, DELTA_FRAMES, Breach
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import split_batches
-from forge_p2p.wire.deltas import Deltas, split_deltas
+from forge_p2p.wire.deltas import Deltas
 from forge_p2p.wire.frames import encode_data_frame, encode_delta_frame, encode_frame
 from forge_p2p.wire.messages import Baseless, Message, Missing, Want
 
@@ -100,7 +100,7 @@ def hinted_buffers(indexes: Sequence[int], answers: Sequence[Answer]) -> Buffers
         else:
             rest.append((index, answer))
     buffers = plain_buffers([index for index, _ in rest], [chunk for _, chunk in rest])
-    for batch in split_deltas([delta for _, delta in deltas]):
+    for batch in split_batches([delta for _, delta in deltas]):
         buffers += encode_delta_frame([index for index, _ in deltas[batch]], [delta for _, delta in deltas[batch]])
     if baseless:
         buffers.append(encode_frame(Baseless(tuple(baseless))))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from forge_p2p.content.codec import Codec, EncodedChunk
+from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.errors import Malformed
 from forge_p2p.wire.limits import CHUNK_SIZE_MAX, DATA_PAYLOAD_MAX, HASHES_MAX
 
@@ -63,8 +64,8 @@ def encode_data(indexes: Sequence[int], chunks: Sequence[EncodedChunk]) -> list[
     return [_COUNT.pack(len(rows)) + b"".join(rows), *[chunk.data for chunk in chunks]]
 
 
-def split_batches(chunks: Sequence[EncodedChunk]) -> Iterator[slice]:
-    """Runs of `chunks` that fit one frame each."""
+def split_batches(chunks: Sequence[EncodedChunk | DeltaChunk]) -> Iterator[slice]:
+    """Runs of `chunks`, or of deltas, that fit one frame each."""
     start = payload = 0
     for at, chunk in enumerate(chunks):
         size = len(chunk.data)

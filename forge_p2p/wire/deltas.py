@@ -7,13 +7,13 @@
 A frame of its own, so that nothing is asked of DATA's rows that most transfers never need.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from forge_p2p.content.delta import DeltaChunk, DeltaForm
 from forge_p2p.errors import Malformed
-from forge_p2p.wire.limits import CHUNK_SIZE_MAX, DATA_PAYLOAD_MAX, HASHES_MAX
+from forge_p2p.wire.limits import CHUNK_SIZE_MAX, HASHES_MAX
 
 _COUNT = Struct(">H")
 _ROW = Struct(">HBII")
@@ -50,23 +50,10 @@ def decode_deltas(body: memoryview) -> Deltas:
 
 
 def encode_deltas(indexes: Sequence[int], deltas: Sequence[DeltaChunk]) -> list[bytes | memoryview]:
-    """The body of one frame: its head, then each delta, uncopied. Keep to `split_deltas`."""
+    """The body of one frame: its head, then each delta, uncopied. Keep to `data.split_batches`."""
     pairs = zip(indexes, deltas, strict=True)
     rows = [_ROW.pack(index, delta.form, delta.size, len(delta.data)) for index, delta in pairs]
     return [_COUNT.pack(len(rows)) + b"".join(rows), *[delta.data for delta in deltas]]
-
-
-def split_deltas(deltas: Sequence[DeltaChunk]) -> Iterator[slice]:
-    """Runs of `deltas` that fit one frame each."""
-    start = payload = 0
-    for at, delta in enumerate(deltas):
-        size = len(delta.data)
-        if at > start and (payload + size > DATA_PAYLOAD_MAX or at - start == HASHES_MAX):
-            yield slice(start, at)
-            start, payload = at, 0
-        payload += size
-    if start < len(deltas):
-        yield slice(start, len(deltas))
 
 
 _FORMS = {int(form): form for form in DeltaForm}

@@ -137,7 +137,7 @@ def encode_data_frame(indexes: Sequence[int], chunks: Sequence[EncodedChunk]) ->
 
 
 def encode_delta_frame(indexes: Sequence[int], deltas: Sequence[DeltaChunk]) -> list[bytes | memoryview]:
-    """One DELTA frame, as `encode_data_frame`. Keep to `deltas.split_deltas`."""
+    """One DELTA frame, as `encode_data_frame`. Keep to `data.split_batches`."""
     return _raw_frame(FrameType.DELTA, encode_deltas(indexes, deltas))
 
 

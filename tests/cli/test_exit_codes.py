@@ -28,6 +28,16 @@ from tests.cli.harness import COMMAND, environment, forge
             "'soon' is not a duration",
             'write it like "30s", "15min", "12h" or "1d"',
         ),
+        (
+            ["get", "nightly", "copy"],
+            "this is neither a link nor a ticket",
+            "a link begins with fblob1 or ftree1, a ticket with fticket1; forge pull gets what a name stands for",
+        ),
+        (
+            ["network", "create", "team/nightly"],
+            "a network cannot be called 'team/nightly'",
+            "1 to 64 printable characters, neither / nor @; forge network join --as gives one a name of your own",
+        ),
         (["--json", "cat", "x"], "cat writes content as it is; --json does not apply", "forge ls --json tells of it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -18,7 +18,7 @@ from forge_p2p.net.quic import open_endpoint
 from forge_p2p.node.network import Network
 from forge_p2p.proto.hello import NETWORK, ClientRole, SessionConfig, client_hello, make_proof
 from forge_p2p.proto.states import CONTROL_FRAMES
-from forge_p2p.wire import messages
+from forge_p2p.wire import messages, refs
 from forge_p2p.wire.fields import Body
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from tests.content.networks import Member, public
@@ -69,6 +69,14 @@ class Outsider:
                 await self._finished[stream_id].wait()
         return [bytes(self.heard.get(stream_id, b"")) for stream_id in streams]
 
+    async def throw(self, data: bytes) -> None:
+        """Sends bytes on a stream of their own, whatever they are, and waits for the session's end."""
+        stream_id = self.connection.open_stream()
+        with suppress(PeerError):
+            await self.connection.send(stream_id, [data], True)
+        with trio.fail_after(20):
+            await self.ended.wait()
+
     async def tell(self, *items: bytes) -> None:
         """Says news."""
         await self._say(messages.News(items))
@@ -112,6 +120,11 @@ def questions(root: Hash, secret: bytes) -> list[Body]:
         messages.FindProviders(dht_key(secret, root)),
         messages.Follow.of(root, (), False),
     ]
+
+
+def about_names(name: str) -> list[Body]:
+    """Everything that can be asked about names."""
+    return [refs.RefRead(name, 1, 8), refs.RefList("", 8), refs.RefPut(b"a record of one's own making")]
 
 
 def sealed(member: Member, secret: bytes) -> Credentials:

@@ -171,6 +171,45 @@ async def test_a_stranger_learns_nothing_from_bases(tmp_path: Path) -> None:
             assert (answers.baseless, answers.deltas, list(answers.chunks)) == ([], {}, [0])
 
 
+async def test_a_ticket_of_another_node_hears_nothing_of_what_is_at_its_destination(pair: Pair) -> None:
+    """Neither hashes nor signatures: what is there may be a private network's. Of its own version it may hear."""
+    told: list[bool] = []
+
+    async def answer(liar: Liar, session: PeerSession, request: RequestReceived) -> None:
+        told.append(session.session.hints(request.request_id) is not None)
+        session.session.answer(request.request_id, request.indexes, liar.chunks(request.hashes), trio.current_time())
+        await session.flush()
+
+    secret = noise(1, 900_000)
+    (pair.path / "secret").write_bytes(secret)
+    await get(pair.there, (await share(pair.here, pair.path / "secret")).ticket, pair.path / "copy")
+    content: dict[Hash, bytes] = {}
+    versions = [Root(Kind.BLOB, store(content, secret[:9] + mark + secret[9:])) for mark in (b"?", b"!")]
+    async with lying(answer, content) as liar:
+        await get(pair.there, liar.ticket(versions[0]), pair.path / "copy")
+        assert not any(told)
+        assert told
+        await get(pair.there, liar.ticket(versions[1]), pair.path / "copy")
+        assert any(told)
+
+
+async def test_members_of_one_network_hear_nothing_of_what_came_through_another(tmp_path: Path) -> None:
+    secret = noise(1, 200_000)
+    (tmp_path / "secret").write_bytes(secret)
+    (tmp_path / "public").write_bytes(secret[:9] + b"!" + secret[9:])
+    (tmp_path / "later").write_bytes(secret[:9] + b"?" + secret[9:])
+    async with founder(tmp_path / "a") as origin, founder(tmp_path / "b", "other") as other:
+        async with member(tmp_path / "c", await token(origin)) as reader:
+            await fetched(reader, await shared(origin, tmp_path / "secret"), tmp_path / "copy")
+        async with member(tmp_path / "c", await token(other)) as reader:
+            before = wire(other, reader)
+            await fetched(reader, await shared(other, tmp_path / "public", "other"), tmp_path / "copy")
+            assert wire(other, reader) - before > len(secret), "a delta would have been of a base that it was told of"
+            before = wire(other, reader)
+            await fetched(reader, await shared(other, tmp_path / "later", "other"), tmp_path / "copy")
+            assert wire(other, reader) - before < 10_000
+
+
 # Liars
 
 

@@ -20,10 +20,10 @@ MEMBER = replace(CONFIG, net=NetConfig(lan=False, dial_timeout=2.0, stall_timeou
 
 
 @asynccontextmanager
-async def founder(home: Path) -> AsyncIterator[Network]:
-    """A node that is up and has made the network "team"."""
+async def founder(home: Path, name: str = "team") -> AsyncIterator[Network]:
+    """A node that is up and has made a network."""
     async with running(home, MEMBER) as network:
-        await trio.to_thread.run_sync(lambda: networking.create(network.node, name="team", report=ignore_progress))
+        await trio.to_thread.run_sync(lambda: networking.create(network.node, name=name, report=ignore_progress))
         members = await network.members()
         with trio.fail_after(5):
             while not members.lookups:
@@ -51,8 +51,8 @@ async def connected(network: Network) -> None:
             await trio.sleep(0.02)
 
 
-async def shared(network: Network, path: Path) -> str:
-    result = await sharing.share(network, path=str(path), in_network="team", report=ignore_progress)
+async def shared(network: Network, path: Path, name: str = "team") -> str:
+    result = await sharing.share(network, path=str(path), in_network=name, report=ignore_progress)
     return result.link
 
 

@@ -28,10 +28,12 @@ from forge_p2p.node.network import Network
 from forge_p2p.node.rights import STRANGER
 from forge_p2p.proto.membership import encode_member, encode_revocation
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.fields import FrameType
 from forge_p2p.wire.messages import Done, Refused, Welcome
 from tests.content.networks import DAY, Member, World, key, public
 from tests.node.harness import noise, running
-from tests.node.outsider import Call, Credentials, outsiders, questions, sealed
+from tests.node.names import publish
+from tests.node.outsider import Call, Credentials, about_names, outsiders, questions, sealed
 from tests.node.test_members import MEMBER
 
 ABSENT = Hash(bytes(32))
@@ -225,7 +227,8 @@ async def refusal(call: Call, here: Scene, member: Member, credentials: Credenti
     """How the node sends somebody away, after making sure that it says nothing else."""
     verdicts = []
     for root in (here.root, ABSENT):
-        outsider = await call(here.node, member.private, credentials, questions(root, here.world.secret))
+        early = [*questions(root, here.world.secret), *about_names("nightly")]
+        outsider = await call(here.node, member.private, credentials, early)
         with trio.fail_after(20):
             await outsider.ended.wait()
         assert outsider.heard == {}, "nothing is answered"
@@ -330,6 +333,40 @@ async def test_holders_of_a_ticket_learn_nothing_of_networks(here: Scene, tmp_pa
         (mine,) = await outsider.ask(questions(ticket.root.link.hash, bytes(32))[0])
         assert len(mine) > 45_000
         assert outsider.news == []
+        denied = await outsider.ask(*about_names("nightly"))
+        assert all(Done(Code.DENIED, "for members of the network only").reason.encode() in each for each in denied)
+
+
+async def test_names_of_one_network_are_nothing_to_members_of_another(here: Scene, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"content")
+    name = "team/nightly"
+    await publish(here.node, name, tmp_path / "mine")
+    ours, theirs = reader_of(here.world), here.other.member(5, here.other.token(4, Role.ADMIN))
+    async with outsiders() as call:
+        outsider = await call(here.node, theirs.private, sealed(theirs, here.other.secret))
+        insider = await call(here.node, ours.private, sealed(ours, here.world.secret))
+        read, listed, put = about_names("nightly")
+        assert await outsider.ask(read) == await outsider.ask(about_names("nothing")[0])
+        assert b"nightly" not in (await outsider.ask(listed))[0]
+        assert b"nightly" in (await insider.ask(listed))[0]
+        assert (await insider.ask(read)) != await insider.ask(about_names("nothing")[0])
+        assert (await insider.ask(put))[0], "answered, and refused"
+
+
+THROWN = [FrameType.DELTA, FrameType.BASELESS, *(FrameType(number) for number in range(0x30, 0x36))]
+
+
+@pytest.mark.parametrize("body", [b"\x03\xff\xff\xff", b"\xbf\xff\xff\xff" + bytes(100)], ids=["garbage", "endless"])
+async def test_a_member_that_throws_garbage_is_thrown_out_alone(here: Scene, body: bytes) -> None:
+    bad, good = reader_of(here.world), here.world.member(6, here.world.token(7))
+    async with outsiders() as call:
+        bystander = await call(here.node, good.private, sealed(good, here.world.secret))
+        for kind in THROWN:
+            thrower = await call(here.node, bad.private, sealed(bad, here.world.secret))
+            assert isinstance(thrower.verdict, Welcome)
+            assert not thrower.ended.is_set()
+            await thrower.throw(bytes([kind]) + body)
+        assert all(await bystander.ask(*questions(ABSENT, here.world.secret)[:2]))
 
 
 @pytest.mark.parametrize("lie", ["a revocation", "a member", "junk"])

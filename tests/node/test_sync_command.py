@@ -147,3 +147,13 @@ def _follow_each_other(home: Path, here: Path, there: Path) -> None:
         assert one.end(signal.SIGINT) == 130
         assert json.loads(one.lines[-1])["received"] == ["new"]
         assert other.end(signal.SIGTERM) in {130, 143, -15}
+
+
+def test_a_name_of_one_file_is_none_of_a_folder(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "folder").mkdir()
+    assert forge(home, "publish", "one", str(tmp_path / "file")).returncode == 0
+    failed = forge(home, "sync", "one", str(tmp_path / "folder"))
+    assert failed.returncode == 2
+    assert "'one' stands for one file" in failed.stderr
+    assert list((tmp_path / "folder").iterdir()) == []

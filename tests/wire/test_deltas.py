@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from forge_p2p.content.delta import DeltaChunk, DeltaForm
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import Hash
-from forge_p2p.wire.deltas import Deltas, decode_deltas, encode_deltas, split_deltas
+from forge_p2p.wire.data import split_batches
+from forge_p2p.wire.deltas import Deltas, decode_deltas, encode_deltas
 from forge_p2p.wire.frames import FrameReader, encode_delta_frame
 from forge_p2p.wire.limits import DATA_PAYLOAD_MAX, HASHES_MAX
 
@@ -67,11 +68,11 @@ def test_rows_out_of_bounds_are_malformed(row: str) -> None:
 def test_batches_fit_frames_and_lose_nothing(sizes: list[int]) -> None:
     blank = memoryview(bytes(262_144))
     chunks = [DeltaChunk(HASH, DeltaForm.BASE, 262_144, blank[:size]) for size in sizes]
-    slices = list(split_deltas(chunks))
+    slices = list(split_batches(chunks))
     assert [chunk for batch in slices for chunk in chunks[batch]] == chunks
     assert all(sum(len(chunk.data) for chunk in chunks[batch]) <= DATA_PAYLOAD_MAX for batch in slices)
 
 
 def test_a_batch_has_no_more_rows_than_a_request_has_hashes() -> None:
     chunks = [DeltaChunk(HASH, DeltaForm.BASE, 0, b"")] * (HASHES_MAX + 1)
-    assert [batch.stop - batch.start for batch in split_deltas(chunks)] == [HASHES_MAX, 1]
+    assert [batch.stop - batch.start for batch in split_batches(chunks)] == [HASHES_MAX, 1]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from forge_p2p.content.link import Kind, Root
-from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
 from forge_p2p.errors import UsageError
@@ -18,8 +18,6 @@ from forge_p2p.node.results import Progress
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
-
-_LINKS = ("fblob", "ftree")
 
 
 async def diff(network: "Network", *, old: str, new: str, in_network: str = "", report: Report) -> DiffResult:
@@ -95,7 +93,7 @@ def _entry(change: str, old: Entry | None, new: Entry | None) -> DiffEntry:
 
 async def _root(network: "Network", what: str, in_network: str) -> Root:
     """A link, or what a name stands for."""
-    if what.lower().startswith(_LINKS) and "/" not in what and "@" not in what:
+    if is_link(what) and "/" not in what and "@" not in what:
         return parse_link(what)
     members = await network.members()
     named = parse_name(members.memberships.joined(), what, in_network)

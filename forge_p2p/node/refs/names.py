@@ -143,7 +143,7 @@ class Names:
                 home = self.book.home_of(network, head)
         if home is None:
             raise HomeUnreachable(
-                f"nobody reached so far knows which node keeps {name!r}: no member who knows who made the network "
+                f"no member could be reached who knows which node keeps {name!r}, the one that made network "
                 f"{self._members.name(network)!r}",
                 hint="forge peers shows who can be reached; forge doctor says why others cannot",
             )

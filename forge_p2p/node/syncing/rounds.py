@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.link import Root
+from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
 from forge_p2p.content.ref import RefRecord
@@ -129,6 +129,11 @@ class Syncing:
         mine = await trio.to_thread.run_sync(self.folder.take, self._report_from_thread())
         self.busy = mine.busy
         live = head is not None and not head.has_expired(time.time())
+        if head is not None and live and head.target.kind is not Kind.TREE:
+            raise UsageError(
+                f"{self.named.name!r} stands for one file; only directories can be synced",
+                hint=f"forge pull {self.named.name} gets it; choose another name for the directory",
+            )
         if head is not None and live and await trio.to_thread.run_sync(self.folder.agreed, mine, head.target):
             nothing = Merged(head.target, mine.entries, [], [], [], [], [])
             return _Done(mine, nothing, Outcome(0, 0, 0, 0, []), head, False, 0, notes)

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,8 +207,8 @@ def test_an_island_counts_what_is_sent_in_it_and_nothing_else() -> None:
         assert island.sent() == 1001
 
 
-@pytest.mark.parametrize("case", ["update_line"])
+@pytest.mark.parametrize("case", ["update_line", "update_disk", "pull_unchanged"])
 def test_what_arrives_is_right(bench: Bench, case: str) -> None:
-    """The turn that does not count, on little: the case itself compares the copies."""
-    trial, _ = run_case(bench, CASES[case], 0)
+    """One turn of each, on little: the case itself compares the copies."""
+    trial, _ = run_case(bench, replace(CASES[case], warm=False), 1)
     assert len({contender.name for contender in trial.contenders}) == len(trial.contenders)

@@ -1,12 +1,18 @@
 """A new version of what is there already: bytes between the two, and how long it takes."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from simulations.versus import updaters, versions
-from simulations.versus.bench import Bar, Bench, Case, Medians, Trial
+from simulations.versus.bench import Bar, Bench, Case, Contender, Medians, Trial, Turn
+from simulations.versus.couple import NAME, Couple
+from simulations.versus.inputs import check_same
 from simulations.versus.updaters import CASYNC, COLD, FORGE, RSYNC, WITHOUT_OLD, ZSYNC, ForgeUpdates
+
+PULL = "forge pull"
 
 
 def wire(medians: Medians, name: str) -> float:
@@ -54,6 +60,57 @@ def release(bench: Bench, name: str, old: str, new: str) -> Iterator[Trial]:
         yield Trial([forge.contender(), *peers], bars=[best], note="Files that are equal have equal times.")
 
 
+@contextmanager
+def disk(bench: Bench) -> Iterator[Trial]:
+    """Few blocks of a large file have changed, in place."""
+    made = versions.disk(bench.inputs)
+    with ExitStack() as opened:
+        forge = ForgeUpdates(bench, made, opened)
+        rsync = opened.enter_context(updaters.rsync(bench, made, "-a"))
+        yield Trial(
+            [forge.contender(), rsync],
+            bars=[
+                Bar("bytes less than rsync", lambda medians: wire(medians, FORGE) < wire(medians, rsync.name)),
+                Bar("time less than rsync", lambda medians: medians.seconds[FORGE] < medians.seconds[rsync.name]),
+            ],
+            note="No turn went before these.",
+        )
+
+
+@contextmanager
+def unchanged(bench: Bench) -> Iterator[Trial]:
+    """Nothing is new: what the question costs, and finding out that all is in its place."""
+    source = versions.text(bench.inputs).new if bench.quick else bench.inputs.tree.path
+    copy = bench.work / "forge.copy"
+    with ExitStack() as opened:
+        couple = opened.enter_context(Couple.meeting(bench.fresh("couple")))
+        opened.enter_context(couple.there.up())
+        couple.here.run("publish", NAME, source)
+        couple.there.run("pull", NAME, copy)
+        peer = opened.enter_context(updaters.rsync(bench, versions.Versions(source, source)))
+        peer.prepare()
+
+        def pull() -> Turn:
+            before = couple.island.sent()
+            finished = couple.there.run("--json", "pull", NAME, copy)
+            told = json.loads(finished.output)
+            figures = {"wire bytes": couple.island.sent() - before, "in the node s": told["seconds"]}
+            return Turn(finished.seconds, figures)
+
+        yield Trial(
+            [Contender(PULL, pull, check=lambda: check_same(source, copy)), replace(peer, prepare=void)],
+            bars=[
+                Bar("50 ms in the node", lambda medians: medians.figures[PULL]["in the node s"] <= 0.05),
+                Bar("1 KB", costs_at_most(PULL, 1000)),
+            ],
+            note="The tree of 32,000 files. The connection is open, and the node up that the command asks.",
+        )
+
+
+def void() -> None:
+    """Prepares nothing."""
+
+
 def _release(name: str, old: str, new: str) -> Case:
     title = f"{name} {old} to {new}, unpacked wheels"
     return Case(f"update_{name}", title, partial(release, name=name, old=old, new=new), 3)
@@ -64,4 +121,6 @@ CASES = [
     _release("numpy", "2.1.0", "2.1.1"),
     _release("django", "5.1", "5.1.1"),
     _release("ansible", "10.2.0", "10.3.0"),
+    Case("update_disk", "A file of 4 GB with 1,000 scattered writes of 4 KiB", disk, 1, warm=False),
+    Case("pull_unchanged", "`forge pull` of a tree in which nothing changed", unchanged, 9),
 ]

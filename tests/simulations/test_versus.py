@@ -207,7 +207,7 @@ def test_an_island_counts_what_is_sent_in_it_and_nothing_else() -> None:
         assert island.sent() == 1001
 
 
-@pytest.mark.parametrize("case", ["update_line", "update_disk", "pull_unchanged"])
+@pytest.mark.parametrize("case", ["update_line", "update_disk", "pull_unchanged", "watch_edit", "first_sync"])
 def test_what_arrives_is_right(bench: Bench, case: str) -> None:
     """One turn of each, on little: the case itself compares the copies."""
     trial, _ = run_case(bench, replace(CASES[case], warm=False), 1)

@@ -1,8 +1,8 @@
 """What a case is, and how its contenders take turns.
 
-Every contender gets one untimed turn first, which also brings the inputs into the page cache for all of them. After
-that they take turns, in an order that rotates from round to round, each turn with a fresh destination and after a
-`sync`, so that nobody writes back what another has left.
+Every contender gets one untimed turn first, unless turns take minutes, which also brings the inputs into the page cache
+for all of them. After that they take turns, in an order that rotates from round to round, each turn with a fresh
+destination and after a `sync`, so that nobody writes back what another has left.
 """
 
 import os
@@ -69,6 +69,8 @@ class Case:
     title: str
     open: Callable[["Bench"], AbstractContextManager[Trial]]
     rounds: int = 5
+    warm: bool = True
+    """Whether each contender has a turn first that does not count. Not where a turn takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Bench:
 def run_case(bench: Bench, case: Case, rounds: int) -> tuple[Trial, dict[str, list[Turn]]]:
     """Every contender's turns. Raises what a contender's check raises."""
     with case.open(bench) as trial:
-        for contender in trial.contenders:
+        for contender in trial.contenders if case.warm else []:
             _turn(contender)
             contender.check()
         turns: dict[str, list[Turn]] = {contender.name: [] for contender in trial.contenders}
@@ -102,6 +104,8 @@ def run_case(bench: Bench, case: Case, rounds: int) -> tuple[Trial, dict[str, li
             for contender in [*trial.contenders[first:], *trial.contenders[:first]]:
                 turn = _turn(contender)
                 turns[contender.name].append(turn)
+                if number == 0 and not case.warm:
+                    contender.check()
                 bench.say(f"  {case.name} {number + 1}/{rounds}  {contender.name}: {turn.seconds:.3f} s")
     return trial, turns
 

@@ -63,22 +63,7 @@ class Inputs:
 
     def _unpack(self, names: tuple[str, ...], path: Path) -> None:
         wheels = self.cache / "wheels"
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-                "-d",
-                wheels,
-                *names,
-            ],
-            check=True,
-        )
+        download(wheels, *names)
         part = path.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         for name in names:
@@ -86,6 +71,12 @@ class Inputs:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(part)
         part.rename(path)
+
+
+def download(folder: Path, *wheels: str) -> None:
+    """Wheels in pinned versions, `NAME==VERSION`, by pip. Raises `subprocess.CalledProcessError`."""
+    words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d"]
+    subprocess.run([*words, folder, *wheels], check=True)
 
 
 def _write_random(path: Path, size: int) -> None:

@@ -12,14 +12,21 @@ from pathlib import Path
 
 from simulations.versus.process import Failed, Service
 
-_INSTALL = {"rsync": "apt-get install rsync", "git": "apt-get install git", "restic": "apt-get install restic"}
+_PACKAGES = {
+    "zsyncmake": "zsync",
+    "nginx": "nginx-light",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+}
+"""Debian's packages, where they are not called as the program is."""
 
 
 def program(name: str) -> str:
     """The full path of `name`. Raises `Failed` with the command that installs it."""
-    found = shutil.which(name)
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
-        raise Failed(f"{name} is not installed: {_INSTALL[name]}")
+        raise Failed(f"{name} is not installed: apt-get install {_PACKAGES.get(name, name)}")
     return found
 
 
@@ -43,12 +50,17 @@ class Forge:
 class RsyncDaemon:
     """rsync's daemon on loopback, plain TCP, serving one folder as the module `src`."""
 
-    url: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Of the module, with a slash."""
+        return f"rsync://127.0.0.1:{self.port}/src/"
 
     @classmethod
     @contextmanager
     def serving(cls, source: Path, work: Path) -> Iterator["tuple[RsyncDaemon, Service]"]:
-        port = _free_port()
+        port = free_port()
         work.mkdir(parents=True, exist_ok=True)
         configuration = work / "rsyncd.conf"
         owner = f"uid = {os.getuid()}\ngid = {os.getgid()}\n" if os.getuid() == 0 else ""
@@ -56,22 +68,24 @@ class RsyncDaemon:
             f"use chroot = no\naddress = 127.0.0.1\nport = {port}\n[src]\npath = {source}\nread only = yes\n{owner}"
         )
         with Service([program("rsync"), "--daemon", "--no-detach", "--config", configuration]) as service:
-            _wait_for(port)
-            yield cls(f"rsync://127.0.0.1:{port}/src/"), service
+            wait_for(port)
+            yield cls(port), service
 
     def command(self, destination: Path, name: str = "") -> list[str | os.PathLike[str]]:
         """`rsync -a` of the whole module, or of one file in it."""
         return [program("rsync"), "-a", "--stats", self.url + name, destination]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port on loopback on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Until somebody listens on it. Raises `Failed`."""
     for _ in range(500):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -18,6 +18,16 @@ from simulations.versus.inputs import MB
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "measurements.md"
+PROGRAMS = {
+    "rsync": "--version",
+    "git": "--version",
+    "restic": "version",
+    "casync": "--version",
+    "zsync": "-V",
+    "syncthing": "--version",
+}
+"""Peers, and how each is asked for its version."""
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -122,8 +132,11 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "absent"
-    for name, words in (("rsync", ["--version"]), ("git", ["--version"]), ("restic", ["version"])):
-        told = subprocess.run([name, *words], capture_output=True, text=True, check=False).stdout
+    for name, word in PROGRAMS.items():
+        try:
+            told = subprocess.run([name, word], capture_output=True, text=True, check=False).stdout
+        except FileNotFoundError:
+            told = "absent"
         found[name] = told.partition("\n")[0].strip()
     return found
 

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from simulations.versus import report
 from simulations.versus.bench import Bar, Bench, Case, Contender, Trial, Turn, run_case
 from simulations.versus.cases import CASES
 from simulations.versus.inputs import Different, Inputs, check_content, check_same
+from simulations.versus.island import Island
 from simulations.versus.process import Failed, Service, measure
 from simulations.versus.relay import CountingRelay
 from simulations.versus.report import PAGE, Outcome, section
+from simulations.versus.streams import StreamRelay
 
 
 def opened(trial: Trial) -> Case:
@@ -176,3 +179,36 @@ def test_big_input_is_the_same_every_time(tmp_path: Path) -> None:
     first, second = Inputs(tmp_path / "a", quick=True).big, Inputs(tmp_path / "b", quick=True).big
     assert first.stat().st_size == 32_000_000
     check_content(first, second)
+
+
+def test_stream_relay_counts_both_ways_and_passes_ends_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, StreamRelay(server.getsockname()[1]) as relay:
+        with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.settimeout(10)
+                client.sendall(b"1234567")
+                client.shutdown(socket.SHUT_WR)
+                assert accepted.makefile("rb").read() == b"1234567"
+                accepted.sendall(b"x" * 1_000_000)
+            assert len(client.makefile("rb").read()) == 1_000_000
+        assert (relay.to_server, relay.from_server, relay.bytes) == (7, 1_000_000, 1_000_007)
+
+
+def test_an_island_counts_what_is_sent_in_it_and_nothing_else() -> None:
+    script = (
+        "import socket; a = socket.socket(type=socket.SOCK_DGRAM); a.bind(('127.0.0.1', 0));"
+        "a.sendto(b'x' * 1000, a.getsockname()); a.sendto(b'y', a.getsockname())"
+    )
+    with Island() as island:
+        measure([sys.executable, "-c", script])
+        assert island.sent() == 0
+        measure(island.inside([sys.executable, "-c", script]))
+        assert island.sent() == 1001
+
+
+@pytest.mark.parametrize("case", ["update_line", "update_disk", "pull_unchanged", "watch_edit", "first_sync"])
+def test_what_arrives_is_right(bench: Bench, case: str) -> None:
+    """One turn of each, on little: the case itself compares the copies."""
+    trial, _ = run_case(bench, replace(CASES[case], warm=False), 1)
+    assert len({contender.name for contender in trial.contenders}) == len(trial.contenders)

@@ -1,8 +1,10 @@
 """The cases by name, in the order of the report."""
 
 from simulations.versus.bench import Case
-from simulations.versus.cases import adds, gets, hot, memory, resume, starts, wire
+from simulations.versus.cases import adds, gets, hot, memory, resume, starts, syncs, updates, wire
 
 CASES: dict[str, Case] = {
-    case.name: case for module in (gets, wire, adds, memory, resume, starts, hot) for case in module.CASES
+    case.name: case
+    for module in (gets, wire, updates, syncs, adds, memory, resume, starts, hot)
+    for case in module.CASES
 }

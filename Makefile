@@ -39,7 +39,7 @@ type: $(READY) ## mypy --strict
 unit: $(READY) ## The tests alone
 	$(BIN)/pytest -n auto --dist loadfile
 
-bench: $(READY) ## Forge beside rsync, git and restic; rewrites docs/measurements.md
+bench: $(READY) ## Forge beside rsync, casync, zsync, Syncthing, git and restic; rewrites docs/measurements.md
 	$(BIN)/python -m simulations.versus
 
 lab: $(READY) ## Hosts in miniature: Forge beside nginx, git and libtorrent; needs root; rewrites docs/labs.md

@@ -108,8 +108,9 @@ async def _get(
     if here is not None and before is None:
         return here, []
     notes: list[str] = []
-    after = await read_listing(network, record.target, named.joined.name) if before is not None else []
     if before is not None:  # first, for a file may have become a directory
+        previous = await trio.to_thread.run_sync(PulledRecords(network.node.home).find, destination)
+        after = await read_listing(network, record.target, named.joined.name, previous)
         kinds = {(entry.path, int(entry.kind)) for entry in after}
         notes = (await trio.to_thread.run_sync(prune, path_bytes(destination), before, kinds)).left
     result = here or await getting.get(

@@ -7,6 +7,7 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound
+from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import listing
 from forge_p2p.node.fetching import fetching
 from forge_p2p.node.getting import listing_here
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
     from forge_p2p.node.network import Network
 
 
-async def read_listing(network: "Network", root: Root, in_network: str) -> list[Entry]:
-    """Everything in a tree, from the store or fetched; nothing for a blob. Raises as `getting.get`."""
+async def read_listing(network: "Network", root: Root, in_network: str, previous: Root | None = None) -> list[Entry]:
+    """Everything in a tree, from the store or fetched; nothing for a blob. `previous` is here and much like it, so what
+    is fetched is what differs. Raises as `getting.get`."""
     try:
         return await trio.to_thread.run_sync(listing_here, network.node, root)
     except (NotFound, CorruptChunk):
         entries: list[Entry] = []
 
     async def produce(receiver: Receiver) -> None:
-        entries.extend(await listing(receiver, root.link))
+        old = None
+        if previous is not None:
+            old = await trio.to_thread.run_sync(Earlier(network.node.store, previous).root)
+        entries.extend(await listing(receiver, root.link, old))
 
     async with fetching(network, Target(root, None, (), in_network)) as fetch:
+        fetch.previous = previous
         await fetch.run(produce, lambda counts: None)
     return entries

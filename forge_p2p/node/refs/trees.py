@@ -7,6 +7,7 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound
+from forge_p2p.node.bases import Previous
 from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import listing
 from forge_p2p.node.fetching import fetching
@@ -33,6 +34,6 @@ async def read_listing(network: "Network", root: Root, in_network: str, previous
         entries.extend(await listing(receiver, root.link, old))
 
     async with fetching(network, Target(root, None, (), in_network)) as fetch:
-        fetch.previous = previous
+        fetch.previous = None if previous is None else Previous(previous, frozenset())
         await fetch.run(produce, lambda counts: None)
     return entries

@@ -30,11 +30,11 @@ async def prefetch(
     """Fetches what is missing of `root` from the members of one network; it belongs to that network then. `pin` is
     called in a worker thread once all is here. `previous`: an earlier version of that network that is here, for deltas.
     Raises as `getting.get`."""
-    useful = previous is not None and previous != root and previous.kind is root.kind
+    usable = previous if previous is not None and previous != root and previous.kind is root.kind else None
 
     async def produce(receiver: Receiver) -> None:
-        earlier = Earlier(network.node.store, previous) if useful and previous is not None else None
-        fetch.previous = Previous(previous) if useful and previous is not None else None
+        earlier = Earlier(network.node.store, usable) if usable else None
+        fetch.previous = Previous(usable) if usable else None
         link = root.link
         entries = [Entry(b"blob", EntryKind.FILE, 0, 0, link.size, link.level, link.hash)]
         if root.kind is Kind.TREE:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import COMMAND, environment, forge
-from tests.node.harness import Node, contents, node, noise, settings, small_tree, strace
+from tests.node.harness import Node, contents, node, noise, settings, small_tree
+from tests.node.test_kill_points import killed
 
 CALLS = [
     "renameat,rename,renameat2",
@@ -20,21 +21,6 @@ CALLS = [
     "fdatasync,fsync",
     "pwrite64",
 ]
-
-
-def killed(home: Path, calls: str, number: int, *arguments: str) -> bool:
-    """Runs a command that is killed when it makes the `number`-th of `calls`; whether it came to that."""
-    faults = f"inject={calls}:signal=KILL:when={number}"
-    done = subprocess.run(
-        [*strace("-e", f"trace={calls}", "-e", faults), *COMMAND, *arguments],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in {0, -9, 137}, done.stderr
-    return done.returncode != 0
 
 
 def synced(home: Path, directory: Path) -> dict[str, object]:

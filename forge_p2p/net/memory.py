@@ -24,6 +24,7 @@ from forge_p2p.errors import PeerError
 from forge_p2p.ids import NodeId
 from forge_p2p.net.admission import Admission, host_key
 from forge_p2p.net.base import Address
+from forge_p2p.net.lifetime import alive
 from forge_p2p.net.memory_connection import MemoryConnection
 from forge_p2p.net.timers import Deadlines
 
@@ -85,18 +86,8 @@ class MemoryNetwork:
             raise PeerError(f"cannot listen on {listen.host} port {listen.port}: address already in use")
         endpoint = MemoryEndpoint(self, listen, NodeId(key.public_key().public_bytes_raw()), config)
         self._endpoints[listen] = endpoint
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(endpoint.arrivals.run)
-            try:
-                yield endpoint
-            except Exception as error:  # noqa: BLE001 - raised again below, where the nursery cannot wrap it in a group
-                failure = error
-            finally:
-                await endpoint.aclose()
-                nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with alive(endpoint, lambda nursery: nursery.start_soon(endpoint.arrivals.run)):
+            yield endpoint
 
     def partition(self, one: str, other: str) -> None:
         """Nothing passes between the two hosts until they are healed; what is under way is repeated until then."""

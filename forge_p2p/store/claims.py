@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
-from forge_p2p.store.environment import Environment, Transaction, open_environment
+from forge_p2p.store.database import Database
+from forge_p2p.store.environment import Transaction
 from forge_p2p.store.index import Entry
 from forge_p2p.store.pinrecords import pin_at
 from forge_p2p.store.records import Inline, broken_inline, pack_inline, unpack_inline
@@ -30,18 +31,11 @@ _NUMBER = Struct("<Q")
 _CONDEMNED = Struct("<Qd")
 
 
-class Claims:
+class Claims(Database):
     """One open `store.lmdb`."""
 
     def __init__(self, path: Path) -> None:
-        self.environment: Environment = open_environment(path, _TABLES)
-
-    def close(self) -> None:
-        self.environment.release()
-
-    @property
-    def meta(self) -> Any:
-        return self.environment.tables["meta"]
+        super().__init__(path, _TABLES)
 
     @property
     def inline(self) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from forge_p2p.ids import Hash
-from forge_p2p.store.environment import Environment, Transaction, open_environment
+from forge_p2p.store.database import Database
+from forge_p2p.store.environment import Transaction
 from forge_p2p.store.records import (
     FileRow,
     Slice,
@@ -31,18 +32,11 @@ _BYTES_KEY: Final = b"bytes"
 Entry = tuple[Hash, Slice]
 
 
-class Index:
+class Index(Database):
     """One open `index.lmdb`."""
 
     def __init__(self, path: Path) -> None:
-        self.environment: Environment = open_environment(path, _TABLES)
-
-    def close(self) -> None:
-        self.environment.release()
-
-    @property
-    def meta(self) -> Any:
-        return self.environment.tables["meta"]
+        super().__init__(path, _TABLES)
 
     @property
     def slices(self) -> Any:

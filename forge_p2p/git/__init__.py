@@ -1,0 +1,1 @@
+"""Git over Forge: packs, manifests, the remote helper, and what uses them (docs/git.md)."""

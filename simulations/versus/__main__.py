@@ -4,7 +4,6 @@ python -m simulations.versus [--case NAME]... [--rounds N] [--quick] [--dry] [--
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from simulations.versus import report
 from simulations.versus.bench import Bench, Case, run_case
 from simulations.versus.cases import CASES
-from simulations.versus.inputs import Different, Inputs
+from simulations.versus.inputs import Different, Inputs, default_cache
 from simulations.versus.process import Failed
 
 
@@ -54,12 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry", action="store_true", help="write no files")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("--work", type=Path, help="folder on the file system to measure (default: the temporary one)")
-    parser.add_argument("--cache", type=Path, default=_cache(), help="folder for inputs (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for inputs (default: %(default)s)")
     return parser
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge-versus"
 
 
 def _say(line: str) -> None:

@@ -25,6 +25,11 @@ WHEELS = (
 """Pinned, so that runs of different days compare."""
 
 
+def default_cache() -> Path:
+    """Where inputs are kept unless somebody says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge-versus"
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     path: Path
@@ -75,7 +80,7 @@ class Inputs:
 
 def download(folder: Path, *wheels: str) -> None:
     """Wheels in pinned versions, `NAME==VERSION`, by pip. Raises `subprocess.CalledProcessError`."""
-    words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d"]
+    words = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:", "-d"]
     subprocess.run([*words, folder, *wheels], check=True)
 
 

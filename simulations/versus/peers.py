@@ -76,6 +76,39 @@ class RsyncDaemon:
         return [program("rsync"), "-a", "--stats", self.url + name, destination]
 
 
+_NGINX = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+user root;
+events {{}}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path {folder}/body;
+    fastcgi_temp_path {folder}/fastcgi;
+    proxy_temp_path {folder}/proxy;
+    scgi_temp_path {folder}/scgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    server {{
+        listen 127.0.0.1:{port};
+        {served}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, served: str) -> Iterator[int]:
+    """nginx on loopback, with `served` as what its server block says besides; its port. `folder` exists not yet."""
+    port = free_port()
+    folder.mkdir(parents=True)
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, served=served, port=port))
+    with Service([program("nginx"), "-c", folder / "nginx.conf"]):
+        wait_for(port)
+        yield port
+
+
 def free_port() -> int:
     """A TCP port on loopback on which nobody listens."""
     with socket.socket() as probe:

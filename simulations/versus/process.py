@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,14 @@ class Service:
                 break
             time.sleep(0.02)
         raise Failed(f"{self._name}\nsaid nothing: {_text(self._errors)}")
+
+    def wait_until(self, ready: Callable[[], bool], patience: float = 10.0) -> None:
+        """Until it has made something so. Raises `Failed` when it does not, or ends before."""
+        end = time.monotonic() + patience
+        while not ready():
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise Failed(f"{self._name}\ndid not become ready: {_text(self._errors)}")
+            time.sleep(0.01)
 
     def finished(self) -> Finished:
         """Waits for its end. Raises `Failed` unless that is 0."""

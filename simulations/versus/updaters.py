@@ -13,8 +13,8 @@ from pathlib import Path
 from simulations.versus.bench import Bench, Contender, Turn
 from simulations.versus.couple import NAME, Couple, Node, newcomer
 from simulations.versus.inputs import check_content, check_same
-from simulations.versus.peers import RsyncDaemon, free_port, program, wait_for
-from simulations.versus.process import Service, measure
+from simulations.versus.peers import RsyncDaemon, nginx, program
+from simulations.versus.process import measure
 from simulations.versus.streams import StreamRelay
 from simulations.versus.versions import Versions
 
@@ -23,26 +23,6 @@ RSYNC, CASYNC, ZSYNC = "rsync -az rsync://", "casync make, extract", "zsyncmake,
 
 SETTLING = 0.5
 """Seconds after which everything that an update causes has been sent."""
-
-NGINX = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log stderr crit;
-user root;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    fastcgi_temp_path {folder}/fastcgi;
-    proxy_temp_path {folder}/proxy;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    server {{
-        listen 127.0.0.1:{port};
-        root {root};
-    }}
-}}
-"""
 
 
 class ForgeUpdates:
@@ -177,13 +157,8 @@ def zsync(bench: Bench, versions: Versions) -> Iterator[Contender]:
 @contextmanager
 def web(bench: Bench, root: Path) -> Iterator[StreamRelay]:
     """nginx serving `root`, behind a relay."""
-    port, folder = free_port(), bench.fresh(f"{root.name}.nginx")
-    folder.mkdir()
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, root=root, port=port))
-    with Service([program("nginx"), "-c", folder / "nginx.conf"]):
-        wait_for(port)
-        with StreamRelay(port) as relay:
-            yield relay
+    with nginx(bench.fresh(f"{root.name}.nginx"), f"root {root};") as port, StreamRelay(port) as relay:
+        yield relay
 
 
 def _one_file(directory: Path, tar: Path) -> Path:

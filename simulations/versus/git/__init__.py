@@ -1,0 +1,1 @@
+"""Git over Forge beside git's own servers: repositories to measure on, servers, and the cases."""

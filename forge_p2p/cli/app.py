@@ -23,6 +23,7 @@ COMMANDS = {
     "rollback": "Make a name stand again for what its record SEQ says.",
     "diff": "Show what was added, removed, changed and moved.",
     "follow": "Keep what a name stands for in the store, and print changes.",
+    "git": "Publish git repositories, which others clone by forge://NAME.",
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
     "sync": "Make DIR and a name the same, in both directions.",

@@ -38,6 +38,13 @@ class Kind(Enum):
 
     BLOB = "blob"
     TREE = "tree"
+    GIT = "git"
+    """A listing as a tree's, of a repository's files (see `gitmanifest`)."""
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether the bytes are a listing, whose files belong to the root."""
+        return self is not Kind.BLOB
 
 
 @dataclass(frozen=True, slots=True)

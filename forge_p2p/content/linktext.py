@@ -13,7 +13,7 @@ from forge_p2p.ids import HASH_SIZE, Hash
 
 LINK_VERSION: Final = 1
 
-_NAMES: Final = {"fblob": Kind.BLOB, "ftree": Kind.TREE}
+_NAMES: Final = {f"f{kind.value}": kind for kind in Kind}
 
 
 def format_link(root: Root) -> str:

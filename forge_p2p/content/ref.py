@@ -50,7 +50,7 @@ _BODY = struct.Struct(f"<B{KEY_SIZE}sQ{HASH_SIZE}sBBQ{HASH_SIZE}sQQB{KEY_SIZE}sH
 """Format, network, number, hash of the one before, kind, level, size and hash of the target, time, expiry, flags, home,
 bytes of the name, bytes of the chain; name and chain follow, then the signature."""
 
-_KINDS: Final = (Kind.BLOB, Kind.TREE)
+_KINDS: Final = (Kind.BLOB, Kind.TREE, Kind.GIT)
 _PROTECTED: Final = 1
 _TIME_MAX: Final = 1 << 63
 RECORD_BYTES_MAX: Final = _BODY.size + NAME_BYTES + CHAIN_BYTES_MAX + SIGNATURE_SIZE

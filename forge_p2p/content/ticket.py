@@ -40,7 +40,7 @@ _SIGNATURE_SIZE: Final = 64
 CAPABILITY_SIZE: Final = _BODY.size + _SIGNATURE_SIZE
 """163 bytes."""
 
-_KINDS: Final = (Kind.BLOB, Kind.TREE)
+_KINDS: Final = (Kind.BLOB, Kind.TREE, Kind.GIT)
 _PORT = struct.Struct("<H")
 _FAMILIES: Final[dict[int, type[IPv4Address] | type[IPv6Address]]] = {4: IPv4Address, 6: IPv6Address}
 

@@ -6,7 +6,7 @@ a walk over a terabyte holds one list node a level.
 
 from collections.abc import Callable, Iterator
 
-from forge_p2p.content.link import Kind, Link, Root
+from forge_p2p.content.link import Link, Root
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder
 from forge_p2p.content.tree import decode_node
 from forge_p2p.ids import Hash
@@ -39,7 +39,7 @@ def entries(listing: Link, read: Read) -> Iterator[list[Entry]]:
 def reach(root: Root, read: Read) -> Iterator[Hash]:
     """Every chunk that `root` needs: list nodes, listing and contents. A hash may come more than once."""
     yield from _reach_link(root.link, read)
-    if root.kind is Kind.TREE:
+    if root.kind.is_listing:
         for page in entries(root.link, read):
             for entry in page:
                 if entry.kind == EntryKind.FILE:

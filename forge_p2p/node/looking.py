@@ -61,7 +61,7 @@ async def cat(network: "Network", *, what: str, path: str = "", emit: Emit, repo
 
     async def produce(receiver: "Receiver") -> None:
         link = target.root.link
-        if target.root.kind is Kind.TREE:
+        if target.root.kind.is_listing:
             link = _file_at(await listing(receiver, link), path)
         elif path:
             raise UsageError(f"this link is one file and has nothing at {path!r}", hint="leave the path out")

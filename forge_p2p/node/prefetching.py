@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from forge_p2p.content.chunking import ZERO_CHUNK
-from forge_p2p.content.link import CHUNK_MAX, Kind, Root
+from forge_p2p.content.link import CHUNK_MAX, Root
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.earlier import Earlier
@@ -37,7 +37,7 @@ async def prefetch(
         fetch.previous = Previous(usable) if usable else None
         link = root.link
         entries = [Entry(b"blob", EntryKind.FILE, 0, 0, link.size, link.level, link.hash)]
-        if root.kind is Kind.TREE:
+        if root.kind.is_listing:
             old = await trio.to_thread.run_sync(earlier.root) if earlier else None
             entries = [each for each in await listing(receiver, root.link, old) if each.kind == EntryKind.FILE]
         # Everybody knows this one: holes cross no network.

@@ -29,6 +29,7 @@ from forge_p2p.node.refs.results import (
     PublishResult,
     PullResult,
 )
+from forge_p2p.node.repositories.results import RepositoryFilesResult, RepositoryPutResult, RepositoryResult
 from forge_p2p.node.syncing.results import SyncResult
 
 
@@ -264,6 +265,9 @@ Result = (
     | FollowResult
     | FollowedResult
     | SyncResult
+    | RepositoryResult
+    | RepositoryFilesResult
+    | RepositoryPutResult
     | CacheSaveResult
     | CacheRestoreResult
     | NetworksResult
@@ -302,6 +306,9 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "sync": SyncResult,
     "cache_save": CacheSaveResult,
     "cache_restore": CacheRestoreResult,
+    "git_read": RepositoryResult,
+    "git_files": RepositoryFilesResult,
+    "git_put": RepositoryPutResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

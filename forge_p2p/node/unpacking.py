@@ -32,7 +32,7 @@ def unpack(node: LocalNode, plan: RestorePlan, cache: StatCache) -> Outcome:
         for number, entry in enumerate(entry for entry in plan.write if entry.level > 0):
             target = LargeTarget(entry, number, entry.size)
             try:
-                for batch in _batches(node, entry.link, target):
+                for batch in stored_batches(node, entry.link, target):
                     if placer.place_stored(batch):
                         break
             except (NotFound, CorruptChunk):
@@ -40,7 +40,8 @@ def unpack(node: LocalNode, plan: RestorePlan, cache: StatCache) -> Outcome:
         return writer.finish()
 
 
-def _batches(node: LocalNode, link: Link, target: LargeTarget) -> Iterator[list[Stored]]:
+def stored_batches(node: LocalNode, link: Link, target: LargeTarget) -> Iterator[list[Stored]]:
+    """The chunks of a large file that the store has, in order, each with its place."""
     batch: list[Stored] = []
     offset = 0
     for leaf in walk.leaves(link, node.store.read):

@@ -7,6 +7,7 @@ the line prints contains the text. A block that says `toml config` is a settings
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def test_commands_work(page: Path, tmp_path: Path) -> None:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     program.chmod(0o755)
+    helper = program.with_name("git-remote-forge")
+    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -m forge_p2p.cli.git_remote "$@"\n')
+    helper.chmod(0o755)
     (tmp_path / "folder").mkdir()
     variables = environment(tmp_path / "home")
     log = tmp_path / "log"

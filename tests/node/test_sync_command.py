@@ -155,5 +155,5 @@ def test_a_name_of_one_file_is_none_of_a_folder(home: Path, tmp_path: Path) -> N
     assert forge(home, "publish", "one", str(tmp_path / "file")).returncode == 0
     failed = forge(home, "sync", "one", str(tmp_path / "folder"))
     assert failed.returncode == 2
-    assert "'one' stands for one file" in failed.stderr
+    assert "'one' stands for no directory" in failed.stderr
     assert list((tmp_path / "folder").iterdir()) == []

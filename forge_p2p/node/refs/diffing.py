@@ -27,7 +27,7 @@ async def diff(network: "Network", *, old: str, new: str, in_network: str = "", 
     roots = [await _root(network, what, in_network) for what in (old, new)]
     for what, root in zip((old, new), roots, strict=True):
         if root.kind is not Kind.TREE:
-            raise UsageError(f"{what!r} is one file; only directories can be compared")
+            raise UsageError(f"{what!r} is no directory; only directories can be compared")
     before, after = (
         [await read_listing(network, root, in_network) for root in roots] if roots[0] != roots[1] else [[], []]
     )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from forge_p2p.content.link import Root
+from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.ref import RefRecord
-from forge_p2p.errors import CorruptChunk, NotFound
+from forge_p2p.errors import CorruptChunk, NotFound, UsageError
 from forge_p2p.node.local import Report, ignore_progress
 from forge_p2p.node.refs.book import require_unexpired
 from forge_p2p.node.refs.names import HomeUnreachable
@@ -43,6 +43,10 @@ async def pull(
     report(Progress("connect"))
     before = _wire(members, named)
     record, notes = await resolve(members, named)
+    if record.target.kind is Kind.GIT:
+        raise UsageError(
+            f"{named.name!r} stands for a git repository", hint=f"git clone forge://{named.joined.name}/{named.name}"
+        )
     asked = tuple(now - then for now, then in zip(_wire(members, named), before, strict=True))
     result, left = await _get(network, named, record, destination, report, options)
     return PullResult(

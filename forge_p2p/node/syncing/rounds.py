@@ -131,8 +131,8 @@ class Syncing:
         live = head is not None and not head.has_expired(time.time())
         if head is not None and live and head.target.kind is not Kind.TREE:
             raise UsageError(
-                f"{self.named.name!r} stands for one file; only directories can be synced",
-                hint=f"forge pull {self.named.name} gets it; choose another name for the directory",
+                f"{self.named.name!r} stands for no directory; only directories can be synced",
+                hint=f"forge log {self.named.name} shows what it stands for; choose another name for the directory",
             )
         if head is not None and live and await trio.to_thread.run_sync(self.folder.agreed, mine, head.target):
             nothing = Merged(head.target, mine.entries, [], [], [], [], [])

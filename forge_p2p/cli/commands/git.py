@@ -1,0 +1,59 @@
+"""`forge git`: repositories that everybody uses by plain git."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forge_p2p.cli.names import IN_NETWORK
+from forge_p2p.cli.output import emit, remark
+from forge_p2p.cli.run import OnBytes, run_operation
+from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.cli.units import format_count, format_duration, format_size
+from forge_p2p.errors import UsageError
+from forge_p2p.node.results import Result
+
+
+@click.group("git")
+def command() -> None:
+    """Publish git repositories, which others clone by forge://NAME."""
+
+
+@command.command("publish", cls=ForgeCommand)
+@click.argument("repository", type=click.Path(path_type=Path))
+@click.argument("name")
+@IN_NETWORK
+@pass_settings
+def publish(settings: Settings, repository: Path, name: str, in_network: str) -> None:
+    """Make NAME stand for the branches, tags and notes of REPOSITORY.
+
+    From then on members of the network clone, fetch and push with plain git: git clone forge://NAME. Publishing again
+    makes NAME what REPOSITORY is then. The URL is the last line of the output.
+    """
+    from forge_p2p.git.calls import Node
+    from forge_p2p.git.publishing import publish as published_by
+    from forge_p2p.git.running import find_repository
+
+    if in_network and "/" in name and name.partition("/")[0] == in_network:
+        raise UsageError(f"{name!r} names a network already", hint="leave --network out")
+    git = find_repository(os.fsencode(repository), dict(os.environ))
+    outcome = published_by(Node(_runner(settings), name, in_network), git)
+    about = outcome.published.about
+    url = f"forge://{about.network}/{about.name}"
+    if outcome.put is None:
+        remark(settings, f"{url} is that already, by record {about.seq}")
+        emit(settings, about, [url])
+        return
+    put = outcome.put
+    refs, size, took = format_count(outcome.refs, "ref"), format_size(put.new_bytes), format_duration(put.seconds)
+    remark(settings, f"{refs}, {size} new, {url} is at record {put.seq} now, {took}")
+    remark(settings, *(["the home has the content"] if put.held else []), *(f"note: {note}" for note in put.notes))
+    emit(settings, put, [url])
+
+
+def _runner(settings: Settings) -> Any:
+    def run(name: str, arguments: dict[str, Any], on_bytes: OnBytes | None = None) -> Result:
+        return run_operation(settings, Result, name, arguments, on_bytes)  # type: ignore[arg-type]
+
+    return run

@@ -1,0 +1,57 @@
+"""Whether a pack's index names an object: a few dozen page reads, without reading the index as a whole.
+
+The format is gitformat-pack(5)'s, version 2. For merging and checking indexes whole there is `packs.index`.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+from forge_p2p.errors import Malformed
+
+_MAGIC: Final = b"\xfftOc\x00\x00\x00\x02"
+_NAMES: Final = 8 + 4 * 256
+_COUNT = struct.Struct(">I")
+
+
+class IndexFile:
+    """The `.idx` at `path`, of object names of `size` bytes. Raises `Malformed`, `OSError`."""
+
+    def __init__(self, path: bytes, size: int) -> None:
+        self._size = size
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            length = os.fstat(descriptor).st_size
+            if length < _NAMES + 2 * size:
+                raise Malformed(f"{os.fsdecode(path)} is too short for an index")
+            self._map = mmap.mmap(descriptor, length, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+        self.objects = self._fanout(255)
+        if self._map[:8] != _MAGIC or length < _NAMES + self.objects * (size + 8) + 2 * size:
+            raise Malformed(f"{os.fsdecode(path)} is no index of version 2")
+        self.pack_hash: bytes = self._map[length - 2 * size : length - size]
+
+    def _fanout(self, first: int) -> int:
+        return int(_COUNT.unpack_from(self._map, 8 + 4 * first)[0]) if first >= 0 else 0
+
+    def __contains__(self, oid: bytes) -> bool:
+        low, high = self._fanout(oid[0] - 1), min(self._fanout(oid[0]), self.objects)
+        data, size = self._map, self._size
+        while low < high:
+            middle = (low + high) // 2
+            at = _NAMES + middle * size
+            found = data[at : at + size]
+            if found == oid:
+                return True
+            if found < oid:
+                low = middle + 1
+            else:
+                high = middle
+        return False
+
+    def has_all(self, oids: Iterable[bytes]) -> bool:
+        """Whether it names every one of these."""
+        return all(oid in self for oid in oids)

@@ -1,0 +1,60 @@
+"""A repository's name moved: a pack of what is new, a manifest with it, both put after what was read."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from forge_p2p.content.gitmanifest import GitManifest
+from forge_p2p.git.calls import Node, Published
+from forge_p2p.git.claims import claim, is_dead
+from forge_p2p.git.indexes import published_indexes
+from forge_p2p.git.manifests import Update, updated, write_manifest
+from forge_p2p.git.packing import Tips, held_by, pack_new
+from forge_p2p.git.running import Git
+from forge_p2p.git.state import State
+from forge_p2p.node.repositories.results import RepositoryPutResult
+
+_PREFIX: Final = b"push_"
+
+
+def put_updates(
+    node: Node, git: Git, published: Published, before: GitManifest, updates: Sequence[Update]
+) -> RepositoryPutResult:
+    """Moves refs of a repository from `before`, its manifest as read, by a record right after that. Raises `Conflict`
+    when another record came first, `GitFailed`, and as the operation `git_put`."""
+    state = State(git.places)
+    new = list(dict.fromkeys(update.oid for update in updates if update.oid))
+    with outgoing_folder(state.folder) as folder:
+        indexes = published_indexes(node, git, published)
+        old = sorted(git.present({ref.oid for ref in before.refs}))
+        pack = pack_new(git, Tips(new, old), held_by(indexes), os.path.join(folder, b"packs"))
+        write_manifest(updated(git, before, updates, pack), folder)
+        put = node.put(published, folder)
+    if pack is not None:
+        state.remember([pack.hash])
+    return put
+
+
+@contextmanager
+def outgoing_folder(state: bytes) -> Iterator[bytes]:
+    """A folder for what is put; what killed pushes have left goes first."""
+    os.makedirs(state, exist_ok=True)
+    claimed = claim(state, _PREFIX)
+    folder = os.path.join(state, b"files_" + claimed.word)
+    try:
+        for name in os.listdir(state):
+            word = name.removeprefix(_PREFIX)
+            if name.startswith(_PREFIX) and word != claimed.word and is_dead(state, _PREFIX, word):
+                _remove(state, word)
+        os.mkdir(folder)
+        yield folder
+    finally:
+        _remove(state, claimed.word)
+        claimed.release()
+
+
+def _remove(state: bytes, word: bytes) -> None:
+    shutil.rmtree(os.path.join(state, b"files_" + word), ignore_errors=True)
+    os.unlink(os.path.join(state, _PREFIX + word))

@@ -1,0 +1,155 @@
+"""The helper's side of gitremote-helpers(7): lines in, lines out, nothing else on standard output."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import BinaryIO
+
+from forge_p2p.content.gitmanifest import GitManifest
+from forge_p2p.errors import ForgeError, Malformed, UsageError
+from forge_p2p.git.calls import Node, Published
+from forge_p2p.git.landing import Landing
+from forge_p2p.git.remote.fetch import Fetch
+from forge_p2p.git.remote.options import Options
+from forge_p2p.git.remote.push import Push
+from forge_p2p.git.remote.rules import Refspec
+from forge_p2p.git.running import Git
+
+CAPABILITIES = (b"option", b"fetch", b"push", b"check-connectivity", b"object-format")
+
+
+class Helper:
+    """One run of it. `git` is the repository that it was started for, `None` outside of any (`git ls-remote`)."""
+
+    def __init__(self, node: Node, git: Git | None, source: BinaryIO, sink: BinaryIO, options: Options) -> None:
+        self.options = options
+        self._node = node
+        self._git = git
+        self._source = source
+        self._sink = sink
+        self._published: Published | None = None
+        self._stack = ExitStack()
+        self._landing: Landing | None = None
+
+    def run(self) -> None:
+        """Answers until git says that it is done, or goes. Raises what ends the whole."""
+        with self._stack:
+            for line in self._lines():
+                if not line:
+                    return
+                word, _, rest = line.partition(b" ")
+                answer = _COMMANDS.get(word)
+                if answer is None:
+                    raise Malformed(f"git asked for something unknown: {line[:60].decode(errors='replace')}")
+                answer(self, rest)
+                self._sink.flush()
+
+    def _lines(self) -> Iterator[bytes]:
+        while line := self._source.readline():
+            yield line.removesuffix(b"\n")
+
+    def _batch(self, first: bytes) -> list[bytes]:
+        """The rest of this line, and of those after it up to an empty one, which begin with the same word."""
+        rests = [first]
+        for line in self._lines():
+            if not line:
+                break
+            rests.append(line.partition(b" ")[2])
+        return rests
+
+    def _say(self, *lines: bytes) -> None:
+        self._sink.writelines(line + b"\n" for line in lines)
+
+    def capabilities(self, rest: bytes) -> None:
+        """What the helper can do."""
+        self._say(*CAPABILITIES, b"")
+
+    def option(self, rest: bytes) -> None:
+        """Takes an option."""
+        name, _, value = rest.partition(b" ")
+        self._say(self.options.take(name.decode(errors="replace"), value).encode())
+
+    def list(self, rest: bytes) -> None:
+        """Lists the refs."""
+        self._published = self._node.read()
+        for note in self._published.about.notes:
+            self.note(note)
+        manifest = self._published.manifest
+        if manifest is not None:
+            self._say(*advertised(manifest, with_format=self.options.object_format, peeled=rest != b"for-push"))
+        self._say(b"")
+
+    def fetch(self, rest: bytes) -> None:
+        """Fetches a batch of refs."""
+        wanted = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
+        published = self._listed()
+        if published.manifest is None:
+            raise UsageError(f"nothing is published as {published.about.name!r}")
+        if self._landing is None:
+            self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
+        fetch = Fetch(self._node, self._repository, self._landing, published)
+        everything = self.options.cloning or self.options.refetch
+        fetched = fetch.run(list(dict.fromkeys(wanted)), everything=everything)
+        if fetched.lock and b"\n" not in fetched.lock:
+            self._say(b"lock " + fetched.lock)
+            if fetched.connected and self.options.check_connectivity:
+                self._say(b"connectivity-ok")
+        self._say(b"")
+
+    def push(self, rest: bytes) -> None:
+        """Pushes a batch of refs."""
+        specs = [Refspec.parse(line) for line in self._batch(rest)]
+        push = Push(self._node, self._repository, self._listed(), self.options)
+        for ref, fault in push.run(specs).items():
+            self._say(b"error " + ref + b" " + fault.encode() if fault else b"ok " + ref)
+        for note in push.notes:
+            self.note(note)
+        self.options.leases.clear()
+        self._published = None
+        self._say(b"")
+
+    def _listed(self) -> Published:
+        """What git was told that the repository is."""
+        if self._published is None:
+            self._published = self._node.read()
+        return self._published
+
+    @property
+    def _repository(self) -> Git:
+        if self._git is None:
+            raise UsageError("this needs a repository", hint="run it in one")
+        return self._git
+
+    def note(self, text: str) -> None:
+        """Says something to the person, unless they want quiet."""
+        if self.options.verbosity:
+            sys.stderr.write(f"forge: {text}\n")
+            sys.stderr.flush()
+
+
+_COMMANDS: Mapping[bytes, Callable[[Helper, bytes], None]] = {
+    b"capabilities": Helper.capabilities,
+    b"option": Helper.option,
+    b"list": Helper.list,
+    b"fetch": Helper.fetch,
+    b"push": Helper.push,
+}
+
+
+def advertised(manifest: GitManifest, *, with_format: bool, peeled: bool) -> Iterator[bytes]:
+    """The lines of `list`: the object format where git has asked for it, HEAD, refs, what tags point to."""
+    if with_format:
+        yield b":object-format " + manifest.object_format.encode()
+    if any(ref.name == manifest.head for ref in manifest.refs):
+        yield b"@" + manifest.head + b" HEAD"
+    for ref in manifest.refs:
+        yield ref.oid.hex().encode() + b" " + ref.name
+        if ref.peeled and peeled:
+            yield ref.peeled.hex().encode() + b" " + ref.name + b"^{}"
+
+
+def failure(error: ForgeError) -> str:
+    """An error as a person reads it below git's own lines."""
+    hint = f"forge: hint: {error.hint}{os.linesep}" if error.hint else ""
+    return f"forge: error: {error.message}{os.linesep}{hint}"

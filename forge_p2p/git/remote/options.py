@@ -1,0 +1,66 @@
+"""What git tells its helper beforehand."""
+
+import re
+from dataclasses import dataclass, field
+
+from forge_p2p.errors import Malformed
+
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_ESCAPES = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+
+
+@dataclass(slots=True)
+class Options:
+    """As gitremote-helpers(7) has them. `leases`: what `--force-with-lease` expects of refs. `partial`: whether a
+    shallow or partial repository is wanted, for which there is `connect`."""
+
+    verbosity: int = 1
+    progress: bool = False
+    dry_run: bool = False
+    atomic: bool = False
+    cloning: bool = False
+    check_connectivity: bool = False
+    object_format: bool = False
+    refetch: bool = False
+    partial: bool = False
+    leases: dict[bytes, bytes] = field(default_factory=dict)
+
+    def take(self, name: str, value: bytes) -> str:
+        """The answer to `option NAME VALUE`."""
+        value = unquoted(value)
+        if name == "verbosity":
+            self.verbosity = int(value) if value.isdigit() else 1
+        elif name in _FLAGS:
+            setattr(self, name.replace("-", "_"), value != b"false")
+        elif name == "cas":
+            ref, _, expected = value.rpartition(b":")
+            self.leases[ref] = bytes.fromhex(expected.decode())
+        elif name in _PARTIAL:
+            self.partial = True
+        elif name not in _HARMLESS:
+            return "unsupported"
+        return "ok"
+
+
+_FLAGS = frozenset({"progress", "dry-run", "atomic", "cloning", "check-connectivity", "object-format", "refetch"})
+"""git leaves the value of `object-format` out when it means true."""
+
+_PARTIAL = frozenset({"depth", "deepen-since", "deepen-not", "deepen-relative", "filter", "from-promisor"})
+"""Answered by git itself, over `connect`."""
+
+_HARMLESS = frozenset({"followtags", "update-shallow", "force-if-includes", "force", "family"})
+"""What git has seen to already, or what makes no difference here."""
+
+
+def unquoted(value: bytes) -> bytes:
+    """A value without git's quotes, if it has any. Raises `Malformed`."""
+    if not value.startswith(b'"'):
+        return value
+    if len(value) < 2 or not value.endswith(b'"'):
+        raise Malformed("git sent half a quoted word")
+    return _ESCAPE.sub(_unescaped, value[1:-1])
+
+
+def _unescaped(match: "re.Match[bytes]") -> bytes:
+    word = match[1]
+    return bytes((int(word, 8) & 0xFF,)) if word.isdigit() else _ESCAPES.get(word, word)

@@ -1,0 +1,87 @@
+"""Pushing: a new manifest with one small pack, put right after the one that git was told of, or not at all.
+
+There is no server that would decide: what is allowed is checked here, by the same rules and in the same words that
+git's own servers have, and the name's next record is put only if nobody was faster. Who was faster with another ref is
+built upon, who was faster with the same is told as "fetch first".
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from forge_p2p.content.gitmanifest import GitManifest
+from forge_p2p.content.membership import Role
+from forge_p2p.errors import Conflict, Refused, UsageError
+from forge_p2p.git.calls import Node, Published
+from forge_p2p.git.manifests import Update, empty_manifest
+from forge_p2p.git.putting import put_updates
+from forge_p2p.git.remote.options import Options
+from forge_p2p.git.remote.rules import Refspec, Wish, faults_of
+from forge_p2p.git.running import Git
+
+TRIES: Final = 16
+"""Records that may come first, one after the other."""
+
+
+class Push:
+    """One `push` batch, on top of `published`, which git was told of. `notes` say what else happened."""
+
+    def __init__(self, node: Node, git: Git, published: Published, options: Options) -> None:
+        self.notes: list[str] = []
+        self._node = node
+        self._git = git
+        self._published = published
+        self._options = options
+
+    def run(self, specs: Sequence[Refspec]) -> dict[bytes, str]:
+        """Why each ref was not moved, empty for those that were. Raises what concerns all of them."""
+        require_pusher(self._published)
+        told = self._manifest(self._published).ref_map()
+        wishes = [self._wish(spec, told) for spec in specs]
+        for _ in range(TRIES):
+            faults = faults_of(self._git, self._manifest(self._published), self._role, wishes)
+            if self._options.atomic and any(faults.values()):
+                return {ref: fault or "atomic push failed" for ref, fault in faults.items()}
+            good = [wish for wish in wishes if not faults[wish.ref]]
+            if not good or self._options.dry_run:
+                return faults
+            try:
+                self._put(good)
+            except Conflict:
+                self._published = self._node.read()
+            else:
+                return faults
+        raise Conflict(f"{TRIES} pushes by others came first, one after the other", hint="try again later")
+
+    @property
+    def _role(self) -> Role:
+        return Role[self._published.about.own_role.upper()]
+
+    def _manifest(self, published: Published) -> GitManifest:
+        places = self._git.places
+        manifest = published.manifest or empty_manifest(places.object_format)
+        if manifest.object_format != places.object_format:
+            raise UsageError(f"{published.about.name!r} has {manifest.object_format} objects, this repository others")
+        return manifest
+
+    def _wish(self, spec: Refspec, told: dict[bytes, bytes]) -> Wish:
+        new = self._git.resolve(spec.source) if spec.source else b""
+        lease = self._options.leases.get(spec.ref)
+        return Wish(spec.ref, new, told.get(spec.ref, b""), spec.force, lease)
+
+    def _put(self, wishes: Sequence[Wish]) -> None:
+        updates = [Update(wish.ref, wish.new) for wish in wishes]
+        before = self._manifest(self._published)
+        self.notes += put_updates(self._node, self._git, self._published, before, updates).notes
+
+
+def require_pusher(published: Published) -> None:
+    """Raises `Refused` for who may only read."""
+    about = published.about
+    if not about.member:
+        raise Refused("a ticket gives a repository to read, not to push to", hint="join its network as a writer")
+    role = Role[about.own_role.upper()]
+    if not role.covers(Role.WRITER):
+        raise Refused(
+            f"this node is a {role.name.lower()} in network {about.network!r} and may not push there",
+            hint="an admin can invite it as a writer: forge network invite --role writer",
+        )

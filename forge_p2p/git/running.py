@@ -1,0 +1,156 @@
+"""Running git on one repository, and where its things are.
+
+What git is asked is asked by plumbing commands, with names on standard input wherever it takes them: a ref or a path
+may be called anything.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO
+
+from forge_p2p.content.gitmanifest import OID_SIZES
+from forge_p2p.errors import ForgeError, NotFound, UsageError
+
+
+class GitFailed(ForgeError):
+    """A git command has failed; the message ends with what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths. `common`: the folder that all worktrees share; `packs`: where its own packs are."""
+
+    common: bytes
+    packs: bytes
+    object_format: str
+
+    @property
+    def state(self) -> bytes:
+        """What Forge keeps in the repository."""
+        return os.path.join(self.common, b"forge")
+
+    @property
+    def oid_size(self) -> int:
+        return OID_SIZES[self.object_format]
+
+
+class Git:
+    """git on the repository `git_dir`; `environment` is what its commands run with."""
+
+    def __init__(self, git_dir: bytes, environment: Mapping[str, str]) -> None:
+        self.git_dir = os.path.abspath(git_dir)
+        self._environment = {
+            **environment,
+            "GIT_DIR": os.fsdecode(self.git_dir),
+            "LC_ALL": "C",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+        }
+
+    @cached_property
+    def places(self) -> Places:
+        """Where things are. Raises `UsageError` for what is no repository."""
+        words = ("--path-format=absolute", "--git-common-dir", "--git-path", "objects/pack", "--show-object-format")
+        # A path may hold a newline, so each is asked for by itself where one answer has more lines than questions.
+        lines = self.run("rev-parse", *words).removesuffix(b"\n").split(b"\n")
+        if len(lines) != 3:
+            lines = [self.run("rev-parse", *each).removesuffix(b"\n") for each in (words[:2], words[:1] + words[2:4])]
+            lines.append(self.run("rev-parse", words[4]).strip())
+        object_format = lines[2].decode()
+        if object_format not in OID_SIZES:
+            raise UsageError(f"object format {object_format!r} is not known here")
+        return Places(lines[0], lines[1], object_format)
+
+    def run(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> bytes:
+        """What a command prints. Raises `GitFailed`."""
+        done = self.attempt(*words, feed=feed)
+        if done.returncode:
+            raise GitFailed(f"git {os.fsdecode(words[0])} failed: {_said(done)}")
+        return done.stdout
+
+    def attempt(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> "subprocess.CompletedProcess[bytes]":
+        """A command, to its end, whatever that is."""
+        data = feed if isinstance(feed, bytes) else b"".join(feed)
+        return subprocess.run(self._words(words), input=data, env=self._environment, capture_output=True, check=False)
+
+    def start(
+        self, *words: str | bytes, stdin: int | IO[bytes] | None, stdout: int | None, quiet: bool = True
+    ) -> "subprocess.Popen[bytes]":
+        """A command under way. `quiet`: what it says on standard error is dropped."""
+        stderr = subprocess.DEVNULL if quiet else None
+        return subprocess.Popen(self._words(words), env=self._environment, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def _words(self, words: Iterable[str | bytes]) -> list[bytes]:
+        return [b"git", *(os.fsencode(word) for word in words)]
+
+    def setting(self, name: str) -> str:
+        """A value of git's configuration; empty for none."""
+        return self.attempt("config", "--get", name).stdout.decode(errors="replace").strip()
+
+    def present(self, oids: Iterable[bytes]) -> set[bytes]:
+        """Those of these objects that are here, themselves."""
+        wanted = list(dict.fromkeys(oids))
+        if not wanted:
+            return set()
+        lines = self.run("cat-file", "--batch-check=%(objecttype)", feed=_lines(wanted)).splitlines()
+        return {oid for oid, line in zip(wanted, lines, strict=True) if not line.endswith(b"missing")}
+
+    def kinds(self, oids: Iterable[bytes]) -> list[bytes]:
+        """What each of these objects is: `commit`, `tree`, `blob`, `tag`; `missing` if it is not here."""
+        lines = self.run("cat-file", "--batch-check=%(objecttype)", feed=_lines(oids)).splitlines()
+        return [line.split()[-1] for line in lines]
+
+    def peeled(self, oids: Iterable[bytes]) -> list[bytes]:
+        """What each of these points to in the end: itself, if it is no tag."""
+        feed = (oid.hex().encode() + b"^{}\n" for oid in oids)
+        lines = self.run("cat-file", "--batch-check=%(objectname)", feed=feed).splitlines()
+        return [bytes.fromhex(line.decode()) for line in lines]
+
+    def head(self) -> bytes:
+        """The ref that HEAD points to; empty if it points to none."""
+        return self.attempt("symbolic-ref", "--quiet", "HEAD").stdout.strip()
+
+    def refs(self, spaces: Sequence[str]) -> dict[bytes, bytes]:
+        """The refs below `spaces`, such as `refs/heads`, in order. Symbolic ones are what they point to."""
+        lines = self.run("for-each-ref", "--format=%(objectname) %(refname)", *spaces).splitlines()
+        return {name: bytes.fromhex(oid.decode()) for oid, _, name in (line.partition(b" ") for line in lines)}
+
+    def resolve(self, name: bytes) -> bytes:
+        """The object that a revision names. Raises `NotFound`."""
+        done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+        if done.returncode:
+            raise NotFound(f"{name.decode(errors='replace')} names nothing here")
+        return bytes.fromhex(done.stdout.split()[-1].decode())
+
+    def is_connected(self, oids: Iterable[bytes]) -> bool:
+        """Whether all that these objects need is here."""
+        words = ("rev-list", "--objects", "--stdin", "--quiet", "--not", "--all")
+        return self.attempt(*words, feed=_lines(oids)).returncode == 0
+
+    def contains(self, new: bytes, old: bytes) -> bool:
+        """Whether the commit `new` has the commit `old` behind it; false for what are no commits."""
+        return self.attempt("merge-base", "--is-ancestor", old.hex(), new.hex()).returncode == 0
+
+
+def _lines(oids: Iterable[bytes]) -> Iterable[bytes]:
+    return (oid.hex().encode() + b"\n" for oid in oids)
+
+
+def _said(done: "subprocess.CompletedProcess[bytes]") -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def find_repository(path: bytes, environment: Mapping[str, str]) -> Git:
+    """The repository at or above `path`, as git finds it. Raises `UsageError`."""
+    done = subprocess.run(
+        [b"git", b"-C", path, b"rev-parse", b"--path-format=absolute", b"--git-dir"],
+        env={**environment, "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UsageError(f"{os.fsdecode(path)} is no git repository: {_said(done)}")
+    return Git(done.stdout.removesuffix(b"\n"), environment)

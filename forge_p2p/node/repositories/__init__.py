@@ -1,0 +1,1 @@
+"""Git repositories as what names stand for: read, fetched, put (docs/git.md). What runs git is above, in `git`."""

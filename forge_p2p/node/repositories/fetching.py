@@ -1,0 +1,151 @@
+"""Operation: git_files. Files of a repository's packs into a folder, from the store or the network.
+
+What the store has is linked or copied from there; the rest is fetched, and goes to the store and the folder from the
+same buffers.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import trio
+
+from forge_p2p.content import walk
+from forge_p2p.content.link import Link, Root
+from forge_p2p.content.pathtext import path_bytes
+from forge_p2p.content.snapshot import Entry
+from forge_p2p.errors import CorruptChunk, NotFound, UsageError
+from forge_p2p.ids import Hash
+from forge_p2p.node.expanding import NODES_AHEAD, fetch_ahead, leaves_below
+from forge_p2p.node.fetching import Fetching, fetching
+from forge_p2p.node.getting import keep_cached
+from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.placing import LargeTarget, Placer, Slot, SmallTarget
+from forge_p2p.node.receiving import Counts
+from forge_p2p.node.repositories.reading import manifest_and_files, require_repository
+from forge_p2p.node.repositories.results import RepositoryFilesResult
+from forge_p2p.node.results import Progress
+from forge_p2p.node.target import Target, parse_target
+from forge_p2p.node.unpacking import stored_batches
+from forge_p2p.workspace.folderfiles import FolderFiles
+
+if TYPE_CHECKING:
+    from forge_p2p.node.network import Network
+    from forge_p2p.node.receiving import Receiver
+
+
+async def files(
+    network: "Network", *, what: str, folder: str, names: Mapping[str, str], in_network: str = "", report: Report
+) -> RepositoryFilesResult:
+    """Places files of the repository that the link or ticket `what` names in `folder`, an absolute path in text form.
+    `names`: what each is to be called there, by its path in the listing. They are durable, their names are not. Raises
+    `UsageError`, `Malformed`, `DiskError`, and as `get`."""
+    started = time.monotonic()
+    target = parse_target(what, (), in_network)
+    require_repository(target.root, "this link")
+    _, known = await manifest_and_files(network, target)
+    chosen = _chosen(known, names)
+    with await trio.to_thread.run_sync(FolderFiles, path_bytes(folder), chosen) as place:
+        wanted = [known[path] for path in chosen]
+        here = Here(network.node, place)
+        rest = await trio.to_thread.run_sync(here.place, wanted)
+        counts, wire = Counts(), (0, 0)
+        if rest:
+            counts, wire = await _fetch(network, target, place, rest, report)
+        await trio.to_thread.run_sync(place.finish)
+    return RepositoryFilesResult(
+        files=len(wanted),
+        linked=here.linked,
+        bytes=sum(entry.size for entry in wanted),
+        fetched_bytes=counts.fetched,
+        wire_sent=wire[0],
+        wire_received=wire[1],
+        seconds=time.monotonic() - started,
+    )
+
+
+def _chosen(known: Mapping[bytes, Entry], names: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Names in the folder by path. Raises `UsageError` for what the repository has not, and for names that lead out."""
+    chosen = {path_bytes(path): path_bytes(name) for path, name in names.items()}
+    for path, name in chosen.items():
+        if path not in known:
+            raise UsageError(f"the repository has no {path.decode(errors='replace')}")
+        if not name or b"/" in name or name in (b".", b".."):
+            raise UsageError("a file of a pack needs a plain name")
+    return chosen
+
+
+class Here:
+    """Places what the store has. Blocks."""
+
+    def __init__(self, node: LocalNode, place: FolderFiles) -> None:
+        self.linked = 0
+        self._node = node
+        self._place = place
+
+    def place(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Places those that are here as a whole; returns the others."""
+        return [entry for entry in entries if not self._is_placed(entry)]
+
+    def _is_placed(self, entry: Entry) -> bool:
+        store = self._node.store
+        try:
+            if store.missing(_chunks(entry.link, store.read)):
+                return False
+            with store.ingest() as ingest:
+                placer = Placer(store, ingest)
+                placer.destination = self._place
+                if entry.level == 0:
+                    return not placer.place_stored([(entry.link.hash, entry.size, Slot(SmallTarget(entry)))])
+                target = LargeTarget(entry, 0, entry.size)
+                return not any(placer.place_stored(batch) for batch in stored_batches(self._node, entry.link, target))
+        except (NotFound, CorruptChunk):
+            return False
+
+
+def _chunks(link: Link, read: walk.Read) -> list[Hash]:
+    return [leaf.hash for leaf in walk.leaves(link, read)]
+
+
+async def _fetch(
+    network: "Network", target: Target, place: FolderFiles, entries: Sequence[Entry], report: Report
+) -> tuple[Counts, tuple[int, int]]:
+    """Fetches what is not here, as a whole or in part."""
+    total = sum(entry.size for entry in entries)
+
+    async def produce(receiver: "Receiver") -> None:
+        receiver.restore_to(place)
+        small = [entry for entry in entries if entry.level == 0]
+        await receiver.want([(entry.link.hash, entry.size, Slot(SmallTarget(entry))) for entry in small])
+        large = [entry for entry in entries if entry.level > 0]
+        async with aclosing(fetch_ahead(receiver, [entry.link for entry in large], NODES_AHEAD)) as nodes:
+            number = 0
+            async for link, node in nodes:
+                aim = LargeTarget(large[number], number, link.size)
+                number += 1
+                async with aclosing(leaves_below(receiver, link, node)) as batches:
+                    async for batch in batches:
+                        await receiver.want([(chunk, size, Slot(aim, at, size)) for chunk, size, at in batch])
+
+    async with fetching(network, target) as fetch:
+        counts = await fetch.run(produce, lambda counts: report(Progress("fetch", counts.placed, total)))
+        await fetch.commit()
+        await _keep(network, target.root, fetch)
+        return counts, fetch.wire()
+
+
+async def _keep(network: "Network", root: Root, fetch: Fetching) -> None:
+    """What is here as a whole now is kept for others and for the next time, until the room is needed."""
+    store = network.node.store
+
+    def is_whole() -> bool:
+        try:
+            return not store.missing(walk.reach(root, store.read))
+        except (NotFound, CorruptChunk):
+            return False
+
+    if await trio.to_thread.run_sync(is_whole):
+        await trio.to_thread.run_sync(keep_cached, network.node, root)
+        await fetch.keep()
+    await trio.to_thread.run_sync(fetch.remember, "complete")

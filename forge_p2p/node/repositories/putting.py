@@ -1,0 +1,132 @@
+"""Operation: git_put. A manifest and new packs become what a name stands for.
+
+files -> store -> listing with the packs that were there before -> record put at the home, if nobody was faster
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import trio
+
+from forge_p2p.content import walk
+from forge_p2p.content.gitmanifest import (
+    decode_manifest,
+    manifest_entry,
+    pack_paths,
+    repository_listing,
+)
+from forge_p2p.content.link import Kind, Root
+from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.content.pathtext import path_bytes
+from forge_p2p.content.ref import RefRecord
+from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages
+from forge_p2p.errors import CorruptChunk, Malformed, NotFound, UsageError
+from forge_p2p.node.adding import Adder, Writer, hold, store_pages
+from forge_p2p.node.getting import listing_here
+from forge_p2p.node.local import LocalNode, Report, ignore_progress
+from forge_p2p.node.prefetching import prefetch
+from forge_p2p.node.refs.naming import Named, parse_name
+from forge_p2p.node.refs.publishing import held_elsewhere
+from forge_p2p.node.refs.writing import Change, require_writer, write
+from forge_p2p.node.repositories.reading import manifest_and_files, require_repository
+from forge_p2p.node.repositories.results import RepositoryPutResult
+from forge_p2p.node.results import Progress
+from forge_p2p.node.target import Target
+from forge_p2p.workspace.scan import Scan, scan
+from forge_p2p.workspace.statcache import StatCache
+
+if TYPE_CHECKING:
+    from forge_p2p.node.members import Members
+    from forge_p2p.node.network import Network
+
+
+async def put(
+    network: "Network", *, name: str, folder: str, base: str, after: int, in_network: str = "", report: Report
+) -> RepositoryPutResult:
+    """Makes `name` stand for the manifest in `folder` and its packs: those that are there, in `packs/`, and those of
+    `base`, the link that the name stood for by record `after`; empty and 0 for a new name. Raises `Conflict` when
+    another record came first, `Malformed`, and as `publish`."""
+    started = time.monotonic()
+    members = await network.members()
+    named = parse_name(members.memberships.joined(), name, in_network)
+    require_writer(named)
+    if named.seq:
+        raise UsageError(f"{name!r} names a record; a push makes the next one", hint="leave @ and its number out")
+    before: dict[bytes, Entry] = {}
+    if base:
+        before = await _before(network, named, parse_link(base))
+    report(Progress("ingest"))
+    root, new_bytes = await trio.to_thread.run_sync(_stored, network.node, folder, before)
+    await _offer(members, named, root)
+    report(Progress("publish"))
+
+    def intent(head: RefRecord | None) -> Change:
+        return Change(root, bool(head and head.protected))
+
+    written = await write(members, named, intent, after=after)
+    held = await held_elsewhere(network, members, named, written, report)
+    notes = []
+    if not held and not network.stays:
+        notes.append("nobody else has the content yet, and this command ends: forge up keeps it within reach")
+    record = written.record
+    link = format_link(record.target)
+    seconds = time.monotonic() - started
+    return RepositoryPutResult(named.joined.name, named.name, record.seq, link, held, new_bytes, seconds, notes)
+
+
+async def _before(network: "Network", named: Named, base: Root) -> dict[bytes, Entry]:
+    """The files of the packs there were, all of them here: who pushes can give everything that the name stands for."""
+    require_repository(base, "what is pushed to")
+    target = Target(base, None, (), named.joined.name)
+    _, files = await manifest_and_files(network, target)
+    if not await trio.to_thread.run_sync(_is_whole, network.node, base):
+        await prefetch(network, base, named.joined.name, partial(hold, network.node, base))
+    return files
+
+
+def _is_whole(node: LocalNode, root: Root) -> bool:
+    try:
+        return not node.store.missing(walk.reach(root, node.store.read))
+    except (NotFound, CorruptChunk):
+        return False
+
+
+def _stored(node: LocalNode, folder: str, before: dict[bytes, Entry]) -> tuple[Root, int]:
+    """The repository's root, durable, and the bytes that are new. Blocks. Raises `Malformed`."""
+    with TemporaryDirectory(prefix="forge-") as forgotten:  # nobody will scan that folder again
+        adder = Adder(node, *_scanned(folder, forgotten), ignore_progress)
+        added = adder.run()
+    entries = {entry.path: entry for entry in listing_here(node, added) if _is_file(entry)}
+    manifest = manifest_entry(entries.values())
+    decoded = decode_manifest(b"".join(walk.stream(manifest.link, node.store.read)))
+    files = {**before, **entries}
+    for pack in decoded.packs:
+        if missing := [path for path in pack_paths(pack.hash) if path not in files]:
+            raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
+    pages = encode_pages(repository_listing(manifest, files, decoded.packs))
+    with node.store.ingest() as ingest:
+        with Writer(ingest) as writer:
+            root = Root(Kind.GIT, store_pages(writer, pages))
+        ingest.commit()
+        hold(node, root)
+    return root, adder.new_bytes
+
+
+def _scanned(folder: str, cache: str) -> tuple[Scan, StatCache]:
+    seen = StatCache(Path(cache))
+    return scan(path_bytes(folder), seen), seen
+
+
+def _is_file(entry: Entry) -> bool:
+    return entry.kind == EntryKind.FILE
+
+
+async def _offer(members: "Members", named: Named, root: Root) -> None:
+    """Lets the members of the network have the content, before anybody hears of it."""
+    keep = partial(members.holdings.keep, named.network, root, origin=True, pinned=False)
+    members.holdings.tell(await trio.to_thread.run_sync(keep))
+    if named.network in members.lookups:
+        members.lookups[named.network].announce(root.link.hash)

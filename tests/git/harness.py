@@ -1,0 +1,108 @@
+"""Real git over real nodes: two members of one network as processes, and git with the helper on its PATH."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cli.harness import environment
+from tests.node.members_up import said
+
+TIMEOUT = 60
+
+
+def programs(folder: Path) -> Path:
+    """A folder with `git-remote-forge` in it, as an installation has it."""
+    folder.mkdir(exist_ok=True)
+    helper = folder / "git-remote-forge"
+    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -m forge_p2p.cli.git_remote "$@"\n')
+    helper.chmod(0o755)
+    return folder
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a node's folder, who runs git in `folder`."""
+
+    home: Path
+    folder: Path
+    bin: Path
+
+    def variables(self) -> dict[str, str]:
+        kept = {name: value for name, value in environment(self.home).items() if not name.startswith("GIT_")}
+        return {
+            **kept,
+            "PATH": f"{self.bin}{os.pathsep}{kept['PATH']}",
+            "HOME": str(self.folder),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "A",
+            "GIT_AUTHOR_EMAIL": "a@example.com",
+            "GIT_COMMITTER_NAME": "A",
+            "GIT_COMMITTER_EMAIL": "a@example.com",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+
+    def attempt(self, *words: str, at: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+        """`git WORDS`, to its end, whatever that is."""
+        return subprocess.run(
+            ["git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always", *words],
+            cwd=at or self.folder,
+            env={**self.variables(), **more},
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+    def git(self, *words: str, at: Path | None = None, **more: str) -> str:
+        """What `git WORDS` prints; it has to go well."""
+        done = self.attempt(*words, at=at, **more)
+        assert done.returncode == 0, f"git {' '.join(words)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def forge(self, *words: str) -> str:
+        """What `forge WORDS` prints last."""
+        return (said(self.home, *words).splitlines() or [""])[-1]
+
+    def commit(self, repository: Path, name: str, content: str = "") -> str:
+        """One more commit, that writes one file."""
+        path = repository / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content or name)
+        self.git("add", "--all", at=repository)
+        self.git("commit", "--quiet", "--message", f"write {name}", at=repository)
+        return self.git("rev-parse", "HEAD", at=repository)
+
+    def repository(self, name: str, *options: str) -> Path:
+        """A new repository with a commit, a branch and a tag."""
+        path = self.folder / name
+        self.git("init", "--quiet", *options, str(path))
+        self.commit(path, "one", "one\n" * 100)
+        self.git("branch", "side", at=path)
+        self.commit(path, "folder/two", "two\n" * 100)
+        self.git("tag", "--annotate", "--message", "first", "v1", at=path)
+        return path
+
+
+def refs(person: Person, repository: Path, *spaces: str) -> dict[str, str]:
+    """Objects by ref."""
+    lines = person.git("for-each-ref", "--format=%(refname) %(objectname)", *spaces, at=repository).splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines)
+
+
+def sound(person: Person, repository: Path) -> None:
+    """git finds nothing wrong, and nothing of Forge's is left over."""
+    done = person.attempt("fsck", "--strict", "--no-dangling", at=repository)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert leavings(person, repository) == []
+
+
+def leavings(person: Person, repository: Path) -> list[str]:
+    """What an interrupted command would have to remove."""
+    common = Path(person.git("rev-parse", "--path-format=absolute", "--git-common-dir", at=repository))
+    packs = [each.name for each in (common / "objects" / "pack").iterdir()]
+    state = [each.name for each in (common / "forge").glob("*")] if (common / "forge").exists() else []
+    found = [name for name in packs if name.startswith("tmp_") or name.endswith(".keep")]
+    return found + [name for name in state if name.startswith(("push_", "files_", "tmp_"))]

@@ -1,0 +1,89 @@
+"""From `forge git publish` to `git clone`, `fetch` and `push`: what people do."""
+
+from tests.git.harness import Person, leavings, refs, sound
+
+
+def test_a_published_repository_is_cloned(ada: Person, bob: Person) -> None:
+    source = ada.repository("source")
+    assert ada.forge("git", "publish", str(source), "cloned") == "forge://team/cloned"
+    bob.git("clone", "forge://cloned", "copy")
+    copy = bob.folder / "copy"
+    assert (copy / "folder" / "two").read_text() == "two\n" * 100
+    assert refs(bob, copy, "refs/tags") == refs(ada, source, "refs/tags")
+    assert refs(bob, copy, "refs/remotes/origin/side").popitem()[1] == refs(ada, source, "refs/heads/side").popitem()[1]
+    assert bob.git("symbolic-ref", "HEAD", at=copy) == "refs/heads/main"
+    sound(bob, copy)
+
+
+def test_what_is_pushed_is_fetched(ada: Person, bob: Person) -> None:
+    source = ada.repository("source")
+    ada.forge("git", "publish", str(source), "pushed")
+    bob.git("clone", "forge://team/pushed", "copy")
+    copy = bob.folder / "copy"
+    new = bob.commit(copy, "three")
+    bob.git("push", "origin", "main", at=copy)
+    ada.git("remote", "add", "origin", "forge://pushed", at=source)
+    ada.git("fetch", "origin", at=source)
+    assert ada.git("rev-parse", "origin/main", at=source) == new
+    sound(ada, source)
+    sound(bob, copy)
+
+
+def test_a_pack_of_the_pushers_own_does_not_come_back(ada: Person, bob: Person) -> None:
+    ada.forge("git", "publish", str(ada.repository("source")), "own")
+    bob.git("clone", "forge://own", "copy")
+    copy = bob.folder / "copy"
+    bob.commit(copy, "three")
+    bob.git("push", "origin", "main", at=copy)
+    ada.git("clone", "forge://own", "other")
+    newer = ada.commit(ada.folder / "other", "four")
+    ada.git("push", at=ada.folder / "other")
+    bob.git("pull", "--quiet", at=copy)
+    assert bob.git("rev-parse", "HEAD", at=copy) == newer
+    packs = list((copy / ".git" / "objects" / "pack").glob("*.pack"))
+    assert len(packs) == 2, "the first one, and what the other pushed"
+    sound(bob, copy)
+
+
+def test_pushing_makes_a_repository(ada: Person, bob: Person) -> None:
+    source = bob.repository("source")
+    bob.git("push", "forge://made", "main", "v1", at=source)
+    ada.git("clone", "forge://made", "copy")
+    assert refs(ada, ada.folder / "copy", "refs/tags") == refs(bob, source, "refs/tags")
+    assert ada.git("rev-parse", "HEAD", at=ada.folder / "copy") == bob.git("rev-parse", "HEAD", at=source)
+
+
+def test_publishing_again_makes_it_what_the_repository_is(ada: Person) -> None:
+    source = ada.repository("source")
+    ada.forge("git", "publish", str(source), "again")
+    assert ada.forge("git", "publish", str(source), "again") == "forge://team/again"
+    ada.git("branch", "--delete", "--force", "side", at=source)
+    ada.commit(source, "three")
+    ada.forge("git", "publish", str(source), "again")
+    ada.git("clone", "--bare", "forge://again", "copy")
+    assert refs(ada, ada.folder / "copy") == refs(ada, source)
+
+
+def test_sha256(ada: Person, bob: Person) -> None:
+    source = ada.repository("source", "--object-format=sha256")
+    ada.forge("git", "publish", str(source), "sha256")
+    bob.git("clone", "forge://sha256", "copy")
+    copy = bob.folder / "copy"
+    assert bob.git("rev-parse", "--show-object-format", at=copy) == "sha256"
+    new = bob.commit(copy, "three")
+    bob.git("push", at=copy)
+    ada.git("fetch", "forge://sha256", "main", at=source)
+    assert ada.git("rev-parse", "FETCH_HEAD", at=source) == new
+    sound(ada, source)
+    sound(bob, copy)
+
+
+def test_an_empty_repository(ada: Person, bob: Person) -> None:
+    ada.git("init", "--quiet", "empty")
+    ada.forge("git", "publish", str(ada.folder / "empty"), "empty")
+    bob.git("clone", "forge://empty", "copy")
+    copy = bob.folder / "copy"
+    new = bob.commit(copy, "one")
+    bob.git("push", "origin", "HEAD:refs/heads/main", at=copy)
+    assert ada.git("ls-remote", "forge://empty").split() == [new, "HEAD", new, "refs/heads/main"]
+    assert leavings(bob, copy) == []

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 from forge_p2p.content.chunking import Chunker
@@ -27,7 +26,7 @@ from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import AddResult, Progress
 from forge_p2p.store.base import Ingest, Keep
 from forge_p2p.workspace.found import Found
-from forge_p2p.workspace.scan import Scan, rescan_changes, scan
+from forge_p2p.workspace.scan import Scan, rescan_changes
 from forge_p2p.workspace.source import SourceReader
 from forge_p2p.workspace.statcache import StatCache
 
@@ -42,9 +41,9 @@ def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> Add
     """Stores what is at `path` (text form, absolute) and pins it until `forge store` is told otherwise; `keep=False`
     leaves the pin to the caller. Raises `UsageError`, `SourceChanged`, `DiskError`, `DiskFull`."""
     started = time.monotonic()
-    cache = StatCache(Path(node.home.cache) / "scan")
+    cache = node.stat_cache
     report(Progress("scan"))
-    found = scan(path_bytes(path), cache)
+    found = node.look(path_bytes(path), cache)
     adder = Adder(node, found, cache, report)
     root = adder.run()
     if keep:

@@ -13,6 +13,7 @@ import trio
 from forge_p2p.config import NodeConfig
 from forge_p2p.errors import DiskError, StoreError
 from forge_p2p.node.control_server import ControlServer, listening
+from forge_p2p.node.folders import watch_folders
 from forge_p2p.node.healing import Healer
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, Report, ignore_progress
@@ -60,6 +61,7 @@ async def _main(node: LocalNode, on_ready: OnReady, first: FirstCall | None, on_
             nursery.start_soon(trio.serve_listeners, server.handle, [listener])
             on_ready(network.up_result())
             nursery.start_soon(_upkeep, node)
+            nursery.start_soon(watch_folders, node)
             healer = Healer(network)
             node.heal_with(healer.report)
             nursery.start_soon(healer.run)

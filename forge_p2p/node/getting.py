@@ -8,7 +8,6 @@ The store commits before the destination is put in place, so that whoever sees t
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_p2p.content import walk
@@ -28,7 +27,6 @@ from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import Check, RestorePlan, plan_restore
 from forge_p2p.workspace.restore import RestoreWriter
 from forge_p2p.workspace.scan import Scan, find_restored
-from forge_p2p.workspace.statcache import StatCache
 
 if TYPE_CHECKING:
     from forge_p2p.node.fetching import Fetching
@@ -63,7 +61,7 @@ def already_there(
     wanted = Options(**options)
     report(Progress("scan"))
     if not wanted.check:
-        found = find_restored(path_bytes(destination), target.root, stat_cache(node))
+        found = find_restored(path_bytes(destination), target.root, node.stat_cache, node.look)
         if found is not None:
             return _unchanged(target.root, destination, found, started)
     try:
@@ -74,7 +72,7 @@ def already_there(
     if plan.write:
         plan.close()
         return None
-    with RestoreWriter(plan, stat_cache(node)) as writer:
+    with RestoreWriter(plan, node.stat_cache) as writer:
         outcome = writer.finish()
     return _result(target.root, destination, plan.entries, outcome, started)
 
@@ -136,13 +134,8 @@ def plan_destination(
     path = path_bytes(destination)
     how = Check.CONTENT if options.check else Check.CACHE
     if root.kind is Kind.BLOB:
-        return plan_file(path, root, stat_cache(node), check=how)
-    return plan_restore(path, root, entries, stat_cache(node), check=how, outside_links=options.outside_links)
-
-
-def stat_cache(node: LocalNode) -> StatCache:
-    """What this node remembers of directories."""
-    return StatCache(Path(node.home.cache) / "scan")
+        return plan_file(path, root, node.stat_cache, check=how)
+    return plan_restore(path, root, entries, node.stat_cache, check=how, outside_links=options.outside_links)
 
 
 def keep_cached(node: LocalNode, root: Root) -> None:

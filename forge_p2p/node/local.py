@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from forge_p2p.proto.timers import TokenBucket
     from forge_p2p.store.base import Heal, Store
     from forge_p2p.store.refs import RefStore
+    from forge_p2p.workspace.scan import Look
+    from forge_p2p.workspace.statcache import StatCache
+    from forge_p2p.workspace.watched import WatchedFolders
 
 Report = Callable[[Progress], None]
 """Called with each step of progress, from any thread, often; cheap unless somebody watches."""
@@ -36,6 +40,22 @@ class LocalNode:
         self._store: Store | None = None
         self._refs: RefStore | None = None
         self._healer: Heal | None = None
+        self.watched: WatchedFolders | None = None
+        """Of a node that stays."""
+
+    @cached_property
+    def stat_cache(self) -> "StatCache":
+        """What this node remembers of directories."""
+        from forge_p2p.workspace.statcache import StatCache
+
+        return StatCache(Path(self.home.cache) / "scan")
+
+    @property
+    def look(self) -> "Look":
+        """How this node looks at directories."""
+        from forge_p2p.workspace.scan import scan
+
+        return scan if self.watched is None else self.watched.scan
 
     def heal_with(self, healer: "Heal") -> None:
         """Who is told of chunks that were found damaged from now on."""
@@ -86,6 +106,9 @@ class LocalNode:
         with self._lock:
             store, self._store = self._store, None
             refs, self._refs = self._refs, None
+            watched, self.watched = self.watched, None
+        if watched is not None:
+            watched.close()
         if refs is not None:
             refs.close()
         if store is not None:

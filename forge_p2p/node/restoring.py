@@ -16,7 +16,7 @@ from forge_p2p.node.bases import Previous
 from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below, listing
 from forge_p2p.node.fetching import Fetching
-from forge_p2p.node.getting import Options, plan_destination, stat_cache
+from forge_p2p.node.getting import Options, plan_destination
 from forge_p2p.node.local import Report
 from forge_p2p.node.placing import LargeTarget, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts, Receiver, Wanted
@@ -68,7 +68,7 @@ class Restoring:
         )
         self.entries = list(plan.entries)
         self._replaced = {path: os.path.join(plan.place.top, path) for path in plan.replaced}
-        self._writer = await trio.to_thread.run_sync(_writer, plan, stat_cache(node))
+        self._writer = await trio.to_thread.run_sync(_writer, plan, node.stat_cache)
         receiver.restore_to(self._writer)
         self._total = plan.bytes_needed
         small = [entry for entry in plan.write if entry.level == 0]
@@ -103,7 +103,7 @@ class Restoring:
         """The version that the caller knows of, or that is at the destination. The issuer of a ticket may be anybody:
         it is told of what is at the destination only if that came by a ticket of its own."""
         node, issuer = self._fetch.node, self._fetch.issuer
-        known = self._previous or stat_cache(node).load(os.path.realpath(path_bytes(self._destination))).root
+        known = self._previous or node.stat_cache.load(os.path.realpath(path_bytes(self._destination))).root
         if known is None or known == self._root or known.kind is not self._root.kind:
             return None
         known_to = None if self._previous is not None else Acquainted(node.home).of(known)

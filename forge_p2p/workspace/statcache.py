@@ -103,6 +103,14 @@ class StatCache:
         except OSError:
             return
 
+    def version(self, root: bytes) -> tuple[int, int, int] | None:
+        """What is another after every `save`; `None` without a record."""
+        try:
+            status = os.stat(self._file(root))
+        except OSError:
+            return None
+        return (status.st_ino, status.st_mtime_ns, status.st_size)
+
     def forget(self, root: bytes) -> None:
         """Removes what is remembered of `root`."""
         self._file(root).unlink(missing_ok=True)

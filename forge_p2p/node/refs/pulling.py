@@ -121,6 +121,8 @@ async def _get(
         network, what=link, destination=destination, in_network=named.joined.name, report=report, **options
     )
     await trio.to_thread.run_sync(PulledRecords(network.node.home).remember, destination, record.target)
+    if network.node.watched is not None:
+        network.node.watched.expect(path_bytes(destination))
     return result, notes
 
 

@@ -16,7 +16,7 @@ from forge_p2p.content.merge import Conflict, Merge, Side, advance, merge, steps
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages, sort_key
 from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.node.adding import Adder, Writer, hold, store_pages
-from forge_p2p.node.getting import listing_here, stat_cache
+from forge_p2p.node.getting import listing_here
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.syncing.state import Common, State
 from forge_p2p.node.unpacking import unpack
@@ -26,7 +26,7 @@ from forge_p2p.workspace.guard import Guard
 from forge_p2p.workspace.ledger import Failure, Outcome
 from forge_p2p.workspace.plan import plan_restore
 from forge_p2p.workspace.presence import still_there
-from forge_p2p.workspace.scan import Scan, scan
+from forge_p2p.workspace.scan import Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Folder:
         """Puts what is in the directory, which is made if there is none, into the store."""
         make_directory(self.path)
         common = self._state.load()
-        found = scan(self.path, stat_cache(self._node), patient=True)
-        adder = Adder(self._node, found, stat_cache(self._node), report, patient=True)
+        found = self._node.look(self.path, self._node.stat_cache, patient=True)
+        adder = Adder(self._node, found, self._node.stat_cache, report, patient=True)
         root = adder.run()
         entries = list(adder.scan.entries({}))
         seen = {entry.path for entry in entries}
@@ -128,7 +128,7 @@ class Folder:
     def _write(self, mine: Mine, merged: Merged) -> Outcome:
         removals = [path for path in merged.remove if path not in mine.hidden]
         entries = list(_to_look_at(merged, mine))
-        cache = stat_cache(self._node)
+        cache = self._node.stat_cache
         plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
         plan.guard = Guard(mine.scan.items, removals)
         plan.whole = not mine.hidden and not mine.problems

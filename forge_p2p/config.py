@@ -1,5 +1,6 @@
 """Settings, as frozen values. Only `cli` reads files and the environment; everything below gets these handed down."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -59,9 +60,28 @@ class NetConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """A bucket, and how it is reached. `docs/edge.md` has the meaning of each."""
+
+    url: str
+    """`s3://BUCKET/PREFIX`, `gs://`, `az://`, `file:///FOLDER` or `memory://NAME`; without secrets."""
+    endpoint: str = ""
+    """Of an S3 or Azure API that is not the provider's own: `https://ACCOUNT.r2.cloudflarestorage.com`."""
+    region: str = ""
+    cdn: str = ""
+    """What blobs are read through: `https://cdn.example.com/PREFIX`."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By the names that they have in the environment: AWS_ACCESS_KEY_ID and so on."""
+    cdn_query: str = field(default="", repr=False)
+    """Goes after the address of what is read through the CDN: a signature."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     listen: str = "[::]:0"
     token: str = field(default="", repr=False)
     """FORGE_TOKEN: a network to be in for the life of this process."""
+    edge_credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the environment says that opens buckets and CDNs."""
     store: StoreConfig = field(default_factory=StoreConfig)
     net: NetConfig = field(default_factory=NetConfig)

@@ -104,6 +104,22 @@ class Untrusted(ForgeError):
     exit_code = 13
 
 
+class BucketError(ForgeError):
+    """A bucket cannot be reached, or answers what makes no sense; the message names it, the object and the reason."""
+
+    exit_code = 14
+
+
+class NoSuchObject(BucketError):
+    """The bucket has no object of this key."""
+
+
+class BucketRefused(BucketError):
+    """The bucket said no: wrong or expired credentials, a wrong clock, no right to do this, no bucket of this name."""
+
+    exit_code = 15
+
+
 class InternalError(ForgeError):
     """A defect of Forge itself. 70 is EX_SOFTWARE of sysexits.h."""
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "unshare": "End a share; its tickets stop working.",
     "sync": "Make DIR and a name the same, in both directions.",
     "cache": "Save and restore a CI's caches by key.",
+    "edge": "Push to, pull from and look after a bucket.",
     "up": "Start the node.",
     "down": "Stop the node.",
     "status": "Show the node, its networks, peers, shares and store.",

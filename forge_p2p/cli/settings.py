@@ -47,9 +47,11 @@ class Settings:
         """The settings file, read on first use. Raises `UsageError`."""
         if self._config is None:
             from forge_p2p.cli.config import load_config
+            from forge_p2p.node.edge.settings import PREFIXES
 
             config = load_config(self.home / "config.toml")
-            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""))
+            secrets = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""), edge_credentials=secrets)
         return self._config
 
 

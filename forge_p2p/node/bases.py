@@ -23,7 +23,7 @@ from forge_p2p.store.base import Store
 from forge_p2p.wire import limits
 
 if TYPE_CHECKING:
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.handlers import ChunkSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Bases:
         self.poisoners: set[NodeId] = set()
         self._store = store
         self._bases: dict[Hash, Hash] = {}
-        self._lacking: WeakSet[PeerSession] = WeakSet()
-        self._outsiders: WeakSet[PeerSession] = WeakSet()
+        self._lacking: WeakSet[ChunkSource] = WeakSet()
+        self._outsiders: WeakSet[ChunkSource] = WeakSet()
 
     def pair(self, pairs: Iterable[Pair]) -> None:
         """Each chunk's base, from now on."""
@@ -54,15 +54,15 @@ class Bases:
         for chunk in chunks:
             self._bases.pop(chunk, None)
 
-    def lacks(self, session: "PeerSession") -> None:
+    def lacks(self, session: "ChunkSource") -> None:
         """The peer does not have a base that it was told of."""
         self._lacking.add(session)
 
-    def hide_from(self, session: "PeerSession") -> None:
+    def hide_from(self, session: "ChunkSource") -> None:
         """The peer is told of no base: the earlier version is none of its business."""
         self._outsiders.add(session)
 
-    async def hints(self, session: "PeerSession", items: Sequence[Item]) -> Hints | None:
+    async def hints(self, session: "ChunkSource", items: Sequence[Item]) -> Hints | None:
         """What to say of bases in a request for `items`; `None`: nothing."""
         if not self._bases or (session.ready.is_set() and DELTA not in session.capabilities):
             return None

@@ -3,7 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -24,6 +25,9 @@ from forge_p2p.proto.swarm import PeerStatistics
 from forge_p2p.store.base import Ingest
 
 if TYPE_CHECKING:
+    from forge_p2p.node.edge.feeding import EdgeFeed
+    from forge_p2p.node.edge.opened import Edge
+    from forge_p2p.node.handlers import ChunkSource
     from forge_p2p.node.swarming import Swarming
 
 Produce = Callable[[Receiver], Awaitable[None]]
@@ -32,7 +36,7 @@ Produce = Callable[[Receiver], Awaitable[None]]
 class Fetching:
     """One command's fetch. `sessions` are those it used, for its statistics."""
 
-    def __init__(self, network: Network, target: Target, ingest: Ingest) -> None:
+    def __init__(self, network: Network, target: Target, ingest: Ingest, *, edge_only: bool = False) -> None:
         self.ingest = ingest
         self.sessions: list[PeerSession] = []
         self.previous: Previous | None = None
@@ -41,6 +45,9 @@ class Fetching:
         self._target = target
         self._swarming: Swarming | None = None
         self._receiver: Receiver | None = None
+        self._edge_only = edge_only
+        self._edge: EdgeFeed | None = None
+        self._has_edge = False
         self._started = time.monotonic()
 
     @property
@@ -49,6 +56,8 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
+        edge = await trio.to_thread.run_sync(self.node.find_edge)
+        self._has_edge = edge is not None
         receiver = self._receiver = Receiver(
             Placer(self.node.store, self.ingest),
             self.ingest,
@@ -57,7 +66,7 @@ class Fetching:
             grace=self._grace,
             downlink=self.node.downlink,
         )
-        await receiver.run(self._feed, produce)
+        await receiver.run(partial(self._feed, edge), produce)
         return receiver.counts
 
     @property
@@ -67,11 +76,31 @@ class Fetching:
 
     @property
     def _grace(self) -> float:
-        """What nobody in a network has yet may come; what the one peer of a ticket lacks will not."""
-        return 0.0 if self._target.ticket is not None else self.node.config.net.stall_timeout
+        """What nobody in a network has yet may come, and so may what only the bucket has; what the one peer of a ticket
+        lacks will not."""
+        alone = self._target.ticket is not None and not self._has_edge
+        return 0.0 if alone else self.node.config.net.stall_timeout
 
-    async def _feed(self, receiver: Receiver) -> None:
-        """Finds sources: the one of the ticket, or members of this node's networks."""
+    async def _feed(self, edge: "Edge | None", receiver: Receiver) -> None:
+        """Finds sources: those that are peers, and the node's bucket if it has one."""
+        peers = partial(self._feed_peers, receiver)
+        if edge is None and not self._edge_only:
+            await peers()
+            return
+        from forge_p2p.node.edge.feeding import EdgeFeed
+
+        found = edge or self.node.edge
+        self._edge = EdgeFeed(found, self._target.root, self.node.node_id, self._fellows)
+        await self._edge.run(receiver, None if self._edge_only else peers)
+
+    def _fellows(self) -> Sequence[NodeId]:
+        """Who else fetches the same and may ask the same bucket."""
+        if self._swarming is None or self._edge is None:
+            return ()
+        return self._swarming.fellows(self._edge.capability)
+
+    async def _feed_peers(self, receiver: Receiver) -> None:
+        """Finds peers: the one of the ticket, or members of this node's networks."""
         if self._target.ticket is not None:
             await OneSource(self._connect, self.node.config.net.reconnect_timeout).feed(receiver)
             return
@@ -97,7 +126,7 @@ class Fetching:
 
     def who(self) -> str:
         """Whom it came from, in a few words."""
-        if self._swarming is None:
+        if self._swarming is None and self._edge is None:
             return self.sessions[0].where if self.sessions else ""
         used = [each for each in self.sources() if each.fetched]
         return used[0].address if len(used) == 1 else f"{len(used)} members"
@@ -128,10 +157,11 @@ class Fetching:
         await trio.to_thread.run_sync(self.ingest.commit)
 
     def wire(self) -> tuple[int, int]:
-        """UDP payload bytes sent and received for this fetch."""
+        """UDP payload bytes sent and received for this fetch; of a bucket the content alone."""
         sessions = {*self.sessions, *(self._swarming.used if self._swarming is not None else ())}
         counts: list[ConnectionStatistics] = [session.connection.statistics() for session in sessions]
-        return sum(each.bytes_sent for each in counts), sum(each.bytes_received for each in counts)
+        received = self._edge.received if self._edge is not None else 0
+        return sum(each.bytes_sent for each in counts), sum(each.bytes_received for each in counts) + received
 
     def end(self) -> None:
         """What did not become whole is not offered to others any more."""
@@ -146,9 +176,10 @@ class Fetching:
 
 
 def _source(each: PeerStatistics, swarming: "Swarming | None") -> SourceEntry:
-    session = each.peer
-    assert isinstance(session, PeerSession)
-    found = swarming.how_found(session) if swarming is not None else "ticket"
+    session = cast("ChunkSource", each.peer)
+    found = "edge"
+    if isinstance(session, PeerSession):
+        found = swarming.how_found(session) if swarming is not None else "ticket"
     return SourceEntry(
         node_id=(session.peer_id or b"").hex(),
         address=session.where,
@@ -162,11 +193,12 @@ def _source(each: PeerStatistics, swarming: "Swarming | None") -> SourceEntry:
 
 
 @asynccontextmanager
-async def fetching(network: Network, target: Target) -> AsyncIterator[Fetching]:
-    """A fetch of `target`; what an interrupted one left is found again. Sessions end with the context."""
+async def fetching(network: Network, target: Target, *, edge_only: bool = False) -> AsyncIterator[Fetching]:
+    """A fetch of `target`; what an interrupted one left is found again. Sessions end with the context. `edge_only`: no
+    peer is asked."""
     opened = network.node.store.ingest(target.root.link.hash)
     ingest = await trio.to_thread.run_sync(opened.__enter__)
-    fetch = Fetching(network, target, ingest)
+    fetch = Fetching(network, target, ingest, edge_only=edge_only)
     try:
         yield fetch
     finally:

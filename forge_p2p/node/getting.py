@@ -85,14 +85,15 @@ async def get(
     peers: Sequence[str] = (),
     in_network: str = "",
     previous: str = "",
+    edge_only: bool = False,
     report: Report,
     **options: bool,
 ) -> GetResult:
-    """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere
-    when empty. `previous`: a link to what is here and much like it, and which whoever is asked may know of; when empty,
-    what was restored at the destination, as far as they know of it anyway. Raises `UsageError`,
-    `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived before stays in the
-    store for the next run."""
+    """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere when
+    empty. `previous`: a link to what is here and much like it, and which whoever is asked may know of; when empty, what
+    was restored at the destination, as far as they know of it anyway. `edge_only`: from the bucket alone. Raises
+    `UsageError`, `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived
+    before stays in the store for the next run."""
     import trio
 
     from forge_p2p.node.fetching import fetching
@@ -102,7 +103,7 @@ async def get(
     target = parse_target(what, peers, in_network)
     earlier = parse_link(previous) if previous else None
     report(Progress("connect"))
-    async with fetching(network, target) as fetch:
+    async with fetching(network, target, edge_only=edge_only) as fetch:
         restoring = Restoring(fetch, target.root, destination, Options(**options), report, earlier)
         try:
             counts = await fetch.run(restoring.produce, restoring.progress)

@@ -10,7 +10,7 @@ import trio
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import CorruptChunk
 from forge_p2p.ids import Hash
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.node.placing import Arrival, Placer, Raw, Slot, check_size, group_of
 from forge_p2p.proto.swarm import Item
 
@@ -41,11 +41,11 @@ class IntakeHandler(Protocol):
     async def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
         """These are where they were wanted."""
 
-    async def corrupt(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
+    async def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """A peer has sent wrong bytes; none of these was taken."""
 
 
-Batch = dict[Hash, tuple[PeerSession, Arrival]]
+Batch = dict[Hash, tuple[ChunkSource, Arrival]]
 
 
 class Intake:
@@ -57,7 +57,7 @@ class Intake:
         self._placer = placer
         self._waiting = waiting
         self._handler = handler
-        self._inbox: deque[tuple[PeerSession, EncodedChunk]] = deque()
+        self._inbox: deque[tuple[ChunkSource, EncodedChunk]] = deque()
         self._ready: deque[tuple[Waiting, Raw]] = deque()
         self._inbox_filled = trio.Event()
         self._ready_filled = trio.Event()
@@ -68,7 +68,7 @@ class Intake:
         """All that arrived is in place."""
         return not (self._inbox or self._ready or self._busy)
 
-    def arrived(self, session: PeerSession, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
+    def arrived(self, session: ChunkSource, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         """Takes chunks from a peer, unverified."""
         self._inbox.extend([(session, chunk) for _, chunk in chunks])
         self._inbox_filled.set()

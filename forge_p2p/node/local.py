@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from forge_p2p.config import NodeConfig
+from forge_p2p.errors import UsageError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress
@@ -15,6 +16,7 @@ from forge_p2p.node.results import Progress
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from forge_p2p.node.edge.opened import Edge
     from forge_p2p.proto.timers import TokenBucket
     from forge_p2p.store.base import Heal, Store
     from forge_p2p.store.refs import RefStore
@@ -40,6 +42,7 @@ class LocalNode:
         self._store: Store | None = None
         self._refs: RefStore | None = None
         self._healer: Heal | None = None
+        self._edge: Edge | None = None
         self.watched: WatchedFolders | None = None
         """Of a node that stays."""
 
@@ -86,6 +89,28 @@ class LocalNode:
                 self._refs = RefStore(self.home.refs)
             return self._refs
 
+    @property
+    def edge(self) -> "Edge":
+        """The node's bucket. Raises `UsageError` if it has none; see also `find_edge`."""
+        found = self.find_edge()
+        if found is None:
+            raise UsageError("this node has no bucket", hint="forge edge set URL, for example file:///mnt/nas/forge")
+        return found
+
+    def find_edge(self) -> "Edge | None":
+        """The node's bucket, as it is set now, if it has one. Blocks; asks nothing of it."""
+        from forge_p2p.node.edge.settings import load_record
+
+        record = load_record(self.home)
+        if record is None:
+            return None
+        with self._lock:
+            if self._edge is None or self._edge.record != record:
+                from forge_p2p.node.edge.opened import edge_of
+
+                self._edge = edge_of(self, record)
+            return self._edge
+
     @cached_property
     def key(self) -> "Ed25519PrivateKey":
         return self.home.key()
@@ -107,8 +132,11 @@ class LocalNode:
             store, self._store = self._store, None
             refs, self._refs = self._refs, None
             watched, self.watched = self.watched, None
+            edge, self._edge = self._edge, None
         if watched is not None:
             watched.close()
+        if edge is not None:
+            edge.close()
         if refs is not None:
             refs.close()
         if store is not None:

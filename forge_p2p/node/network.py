@@ -14,6 +14,7 @@ from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Connection, Endpoint
 from forge_p2p.node.addresses import parse_listen, reachable
+from forge_p2p.node.edge.settings import edge_capability, load_record
 from forge_p2p.node.groups import contained, unwrapped
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network_results import PeerStatus
@@ -239,7 +240,7 @@ class Network:
 
 
 def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
-    """What this node says of itself to everybody; the site only as a hash, since it says it to strangers, too."""
+    """What this node says of itself to everybody; site and bucket only as hashes, since strangers hear it, too."""
     found = {NETWORK, REFS, DELTA}
     if stays:
         found.add(STAYS)
@@ -247,6 +248,9 @@ def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
         from forge_p2p.content.link import hash_bytes
 
         found.add(f"site.{hash_bytes(node.config.net.site.encode()).hex()[:16]}")
+    record = load_record(node.home)
+    if record is not None:
+        found.add(edge_capability(record))
     return frozenset(found)
 
 

@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import trio
 
@@ -22,8 +23,8 @@ from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.errors import CorruptChunk, NotFound, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
+from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.node.intake import PACE, Intake, Waiting
-from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.node.resolving import Resolving
 from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
@@ -104,7 +105,7 @@ class Receiver:
 
     def add_source(
         self,
-        session: PeerSession,
+        session: ChunkSource,
         *,
         distance: Distance = Distance.OTHER,
         complete: bool = True,
@@ -118,25 +119,25 @@ class Receiver:
         self._swarm.add_peer(session, now, distance=distance, complete=complete, origin=origin)
         self._pump_wanted.set()
 
-    def holds(self, session: PeerSession, prefixes: Sequence[int]) -> None:
+    def holds(self, session: ChunkSource, prefixes: Sequence[int]) -> None:
         """A peer has these chunks: the first 64 bits of each hash."""
         self._swarm.holds(session, prefixes, trio.current_time())
         self._pump_wanted.set()
 
-    def completed(self, session: PeerSession, *, origin: bool) -> None:
+    def completed(self, session: ChunkSource, *, origin: bool) -> None:
         """A peer has everything now."""
         self._swarm.completed(session, trio.current_time(), origin=origin)
         self._pump_wanted.set()
 
-    def lacks_bases(self, session: PeerSession) -> None:
+    def lacks_bases(self, session: ChunkSource) -> None:
         """A peer does not have the version that bases are of."""
         self._bases.lacks(session)
 
-    def hides_bases(self, session: PeerSession) -> None:
+    def hides_bases(self, session: ChunkSource) -> None:
         """A peer is not to learn of the version that bases are of."""
         self._bases.hide_from(session)
 
-    def remove_source(self, session: PeerSession, reason: str) -> None:
+    def remove_source(self, session: ChunkSource, reason: str) -> None:
         """A peer is not to be asked any more; `reason` is for `statistics`."""
         self._swarm.remove_peer(session, reason, trio.current_time())
         self._pump_wanted.set()
@@ -225,7 +226,7 @@ class Receiver:
 
     # Called by sessions, synchronously, from their receive loops.
 
-    def chunks(self, session: PeerSession, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
+    def chunks(self, session: ChunkSource, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         """Chunks of request `number` arrived."""
         fresh = self._swarm.received(number, [index for index, _ in chunks], trio.current_time())
         if len(fresh) < len(chunks):
@@ -237,14 +238,14 @@ class Receiver:
             self._intake.gathers = self._swarm.peers > 1
             self._intake.arrived(session, chunks)
 
-    def deltas(self, session: PeerSession, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
+    def deltas(self, session: ChunkSource, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
         """As `chunks`."""
         fresh = set(self._swarm.received(number, [index for index, _ in deltas], trio.current_time()))
         if self._downlink is not None:
             self._downlink.take(sum([len(delta.data) for _, delta in deltas]), trio.current_time())
         self._resolving.arrived(session, [delta for index, delta in deltas if index in fresh])
 
-    def baseless(self, session: PeerSession, number: int, indexes: Sequence[int]) -> None:
+    def baseless(self, session: ChunkSource, number: int, indexes: Sequence[int]) -> None:
         """The peer has these of request `number`, and not the bases: it is asked again, with signatures."""
         self._bases.lacks(session)
         self._swarm.declined(number, indexes)
@@ -275,7 +276,7 @@ class Receiver:
                 self._pump_wanted = trio.Event()
                 now = trio.current_time()
                 self._swarm.handle_timeout(now)
-                by_session: dict[PeerSession, list[Request]] = {}
+                by_session: dict[ChunkSource, list[Request]] = {}
                 for request in self._swarm.next_requests(now):
                     by_session.setdefault(_session(request.peer), []).append(request)
                 for session, requests in by_session.items():
@@ -288,7 +289,7 @@ class Receiver:
                 self._check_hope(now)
                 await self._notify()
 
-    async def _send(self, session: PeerSession, requests: Sequence[Request]) -> None:
+    async def _send(self, session: ChunkSource, requests: Sequence[Request]) -> None:
         for request in requests:
             hashes = [item.hash for item in request.items]
             hints = await self._bases.hints(session, request.items)
@@ -338,7 +339,7 @@ class Receiver:
         self._pump_wanted.set()
         await self._notify()
 
-    async def corrupt(self, session: PeerSession, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
+    async def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """The peer is left for good; what it sent is asked of others."""
         reason = PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}")
         session.blame(reason)
@@ -347,10 +348,10 @@ class Receiver:
         self._swarm.remove_peer(session, reason.message, trio.current_time())
         await self._offer_again([chunk.hash for chunk in chunks])
 
-    def resolved(self, session: PeerSession, chunks: Sequence[EncodedChunk]) -> None:
+    def resolved(self, session: ChunkSource, chunks: Sequence[EncodedChunk]) -> None:
         self._intake.arrived(session, [(0, chunk) for chunk in chunks])
 
-    async def unresolved(self, session: PeerSession, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
+    async def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
         """Who sent a wrong delta is asked for whole chunks from now on: if these are wrong too, it is left."""
         self._bases.drop(chunks)
         if error is not None and session.peer_id is not None:
@@ -375,7 +376,5 @@ class Receiver:
             self._on_placed(self.counts)
 
 
-def _session(peer: object) -> PeerSession:
-    if not isinstance(peer, PeerSession):
-        raise TypeError(peer)
-    return peer
+def _session(peer: object) -> ChunkSource:
+    return cast("ChunkSource", peer)

@@ -11,7 +11,7 @@ from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.errors import CorruptChunk
 from forge_p2p.ids import Hash
 from forge_p2p.node.bases import Bases
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.handlers import ChunkSource
 
 BATCH_BYTES = 1024 * 1024
 """Raw bytes resolved in one call of a worker thread."""
@@ -20,10 +20,10 @@ BATCH_BYTES = 1024 * 1024
 class ResolvingHandler(Protocol):
     """Whom the outcome is reported to."""
 
-    def resolved(self, session: PeerSession, chunks: Sequence[EncodedChunk]) -> None:
+    def resolved(self, session: ChunkSource, chunks: Sequence[EncodedChunk]) -> None:
         """These are what was asked for."""
 
-    async def unresolved(self, session: PeerSession, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
+    async def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
         """These have to be fetched whole. `error`: the peer sent it; `None`: the base has gone."""
 
 
@@ -33,10 +33,10 @@ class Resolving:
     def __init__(self, bases: Bases, handler: ResolvingHandler) -> None:
         self._bases = bases
         self._handler = handler
-        self._inbox: deque[tuple[PeerSession, DeltaChunk]] = deque()
+        self._inbox: deque[tuple[ChunkSource, DeltaChunk]] = deque()
         self._filled = trio.Event()
 
-    def arrived(self, session: PeerSession, deltas: Sequence[DeltaChunk]) -> None:
+    def arrived(self, session: ChunkSource, deltas: Sequence[DeltaChunk]) -> None:
         """Takes deltas from a peer."""
         self._inbox.extend([(session, delta) for delta in deltas])
         self._filled.set()
@@ -56,8 +56,8 @@ class Resolving:
                 else:
                     await self._handler.unresolved(session, [delta.hash], outcome)
 
-    def _take_batch(self) -> list[tuple[PeerSession, DeltaChunk]]:
-        batch: list[tuple[PeerSession, DeltaChunk]] = []
+    def _take_batch(self) -> list[tuple[ChunkSource, DeltaChunk]]:
+        batch: list[tuple[ChunkSource, DeltaChunk]] = []
         size = 0
         while self._inbox and size < BATCH_BYTES:
             batch.append(self._inbox.popleft())

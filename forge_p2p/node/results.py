@@ -7,6 +7,7 @@ arguments alike, are in the text form of `content.pathtext`, which keeps every b
 
 from msgspec import Struct
 
+from forge_p2p.node.edge.results import EdgePush, EdgeStatus
 from forge_p2p.node.network_results import (
     InviteResult,
     MembersResult,
@@ -272,6 +273,8 @@ Result = (
     | CacheRestoreResult
     | NetworksResult
     | InviteResult
+    | EdgeStatus
+    | EdgePush
     | MembersResult
     | RevokeResult
     | PeersResult
@@ -309,6 +312,10 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "git_read": RepositoryResult,
     "git_files": RepositoryFilesResult,
     "git_put": RepositoryPutResult,
+    "edge_set": EdgeStatus,
+    "edge_status": EdgeStatus,
+    "edge_push": EdgePush,
+    "edge_pull": GetResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

@@ -161,6 +161,16 @@ class Swarming:
         found = self._members.peering.found(session.member.network, session.peer_id)
         return found.name.lower() if found is not None else ""
 
+    def fellows(self, capability: str) -> list[NodeId]:
+        """Nodes that fetch the same now and have a capability."""
+        return [
+            session.peer_id
+            for session in self._sources
+            if session.peer_id is not None
+            and capability in session.capabilities
+            and self._root.link.hash not in session.opened
+        ]
+
     # What is learned
 
     def told_holdings(self, session: "PeerSession", told: messages.Holdings, *, first: bool) -> None:

@@ -14,6 +14,7 @@ from forge_p2p.content.ticket import Ticket, parse_ticket
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Address, Endpoint
 from forge_p2p.net.quic import open_endpoint
+from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.hello import ClientRole
@@ -53,13 +54,13 @@ class Stranger:
         await self.session.request(len(self._answers) - 1, hashes, False, self, hints=hints)
         return self._answers[-1]
 
-    def chunks(self, session: PeerSession, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
+    def chunks(self, session: ChunkSource, number: int, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         self._answers[number].chunks.update(chunks)
 
-    def deltas(self, session: PeerSession, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
+    def deltas(self, session: ChunkSource, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
         self._answers[number].deltas.update(deltas)
 
-    def baseless(self, session: PeerSession, number: int, indexes: Sequence[int]) -> None:
+    def baseless(self, session: ChunkSource, number: int, indexes: Sequence[int]) -> None:
         self._answers[number].baseless += indexes
 
     def missing(self, number: int, indexes: Sequence[int]) -> None:

@@ -1,0 +1,105 @@
+"""`forge edge`: a bucket that holds what is pushed there, for when no peer is awake."""
+
+import click
+
+from forge_p2p.cli.names import IN_NETWORK
+from forge_p2p.cli.output import about_get, emit, remark
+from forge_p2p.cli.run import path_argument, run_operation
+from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.cli.units import format_count, format_duration, format_size
+from forge_p2p.errors import ForgeError
+from forge_p2p.node.edge.results import EdgePush, EdgeStatus
+from forge_p2p.node.results import GetResult
+
+
+@click.group("edge")
+def command() -> None:
+    """Push to, pull from and look after a bucket."""
+
+
+@command.command("set", cls=ForgeCommand)
+@click.argument("url")
+@click.option("--endpoint", default="", metavar="URL", help="Address of an S3 API that is not Amazon's.")
+@click.option("--region", default="", help="The bucket's region, where it needs one.")
+@click.option("--cdn", default="", metavar="URL", help="Read content through this address.")
+@pass_settings
+def set_bucket(settings: Settings, url: str, endpoint: str, region: str, cdn: str) -> None:
+    """Use the bucket at URL: s3://BUCKET/PREFIX, gs://, az://, or file:///FOLDER.
+
+    Credentials are taken from the environment (AWS_ACCESS_KEY_ID and so on), or from the file edge.credentials in the
+    node's folder; never from the command line. The bucket is tried first: one that lets two writers win is refused.
+    """
+    arguments = {"url": url, "endpoint": endpoint, "region": region, "cdn": cdn}
+    result = run_operation(settings, EdgeStatus, "edge_set", arguments)
+    remark(settings, "this node uses the bucket from now on")
+    emit(settings, result, _about(result))
+
+
+@command.command("status", cls=ForgeCommand)
+@pass_settings
+def status(settings: Settings) -> None:
+    """Show the bucket and what is in it."""
+    result = run_operation(settings, EdgeStatus, "edge_status", {})
+    emit(settings, result, _about(result))
+
+
+@command.command("push", cls=ForgeCommand)
+@click.argument("what", metavar="LINK|NAME")
+@IN_NETWORK
+@pass_settings
+def push(settings: Settings, what: str, in_network: str) -> None:
+    """Upload what the bucket lacks of a link, or of what a name stands for.
+
+    Several small contents travel together, so that a tree of thousands of files costs a few requests. The link is the
+    last line of the output.
+    """
+    result = run_operation(settings, EdgePush, "edge_push", {"what": what, "in_network": in_network})
+    remark(settings, *(f"note: {note}" for note in result.notes))
+    if result.unchanged:
+        remark(settings, "all of it was there already")
+    else:
+        what_new = f"{format_count(result.new_chunks, 'chunk')} of {result.chunks:,} new"
+        cost = f"{format_count(result.objects, 'object')}, {format_count(result.requests, 'request')}"
+        remark(settings, f"{what_new}: {cost}, {format_size(result.sent)} sent, {format_duration(result.seconds)}")
+    emit(settings, result, [result.link])
+
+
+@command.command("pull", cls=ForgeCommand)
+@click.argument("what", metavar="LINK|NAME[@SEQ]")
+@click.argument("destination", metavar="DEST")
+@IN_NETWORK
+@click.option("--check", is_flag=True, help="Read and compare every file that is there, whatever its times say.")
+@pass_settings
+def pull(settings: Settings, what: str, destination: str, in_network: str, check: bool) -> None:
+    """Make DEST what a link is, or what was last pushed of a name, from the bucket alone.
+
+    forge get and forge pull ask peers first and the bucket when they are slow or away; this asks no peer.
+    """
+    arguments = {
+        "what": what,
+        "destination": path_argument(destination),
+        "in_network": in_network,
+        "check": check,
+    }
+    result = run_operation(settings, GetResult, "edge_pull", arguments)
+    remark(settings, *about_get(result))
+    emit(settings, result, [result.link])
+    if result.problems:
+        raise ForgeError(
+            f"{format_count(len(result.problems), 'entry', 'entries')} of {result.destination} could not be restored",
+            hint="what is in their way is named above; the same command completes the rest",
+        )
+
+
+def _about(result: EdgeStatus) -> list[str]:
+    reached = [f"{name} {value}" for name, value in (("endpoint", result.endpoint), ("cdn", result.cdn)) if value]
+    content = f"{format_count(result.chunks, 'chunk')} in {format_count(result.bundles, 'bundle')}"
+    lines = [
+        f"bucket   {result.url}" + "".join(f", {each}" for each in reached),
+        f"content  {content}, {format_size(result.bytes)}",
+        f"records  {result.records:,}",
+        *(f"kept     {pin}" for pin in result.pins),
+    ]
+    if result.waiting:
+        lines.append(f"waiting  {format_count(result.waiting, 'object')} to be deleted by forge edge gc")
+    return [*lines, *result.notes]

@@ -1,0 +1,1 @@
+"""The node's bucket: content pushed there and fetched from there."""

@@ -36,7 +36,7 @@ from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.refs import RefList, RefPut, RefRead
+from forge_p2p.wire.messages import RefQuery
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -294,7 +294,7 @@ class Members:
     def asked(self, session: PeerSession, query: outputs.QueryReceived) -> None:
         lookups = self.lookups.get(session.member.network) if session.member else None
         message = query.message
-        if isinstance(message, RefPut | RefRead | RefList):
+        if isinstance(message, RefQuery):
             self._nursery.start_soon(self._contain, session, self._clerk.asked, query.request_id, message)
         elif lookups is not None:
             self._nursery.start_soon(self._contain, session, lookups.asked, query.request_id, message)

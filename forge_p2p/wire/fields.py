@@ -38,6 +38,10 @@ class FrameType(IntEnum):
     FOLLOW = 0x1B
     HOLDINGS = 0x1C
     FOLLOWERS = 0x1D
+    SUMMARY_QUERY = 0x20
+    SUMMARY = 0x21
+    RECONCILE = 0x22
+    RECONCILED = 0x23
     DELTA = 0x28
     BASELESS = 0x29
     REF_PUT = 0x30

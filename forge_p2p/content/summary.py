@@ -173,6 +173,10 @@ class OwnSummary:
         self._summary.add(fresh)
         self._added.extend(fresh)
 
+    def may_name(self, prefix: int) -> bool:
+        """Whether the present generation may name a chunk; as long as there is none, yes."""
+        return self._summary is None or bool(self._summary.among((prefix,)))
+
     def leaving(self) -> None:
         """To be called before anything is deleted: the summary is void, here and, by its generation, elsewhere."""
         if self._summary is not None:

@@ -30,6 +30,7 @@ from forge_p2p.node.refs.follower import Keeper
 from forge_p2p.node.refs.names import Names
 from forge_p2p.node.refs.serving import Clerk
 from forge_p2p.node.remembering import Remembering
+from forge_p2p.node.summaries import Summaries
 from forge_p2p.node.waking import probe
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal
@@ -37,6 +38,7 @@ from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import RefQuery
+from forge_p2p.wire.sets import SummaryQuery
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -65,6 +67,7 @@ class Members:
         self.peering = Peering(node.node_id, self._dial, nursery)
         self.remembering = Remembering(self.peering, self.networks.contacts)
         self.following = Following(self.holdings)
+        self.summaries = Summaries(node, self.holdings)
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
         self.prefetching: WeakValueDictionary[Hash, trio.Lock] = WeakValueDictionary()
@@ -124,6 +127,7 @@ class Members:
         for network in left:
             self._scopes.pop(network).cancel()
             self.holdings.drop_network(network)
+            self.summaries.leave(network)
             self.keeper.leave(network)
             await self.peering.leave(network)
         for network in self._scopes:
@@ -296,6 +300,8 @@ class Members:
         message = query.message
         if isinstance(message, RefQuery):
             self._nursery.start_soon(self._contain, session, self._clerk.asked, query.request_id, message)
+        elif isinstance(message, SummaryQuery):
+            self._nursery.start_soon(self._contain, session, self.summaries.asked, query.request_id, message)
         elif lookups is not None:
             self._nursery.start_soon(self._contain, session, lookups.asked, query.request_id, message)
 

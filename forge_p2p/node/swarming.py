@@ -24,6 +24,7 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
+from forge_p2p.node.likely import Likely, LikelySink
 from forge_p2p.node.peering import Found
 from forge_p2p.node.waking import probe
 from forge_p2p.proto.swarm import Distance
@@ -48,7 +49,7 @@ FIND_FACTOR = 1.5
 """Dial timeouts after which nobody having been found at all ends the fetch: 15 s as configured by default."""
 
 
-class Sink(Protocol):
+class Sink(LikelySink, Protocol):
     """The receiver's side."""
 
     def add_source(self, session: "PeerSession", *, distance: Distance, complete: bool, origin: bool) -> None: ...
@@ -56,8 +57,6 @@ class Sink(Protocol):
     def holds(self, session: "PeerSession", prefixes: list[int]) -> None: ...
 
     def completed(self, session: "PeerSession", *, origin: bool) -> None: ...
-
-    def remove_source(self, session: "PeerSession", reason: str) -> None: ...
 
     def lacks_bases(self, session: "PeerSession") -> None: ...
 
@@ -117,6 +116,7 @@ class Swarming:
         self._problem: ForgeError | None = None
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._likely = Likely(members, sink, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
 
     async def run(self) -> None:
@@ -231,9 +231,13 @@ class Swarming:
                 self._members.peering.joined.remove(self._joined)
 
     def _joined(self, network: NetworkId, session: "PeerSession") -> None:
-        """A member connected just now: if nobody has been found yet, it may be the one."""
-        if network in self._networks and not self._sources and session.peer_id is not None:
+        """A member connected just now: if nobody has been found yet, it may be the one. Else it may have something."""
+        if network not in self._networks or session.peer_id is None:
+            return
+        if not self._sources:
             self._consider(network, Contact(session.peer_id, ()))
+        elif (network, session.peer_id) not in self._followed and self._nursery is not None:
+            self._nursery.start_soon(self._likely.ask, session)
 
     async def _look(self, network: NetworkId) -> None:
         delay = LOOK_AGAIN_FIRST
@@ -272,7 +276,10 @@ class Swarming:
                         failures += 1
                     else:
                         if followed.code is Code.OK and not followed.told_anything:
-                            return  # it has nothing of it; should it begin to, it follows us, and is followed back
+                            # It does not know it. Should it begin to fetch it, it follows us, and is followed back.
+                            assert self._nursery is not None
+                            self._nursery.start_soon(self._likely.ask, session)
+                            return
                         failures = 0 if followed.told_anything else failures + 1
                     await trio.sleep(delay)
         finally:

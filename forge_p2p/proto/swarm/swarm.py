@@ -113,6 +113,11 @@ class Swarm:
         if source.spared or len(self._sources) > 1:
             self._book.shuffle()
 
+    def is_likely(self, peer: Peer) -> bool:
+        """Whether a peer only seems to have what it is asked for."""
+        source = self._sources.get(peer)
+        return source is not None and source.likely
+
     def holds(self, peer: Peer, prefixes: Iterable[int], now: float) -> None:
         """A peer has these chunks: the first 64 bits of each hash, big-endian."""
         source = self._sources.get(peer)

@@ -99,7 +99,7 @@ def test_who_claims_everything_and_has_nothing_is_soon_believed_no_more() -> Non
     alone.offer(wanted)
     _, alone_took = play(alone, {"origin": everything})
     assert took < alone_took + 1.0
-    more = [Item(bytes([9]) + item.hash[1:], item.size) for item in wanted[:50]]
+    more = items(4050, SIZE)[4000:]
     swarm.offer(more)
     swarm.holds("neighbour", prefixes(more), took)
     assert {request.peer for request in swarm.next_requests(took + 1.0)} == {"origin"}

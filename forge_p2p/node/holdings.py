@@ -8,7 +8,7 @@ arrived; every chunk of it was wanted because a verified listing or list node na
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,11 @@ class Holding:
         if self.closure is not None:
             return self.closure.allows(chunk)
         return int.from_bytes(chunk[:8], "big") in self.arrived
+
+    @property
+    def prefixes(self) -> Collection[int]:
+        """The first 64 bits of the hashes of all that it allows; not to be changed."""
+        return self.closure.prefixes if self.closure is not None else self.arrived
 
     def arrive(self, chunks: Iterable[Hash]) -> None:
         """These chunks of it are in the store."""

@@ -26,6 +26,7 @@ from forge_p2p.node.memberships import Memberships
 from forge_p2p.node.networks import Networks
 from forge_p2p.node.peer import MemberSide, PeerSession
 from forge_p2p.node.peering import Found, Peering, addresses_of
+from forge_p2p.node.reconciling import Reconciler
 from forge_p2p.node.refs.follower import Keeper
 from forge_p2p.node.refs.names import Names
 from forge_p2p.node.refs.serving import Clerk
@@ -38,7 +39,7 @@ from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import RefQuery
-from forge_p2p.wire.sets import SummaryQuery
+from forge_p2p.wire.sets import Reconcile, SummaryQuery
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -85,6 +86,7 @@ class Members:
         self.names = Names(self, nursery)
         self.keeper = Keeper(network, self, nursery)
         self._clerk = Clerk(node, self.names)
+        self._reconciler = Reconciler()
 
     async def run(self) -> None:
         """Does all of it until cancelled."""
@@ -298,12 +300,15 @@ class Members:
     def asked(self, session: PeerSession, query: outputs.QueryReceived) -> None:
         lookups = self.lookups.get(session.member.network) if session.member else None
         message = query.message
+        serve: Callable[..., Awaitable[None]] | None = lookups.asked if lookups is not None else None
         if isinstance(message, RefQuery):
-            self._nursery.start_soon(self._contain, session, self._clerk.asked, query.request_id, message)
+            serve = self._clerk.asked
         elif isinstance(message, SummaryQuery):
-            self._nursery.start_soon(self._contain, session, self.summaries.asked, query.request_id, message)
-        elif lookups is not None:
-            self._nursery.start_soon(self._contain, session, lookups.asked, query.request_id, message)
+            serve = self.summaries.asked
+        elif isinstance(message, Reconcile):
+            serve = self._reconciler.asked
+        if serve is not None:
+            self._nursery.start_soon(self._contain, session, serve, query.request_id, message)
 
     def followed(self, session: PeerSession, follow: outputs.FollowReceived) -> None:
         self._nursery.start_soon(self._contain, session, self.following.followed, follow)

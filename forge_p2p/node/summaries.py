@@ -80,7 +80,7 @@ class Own:
         for holding in present:
             if holding in self._left_out or self._named.get(holding) == holding.complete or not await here(holding):
                 continue
-            if sum(map(_size, {**self._named, holding: True})) <= NAMED_MAX:
+            if sum([len(each.prefixes) for each in {**self._named, holding: True}]) <= NAMED_MAX:
                 await self._name(holding)
             elif begins:
                 self._left_out.add(holding)
@@ -103,7 +103,7 @@ class Own:
             holding.watchers.discard(self._arrive)
         else:
             holding.watchers.add(self._arrive)
-        await trio.to_thread.run_sync(self._summary.arrived, _prefixes(holding))
+        await trio.to_thread.run_sync(self._summary.arrived, list(holding.prefixes))
 
     def _arrive(self, prefixes: list[int]) -> None:
         if len(self._arrived) > ADDED_MAX:
@@ -112,7 +112,7 @@ class Own:
             self._arrived += prefixes
 
     def _everything(self) -> Sequence[int]:
-        return array("Q", set(chain.from_iterable(map(_prefixes, list(self._named)))))
+        return array("Q", set(chain.from_iterable([each.prefixes for each in list(self._named)])))
 
 
 @dataclass(slots=True)
@@ -180,11 +180,3 @@ class Summaries:
 def _age(holding: Holding) -> float:
     """The newest first; what is under way before all."""
     return -holding.held.since if holding.held is not None else -time.time()
-
-
-def _prefixes(holding: Holding) -> Sequence[int]:
-    return holding.closure.prefixes if holding.closure is not None else list(holding.arrived)
-
-
-def _size(holding: Holding) -> int:
-    return len(holding.closure) if holding.closure is not None else len(holding.arrived)

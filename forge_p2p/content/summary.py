@@ -12,7 +12,7 @@ what was added since is told as it is, eight bytes a chunk.
     format      u8       1
     generation  u64
     salt        u64
-    capacity    u32      chunks it is made for, 1024 to 1,048,576
+    capacity    u32      chunks it is made for, 1024 to 4,194,304
     bits        zstd frame of: u64 little-endian, how many bits a chunk sets; then the bits, as rbloom 1.5 lays them out
 
 Big-endian but for the bits.
@@ -37,11 +37,14 @@ ERROR_RATE: Final = 0.01
 """Of what is not there one in a hundred is asked for in vain. Ten times rarer would cost half as many bits again."""
 
 CAPACITY_MIN: Final = 1024
-CAPACITY_MAX: Final = 1 << 20
-"""Chunks: 64 GB at the usual size, 1.26 MB of bits."""
+CAPACITY_MAX: Final = 1 << 22
+"""Chunks: 256 GB at the usual size, 5 MB of bits."""
+
+TOLD_MAX: Final = 1 << 20
+"""The same for what nodes tell each other: 1.26 MB of bits."""
 
 SUMMARY_MAX: Final = 1280 * 1024
-"""Bytes of an encoded summary: bits half of which are set do not compress."""
+"""Bytes of one that is told: bits half of which are set do not compress."""
 
 ADDED_MAX: Final = 32_768
 """Chunks told one by one since the summary was encoded. More, and it is encoded anew."""
@@ -184,10 +187,10 @@ class OwnSummary:
             self._generation += 1
 
     def current(self) -> Summary:
-        """What is here, in the present generation. Raises `ValueError` for more than `CAPACITY_MAX` chunks."""
+        """What is here, in the present generation. Of at most `TOLD_MAX` chunks."""
         if self._summary is None:
             chunks = self._everything()
-            room = min(max(len(chunks), CAPACITY_MIN), max(CAPACITY_MAX - len(chunks), 0))
+            room = min(max(len(chunks), CAPACITY_MIN), max(TOLD_MAX - len(chunks), 0))
             self._summary = Summary(self._salt, max(len(chunks) + room, CAPACITY_MIN), self._generation)
             self._summary.add(chunks)
             self._room = room
@@ -222,8 +225,10 @@ class HeardSummary:
             summary = decode_summary(update.summary)
         elif summary is None or update.generation != before[0] or update.position < before[1]:
             raise Malformed("a summary that goes on from what was never told")
-        if summary.generation != update.generation or len(update.added) % 8 or len(update.added) > 8 * ADDED_MAX:
-            raise Malformed(f"a summary of generation {update.generation} with {len(update.added)} bytes of additions")
+        if summary.capacity > TOLD_MAX or summary.generation != update.generation:
+            raise Malformed(f"a summary for {summary.capacity} chunks, of another generation or too large")
+        if len(update.added) % 8 or len(update.added) > 8 * ADDED_MAX:
+            raise Malformed(f"a summary with {len(update.added)} bytes of additions")
         summary.add(_unpacked(update.added))
         if summary.full:
             raise Malformed(f"a summary for {summary.capacity} chunks that names more")

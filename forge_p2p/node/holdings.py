@@ -19,7 +19,7 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
-from forge_p2p.ids import Hash, NetworkId
+from forge_p2p.ids import Hash, NetworkId, prefix_of
 from forge_p2p.node.home import unwritable
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.records import write_record
@@ -62,7 +62,7 @@ class Holding:
         """Whether the root reaches this chunk, as far as is known here."""
         if self.closure is not None:
             return self.closure.allows(chunk)
-        return int.from_bytes(chunk[:8], "big") in self.arrived
+        return prefix_of(chunk) in self.arrived
 
     @property
     def prefixes(self) -> Collection[int]:
@@ -71,7 +71,7 @@ class Holding:
 
     def arrive(self, chunks: Iterable[Hash]) -> None:
         """These chunks of it are in the store."""
-        fresh = [prefix for prefix in map(_prefix, chunks) if prefix not in self.arrived]
+        fresh = [prefix for prefix in map(prefix_of, chunks) if prefix not in self.arrived]
         self.arrived.update(fresh)
         for tell in list(self.watchers):
             tell(fresh)
@@ -234,10 +234,6 @@ class Holdings:
         """Lets those who watch a holding know that it is complete. In the node's own thread."""
         for watcher in list(holding.watchers):
             watcher([])
-
-
-def _prefix(chunk: Hash) -> int:
-    return int.from_bytes(chunk[:8], "big")
 
 
 def _pin_name(network: NetworkId, root: Root) -> str:

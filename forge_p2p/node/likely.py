@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from forge_p2p.content.summary import HeardSummary
+from forge_p2p.ids import prefix_of
 from forge_p2p.node.groups import contained
 from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.proto.hello import SETS
@@ -98,7 +99,7 @@ class Hearsay:
     def offered(self, items: Sequence[Item]) -> None:
         """More is wanted."""
         if self._heard:
-            prefixes = [int.from_bytes(item.hash[:8], "big") for item in items]
+            prefixes = [prefix_of(item.hash) for item in items]
             for session in self._heard:
                 self._look(session, prefixes)
 

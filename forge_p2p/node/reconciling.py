@@ -13,10 +13,9 @@ import trio
 
 from forge_p2p.content.reconcile import ANSWER_BYTES, HashSet, Reconciliation, answer
 from forge_p2p.errors import Malformed, PeerError
-from forge_p2p.ids import Hash
+from forge_p2p.ids import PREFIX_SIZE, Hash
 from forge_p2p.node.holdings import Holding
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import PREFIX_SIZE
 from forge_p2p.wire.sets import Reconcile, Reconciled
 
 if TYPE_CHECKING:

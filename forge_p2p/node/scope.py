@@ -15,7 +15,7 @@ from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import Root
 from forge_p2p.content.walk import Read, reach
 from forge_p2p.errors import NotFound
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, prefix_of
 
 BLOCK = 65536
 
@@ -40,7 +40,7 @@ class Closure:
 
     def allows(self, chunk: Hash) -> bool:
         """Whether the capability opens this chunk."""
-        prefix = int.from_bytes(chunk[:8], "big")
+        prefix = prefix_of(chunk)
         index = bisect_left(self._prefixes, prefix)
         return index < len(self._prefixes) and self._prefixes[index] == prefix
 
@@ -59,6 +59,6 @@ def _present(hashes: Iterator[Hash], missing: Missing) -> Iterator[Hash]:
 def _sorted_prefixes(hashes: Iterator[Hash]) -> "array[int]":
     """In blocks of distinct values, because a closure names shared list nodes and zero chunks over and over."""
     gathered: array[int] = array("Q")
-    while block := {int.from_bytes(chunk[:8], "big") for chunk in islice(hashes, BLOCK)}:
+    while block := set(map(prefix_of, islice(hashes, BLOCK))):
         gathered.extend(block)
     return array("Q", sorted(gathered))

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.summary import ADDED_MAX, CAPACITY_MAX, HeardSummary, OwnSummary, Update
+from forge_p2p.content.summary import ADDED_MAX, TOLD_MAX, HeardSummary, OwnSummary, Update
 from forge_p2p.errors import Malformed, PeerError
-from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.ids import Hash, NetworkId, NodeId, prefix_of
 from forge_p2p.node.holdings import Holding, Holdings
 from forge_p2p.node.local import LocalNode
 from forge_p2p.proto.hello import SETS
@@ -29,7 +29,7 @@ from forge_p2p.wire.sets import SummaryQuery, SummaryTold
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
 
-NAMED_MAX = CAPACITY_MAX * 3 // 4
+NAMED_MAX = TOLD_MAX * 3 // 4
 """Chunks of all roots together, shared ones counted with each: what is beyond is left out, the oldest roots first."""
 
 HEARD_MAX = 16
@@ -65,7 +65,7 @@ class Own:
 
     def allows(self, chunk: Hash) -> bool:
         """Whether it speaks of this chunk."""
-        if not self._summary.may_name(int.from_bytes(chunk[:8], "big")):
+        if not self._summary.may_name(prefix_of(chunk)):
             return False
         return any(holding.allows(chunk) for holding in self._open)
 

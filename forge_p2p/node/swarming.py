@@ -20,7 +20,7 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
-from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
@@ -30,7 +30,6 @@ from forge_p2p.node.waking import probe
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact, pack_contact, unpack_contact
-from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, NodeId
+from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, PREFIX_SIZE, NodeId
 from forge_p2p.wire import limits
 
 
@@ -134,5 +134,5 @@ def check_hashes(blob: bytes) -> None:
 
 
 def check_prefixes(blob: bytes) -> None:
-    if len(blob) % limits.PREFIX_SIZE:
+    if len(blob) % PREFIX_SIZE:
         raise ValueError(f"{len(blob)} bytes are not a whole number of prefixes")

@@ -6,7 +6,7 @@ Bytes unless a name says otherwise.
 from forge_p2p.content.delta import SIGNATURE_MAX
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.content.summary import ADDED_MAX, SUMMARY_MAX
-from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE
+from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, PREFIX_SIZE
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -78,9 +78,8 @@ FOLLOWS_MAX = 32
 """Roots that either side may follow at once at the other."""
 FOLLOWERS_COUNT = 32
 FOLLOWERS_MAX = 8 * KIB
-PREFIX_SIZE = 8
-"""Of a hash, as HOLDINGS name chunks."""
 PREFIXES_MAX = 8192
+"""In one HOLDINGS."""
 HOLDINGS_MAX = PREFIXES_MAX * PREFIX_SIZE + 1 * KIB
 
 REF_RECORD_MAX = 4 * KIB

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forge_p2p.content.contact import Contact
-from forge_p2p.ids import HASH_SIZE, Hash
+from forge_p2p.ids import HASH_SIZE, PREFIX_SIZE, Hash
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
@@ -293,7 +293,7 @@ class Holdings(Body, frozen=True):
     """All of it."""
     origin: bool
     """The root was shared there, not fetched."""
-    prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * limits.PREFIX_SIZE)]
+    prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * PREFIX_SIZE)]
     """The first 64 bits of chunk hashes, one behind the other."""
     previous: bool = False
     """The root that the FOLLOW called previous is here, too."""

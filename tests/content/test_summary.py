@@ -13,6 +13,7 @@ from forge_p2p.content.summary import (
     CAPACITY_MAX,
     CAPACITY_MIN,
     SUMMARY_MAX,
+    TOLD_MAX,
     HeardSummary,
     OwnSummary,
     Summary,
@@ -151,7 +152,7 @@ def test_many_additions_are_encoded_anew() -> None:
 
 
 def test_the_largest_fits_its_frame() -> None:
-    own = OwnSummary(5, lambda: prefixes(1, CAPACITY_MAX - 100), generation=1)
+    own = OwnSummary(5, lambda: prefixes(1, TOLD_MAX - 100), generation=1)
     assert len(own.since(0, 0).summary) <= SUMMARY_MAX
 
 
@@ -186,12 +187,22 @@ GOOD = OwnSummary(5, lambda: prefixes(1, 50), generation=7).since(0, 0)
         Update(7, 5, b"", b""),
         Update(8, 0, GOOD.summary, b""),
         Update(7, 0, GOOD.summary[:-1], b""),
+        Update(3, 0, Summary(1, 2 * TOLD_MAX, 3).encode(), b""),
         Update(7, 0, GOOD.summary, bytes(7)),
         Update(7, 0, GOOD.summary, bytes(8 * ADDED_MAX + 8)),
         Update(7, 0, GOOD.summary[:21] + zstandard.compress(bytes(8 << 20)), b""),
         Update(7, 5000, GOOD.summary, b"".join([each.to_bytes(8, "big") for each in prefixes(2, 5000)])),
     ],
-    ids=["from nothing", "another generation", "cut", "half a prefix", "too many", "bomb", "more than it is made for"],
+    ids=[
+        "from nothing",
+        "another generation",
+        "cut",
+        "too large",
+        "half a prefix",
+        "too many",
+        "bomb",
+        "more than it is made for",
+    ],
 )
 def test_wrong_updates_are_malformed_and_nothing_is_known_then(told: Update) -> None:
     heard = HeardSummary()

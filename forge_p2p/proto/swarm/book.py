@@ -9,10 +9,10 @@ announcement, a request and an arrival each cost a few operations, however many 
 import heapq
 from collections.abc import Iterable, Iterator
 
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, prefix_of
 from forge_p2p.proto.swarm.base import Chance, Item, SwarmLimits
 from forge_p2p.proto.swarm.sources import Source
-from forge_p2p.proto.swarm.wants import NOT_NAMED, Pool, Want, prefix_of
+from forge_p2p.proto.swarm.wants import NOT_NAMED, Pool, Want
 
 _SAMPLE_LEAST = 16
 _SAMPLE_FACTOR = 4

@@ -8,7 +8,7 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.linktext import format_link
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError
-from forge_p2p.ids import PREFIX_SIZE, NetworkId
+from forge_p2p.ids import NetworkId
 from forge_p2p.node.history import History
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.network_results import FetchEntry, HolderEntry, PeerEntry, PeersResult, WhyResult
@@ -16,6 +16,7 @@ from forge_p2p.node.peering import Acquaintance, Found
 from forge_p2p.node.target import Target, parse_target
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members

@@ -14,13 +14,13 @@ import trio
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact, means_something_elsewhere
 from forge_p2p.errors import PeerError
-from forge_p2p.ids import PREFIX_SIZE, Hash
+from forge_p2p.ids import Hash
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding, Holdings
 from forge_p2p.proto import outputs
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIXES_MAX
+from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIX_SIZE, PREFIXES_MAX
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import MemberSide, PeerSession

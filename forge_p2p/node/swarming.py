@@ -20,16 +20,16 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
-from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
+from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
-from forge_p2p.node.likely import Likely, LikelySink
 from forge_p2p.node.peering import Found
 from forge_p2p.node.waking import probe
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
+from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -48,7 +48,7 @@ FIND_FACTOR = 1.5
 """Dial timeouts after which nobody having been found at all ends the fetch: 15 s as configured by default."""
 
 
-class Sink(LikelySink, Protocol):
+class Sink(Protocol):
     """The receiver's side."""
 
     def add_source(self, session: "PeerSession", *, distance: Distance, complete: bool, origin: bool) -> None: ...
@@ -56,6 +56,8 @@ class Sink(LikelySink, Protocol):
     def holds(self, session: "PeerSession", prefixes: list[int]) -> None: ...
 
     def completed(self, session: "PeerSession", *, origin: bool) -> None: ...
+
+    def remove_source(self, session: "PeerSession", reason: str) -> None: ...
 
     def lacks_bases(self, session: "PeerSession") -> None: ...
 
@@ -115,7 +117,6 @@ class Swarming:
         self._problem: ForgeError | None = None
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._likely = Likely(members, sink, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
 
     async def run(self) -> None:
@@ -230,13 +231,9 @@ class Swarming:
                 self._members.peering.joined.remove(self._joined)
 
     def _joined(self, network: NetworkId, session: "PeerSession") -> None:
-        """A member connected just now: if nobody has been found yet, it may be the one. Else it may have something."""
-        if network not in self._networks or session.peer_id is None:
-            return
-        if not self._sources:
+        """A member connected just now: if nobody has been found yet, it may be the one."""
+        if network in self._networks and not self._sources and session.peer_id is not None:
             self._consider(network, Contact(session.peer_id, ()))
-        elif (network, session.peer_id) not in self._followed and self._nursery is not None:
-            self._nursery.start_soon(self._likely.ask, session)
 
     async def _look(self, network: NetworkId) -> None:
         delay = LOOK_AGAIN_FIRST
@@ -275,10 +272,7 @@ class Swarming:
                         failures += 1
                     else:
                         if followed.code is Code.OK and not followed.told_anything:
-                            # It does not know it. Should it begin to fetch it, it follows us, and is followed back.
-                            assert self._nursery is not None
-                            self._nursery.start_soon(self._likely.ask, session)
-                            return
+                            return  # it has nothing of it; should it begin to, it follows us, and is followed back
                         failures = 0 if followed.told_anything else failures + 1
                     await trio.sleep(delay)
         finally:

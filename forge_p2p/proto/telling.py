@@ -7,7 +7,6 @@ is told of every chunk as it arrives gets few large frames where many chunks arr
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from forge_p2p.ids import PREFIX_SIZE
 from forge_p2p.proto.outputs import Output, SendData
 from forge_p2p.proto.states import Timer, TimerKey
 from forge_p2p.proto.timers import Deadlines, TokenBucket
@@ -25,7 +24,7 @@ FRAME_COST = 512
 CONTACTS_MAX = 256
 """Contacts that wait to be told to one follower; the oldest go first."""
 
-_PREFIX_BYTES = limits.PREFIXES_MAX * PREFIX_SIZE
+_PREFIX_BYTES = limits.PREFIXES_MAX * limits.PREFIX_SIZE
 _TIMER = (Timer.TELL, limits.CONTROL_STREAM)
 
 

@@ -184,10 +184,6 @@ class Store(Protocol):
 
     def statistics(self) -> Statistics: ...
 
-    def epoch(self) -> int:
-        """A number that changes before anything is collected, by whatever process: as long as it is the same, nothing
-        has gone but what is rotten."""
-
     def collect(self, grace: float | None = None) -> Collected:
         """Removes expired pins, then what no pin reaches, no ingest uses and is older than `grace` seconds (`None`:
         as configured). Writers go on meanwhile."""

@@ -266,23 +266,6 @@ def test_collect_keeps_what_pins_reach(store: Store) -> None:
     assert store.statistics().total.chunks == 0
 
 
-def test_the_epoch_changes_before_anything_is_collected(store: Store) -> None:
-    first, second = items(3), items(4, seed=1)
-    fill(store, first)
-    begun = store.epoch()
-    fill(store, second)
-    store.collect(grace=3600)
-    assert store.epoch() == begun, "what comes changes nothing, nor what stays"
-    with store.ingest() as ingest:
-        assert ingest.missing(hashes(second)) == []
-        store.collect()
-        after = store.epoch()
-        assert after != begun
-    store.collect()
-    assert store.missing(hashes(second)) == hashes(second)
-    assert store.epoch() not in {begun, after}
-
-
 def test_collect_drops_expired_pins(store: Store) -> None:
     item = items(1)[0]
     fill(store, [item])

@@ -68,6 +68,8 @@ def corpus(inputs: Inputs, name: str) -> Corpus:
         shutil.rmtree(part, ignore_errors=True)
         _make(SIZES[name], inputs.cache, part)
         part.rename(path)
+    for setting in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"):
+        git(path, "config", setting, "true")
     (pack,) = (path / "objects" / "pack").glob("*.pack")
     return Corpus(
         path,

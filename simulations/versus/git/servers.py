@@ -40,7 +40,15 @@ location / {{
 def daemon(root: Path) -> Iterator[str]:
     """`git daemon`; the URL of `root`, with a slash."""
     port = free_port()
-    words = [program("git"), "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}"]
+    words = [
+        program("git"),
+        "daemon",
+        "--export-all",
+        "--enable=receive-pack",
+        "--reuseaddr",
+        "--listen=127.0.0.1",
+        f"--port={port}",
+    ]
     with Service([*words, f"--base-path={root}", root], QUIET):
         wait_for(port)
         yield f"git://127.0.0.1:{port}/"

@@ -1,4 +1,4 @@
-"""The cases of git."""
+"""Two packs made one, beside what git would have to do."""
 
 import sys
 from collections.abc import Iterator
@@ -7,16 +7,13 @@ from pathlib import Path
 
 from simulations.versus.bench import Bar, Bench, Case, Contender, Trial, Turn
 from simulations.versus.git.corpus import Corpus, corpus, git
+from simulations.versus.git.sides import turn
 from simulations.versus.inputs import MB, check_content
 from simulations.versus.peers import program
-from simulations.versus.process import Finished, measure
+from simulations.versus.process import measure
 from simulations.versus.report import ROOT
 
 JOIN, INDEX_PACK = "forge, packs joined", "git index-pack of the joined pack"
-
-
-def turn(finished: Finished) -> Turn:
-    return Turn(finished.seconds, {"peak MB": finished.peak / MB, "cpu s": finished.cpu})
 
 
 def halves(bench: Bench, made: Corpus) -> list[Path]:

@@ -18,7 +18,7 @@ from simulations.versus.process import Failed, Service, measure
 
 KEY = "measuring"
 FOLDER = "content"
-PATIENCE = 900.0
+PATIENCE = 120.0
 """Seconds until something counts as never."""
 
 DELAY = 10
@@ -75,6 +75,11 @@ class Instance:
         known = status["globalFiles"] + status["globalSymlinks"]
         return bool(known == files and status["needTotalItems"] == 0 and status["state"] == "idle")
 
+    def count(self) -> int:
+        """How many files and symlinks it has by now."""
+        status = self.ask(f"db/status?folder={FOLDER}")
+        return int(status["localFiles"] + status["localSymlinks"])
+
 
 @contextmanager
 def pair(work: Path, here: Path, there: Path, delay: int = DELAY) -> "Iterator[tuple[Instance, Instance]]":
@@ -91,11 +96,18 @@ def pair(work: Path, here: Path, there: Path, delay: int = DELAY) -> "Iterator[t
 
 def until(holds: Callable[[], bool], pause: float = 0.05) -> None:
     """Waits. Raises `Failed` after `PATIENCE`."""
-    end = time.monotonic() + PATIENCE
+    if not within(PATIENCE, holds, pause):
+        raise Failed(f"it does not happen within {PATIENCE:.0f} s")
+
+
+def within(patience: float, holds: Callable[[], bool], pause: float = 0.05) -> bool:
+    """Waits at most so many seconds, and says whether it came to hold."""
+    end = time.monotonic() + patience
     while not holds():
         if time.monotonic() > end:
-            raise Failed(f"it does not happen within {PATIENCE:.0f} s")
+            return False
         time.sleep(pause)
+    return True
 
 
 def _made(home: Path, path: Path) -> Instance:

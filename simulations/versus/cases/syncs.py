@@ -103,7 +103,7 @@ def first(bench: Bench) -> Iterator[Trial]:
                     lambda medians: 10 * medians.seconds[SYNC] <= medians.seconds[SYNCTHING],
                 )
             ],
-            note=f"{files:,} files. No turn went before these. Syncthing is left after {FIRST_MAX:.0f} s with what it has.",
+            note=f"{files:,} files. No turn went before. Syncthing is left after {FIRST_MAX:.0f} s with what it has.",
         )
 
 

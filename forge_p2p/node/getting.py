@@ -6,9 +6,9 @@ The store commits before the destination is put in place, so that whoever sees t
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forge_p2p.content import walk
 from forge_p2p.content.link import Kind, Root
@@ -39,10 +39,12 @@ PROBLEMS_SHOWN = 100
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a destination is compared and written. `check`: every file there is read and compared, whatever its times
-    say. `outside_links`: symlinks that could lead out of the destination are made too."""
+    say. `outside_links`: symlinks that could lead out of the destination are made too. `beforehand`: called in a worker
+    thread with all that the snapshot holds, before the destination is looked at."""
 
     check: bool = False
     outside_links: bool = False
+    beforehand: Callable[[Sequence[Entry]], object] = lambda entries: None
 
 
 def already_there(
@@ -53,7 +55,7 @@ def already_there(
     peers: Sequence[str] = (),
     in_network: str = "",
     report: Report,
-    **options: bool,
+    **options: Any,
 ) -> GetResult | None:
     """The result when the destination holds the content already and nothing has to be fetched; else `None`."""
     started = time.monotonic()
@@ -87,13 +89,13 @@ async def get(
     previous: str = "",
     edge_only: bool = False,
     report: Report,
-    **options: bool,
+    **options: Any,
 ) -> GetResult:
     """Fetches what is missing and restores everything. `in_network`: where to look for a link, by name; everywhere when
     empty. `previous`: a link to what is here and much like it, and which whoever is asked may know of; when empty, what
-    was restored at the destination, as far as they know of it anyway. `edge_only`: from the bucket alone. Raises
-    `UsageError`, `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`; whatever arrived
-    before stays in the store for the next run."""
+    was restored at the destination, as far as they know of it anyway. `edge_only`: from the bucket alone. `options`:
+    see `Options`. Raises `UsageError`, `HostileSnapshot`, `NotFound`, `PeerError`, `Refused`, `DiskError`, `DiskFull`;
+    whatever arrived before stays in the store for the next run."""
     import trio
 
     from forge_p2p.node.fetching import fetching

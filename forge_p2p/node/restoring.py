@@ -62,6 +62,7 @@ class Restoring:
         """Wants everything that is not at the destination yet."""
         self._earlier = await trio.to_thread.run_sync(self._find_earlier)
         await self._read_listing(receiver)
+        await trio.to_thread.run_sync(self._options.beforehand, self.entries)
         node = self._fetch.node
         plan = await trio.to_thread.run_sync(
             plan_destination, node, self._root, self.entries, self._destination, self._options

@@ -253,6 +253,50 @@ async def test_a_head_that_the_home_does_not_have_changes_nothing(tmp_path: Path
         assert (await pull(reader, "nightly", tmp_path / "copy")).seq == 3
 
 
+async def test_a_next_record_that_the_home_does_not_have_changes_nothing(tmp_path: Path) -> None:
+    """It follows the newest one, signature and all; only the home was never given it."""
+    async with stage(tmp_path) as on, member(tmp_path / "c", await token(on.home)) as reader:
+        network = await network_id(on.writer)
+        assert (await pull(reader, "nightly", tmp_path / "copy")).seq == 2
+        withheld = await on.record(on.writer, await on.head(), target=on.root(3))
+        heard = await _told_of(reader, withheld)
+        (await on.writer.members()).memberships.tell(network, [encode_head(withheld.encode())])
+        with trio.fail_after(PATIENCE):
+            await heard.wait()
+        assert (await pull(reader, "nightly", tmp_path / "copy")).seq == 2
+        made = await publish(on.home, "nightly", tmp_path / "file0")
+        assert (await pull(reader, "nightly", tmp_path / "copy")).link == made.link
+
+
+async def test_a_record_that_was_told_does_not_come_again(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, member(tmp_path / "c", await token(on.home)) as reader:
+        network = await network_id(on.home)
+        names = (await reader.members()).names
+        await names.refresh(network, "nightly")
+        heard = await _told_of(reader, await on.record(on.home, await on.head(), target=on.root(3)))
+        await publish(on.home, "nightly", tmp_path / "file3")
+        with trio.fail_after(PATIENCE):
+            await heard.wait()
+        session = (await reader.members()).peering.connected(network, on.home.node.node_id)
+        assert session is not None
+        before = session.connection.statistics().bytes_received
+        head = await names.refresh(network, "nightly")
+        assert head == await on.head()
+        assert session.connection.statistics().bytes_received - before < len(head.encode())
+
+
+async def _told_of(network: Network, record: RefRecord) -> trio.Event:
+    """Set once a node hears of a record of that name and number."""
+    heard = trio.Event()
+
+    def hear(told: RefRecord) -> None:
+        if (told.name, told.seq) == (record.name, record.seq):
+            heard.set()
+
+    (await network.members()).names.told.append(hear)
+    return heard
+
+
 @pytest.mark.parametrize("name", ["a b", "\U0001f600" * 200, "x\0y", ".."])
 async def test_what_cannot_be_a_name_is_not_looked_for(tmp_path: Path, name: str) -> None:
     async with stage(tmp_path) as on:

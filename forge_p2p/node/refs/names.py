@@ -17,9 +17,9 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
-from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome, all_names
+from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome, Since, all_names
 from forge_p2p.proto.membership import encode_head
-from forge_p2p.proto.reflog import Exists, Stored
+from forge_p2p.proto.reflog import Exists, Stored, Tip
 from forge_p2p.proto.timers import TokenBucket
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ HEARSAY_ASKED: Final = 4
 
 HEADS_REMEMBERED: Final = 4096
 """Heads heard lately, so that none goes round and round."""
+
+RECORDS_REMEMBERED: Final = 256
+"""Of those heads, the ones that are kept as a whole: half a kilobyte each."""
 
 PASSED_RATE: Final = 16.0
 PASSED_BURST: Final = 256.0
@@ -60,6 +63,8 @@ class Names:
         self._members = members
         self._nursery = nursery
         self._heard: OrderedDict[Hash, None] = OrderedDict()
+        self._newest_heard: OrderedDict[tuple[NetworkId, str], RefRecord] = OrderedDict()
+        """Of each name the record that members told last: verified, and not known to be at its home."""
         self._passed = TokenBucket.full(PASSED_RATE, PASSED_BURST)
         self._announced: set[NetworkId] = set()
         members.memberships.heard_head = self._hear
@@ -74,10 +79,20 @@ class Names:
             if home == self._members.own_id:
                 return head
             remote = RemoteHome(await self._reach(network, name, home))
-            since = await remote.since(name, head.seq + 1 if head else 1)
+            since = await self._since(remote, network, name, head)
             newest = await trio.to_thread.run_sync(self.book.adopt, network, name, since, home)
             if newest == head or newest is None or (newest.seq == since.tip.seq and newest.home == home):
                 return newest
+
+    async def _since(self, remote: RemoteHome, network: NetworkId, name: str, head: RefRecord | None) -> Since:
+        """What the home has after `head`. What members told already need not come again: the home says whether it is
+        the newest that it has, by its hash."""
+        heard = self._newest_heard.get((network, name))
+        if heard is not None and head is not None and heard.previous == head.hash:
+            since = await remote.since(name, heard.seq + 1)
+            if since.tip == Tip(heard.seq, heard.hash):
+                return Since(since.tip, [heard])
+        return await remote.since(name, head.seq + 1 if head else 1)
 
     async def names(self, network: NetworkId) -> list[str]:
         """Those at the node that made the network. Raises `HomeUnreachable`."""
@@ -237,6 +252,9 @@ class Names:
                     LOG.warning("ended the session with %s, which lied about a name: %s", session.where, error.message)
                     session.blame(PeerError(f"{session.where} lied about a name: {error.message}"))
                 return
+            self._newest_heard[(network, record.name)] = record
+            if len(self._newest_heard) > RECORDS_REMEMBERED:
+                self._newest_heard.popitem(last=False)
             self._news(record, session)
 
     def _remember(self, digest: Hash) -> None:

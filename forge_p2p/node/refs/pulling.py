@@ -25,6 +25,8 @@ from forge_p2p.node.results import GetResult, Progress
 from forge_p2p.workspace.pruning import prune
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from forge_p2p.content.snapshot import Entry
     from forge_p2p.node.local import LocalNode
     from forge_p2p.node.members import Members
@@ -112,13 +114,23 @@ async def _get(
     if here is not None and before is None:
         return here, []
     notes: list[str] = []
-    if before is not None:  # first, for a file may have become a directory
-        previous = await trio.to_thread.run_sync(PulledRecords(network.node.home).find, destination)
-        after = await read_listing(network, record.target, named.joined.name, previous)
-        kinds = {(entry.path, int(entry.kind)) for entry in after}
-        notes = (await trio.to_thread.run_sync(prune, path_bytes(destination), before, kinds)).left
+
+    def clear(after: "Sequence[Entry]") -> None:
+        if before is not None:  # first, for a file may have become a directory
+            kinds = {(entry.path, int(entry.kind)) for entry in after}
+            notes.extend(prune(path_bytes(destination), before, kinds).left)
+
+    if here is not None:
+        after = await read_listing(network, record.target, named.joined.name)
+        await trio.to_thread.run_sync(clear, after)
     result = here or await getting.get(
-        network, what=link, destination=destination, in_network=named.joined.name, report=report, **options
+        network,
+        what=link,
+        destination=destination,
+        in_network=named.joined.name,
+        beforehand=clear,
+        report=report,
+        **options,
     )
     await trio.to_thread.run_sync(PulledRecords(network.node.home).remember, destination, record.target)
     if network.node.watched is not None:

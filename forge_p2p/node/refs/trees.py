@@ -7,8 +7,6 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound
-from forge_p2p.node.bases import Previous
-from forge_p2p.node.earlier import Earlier
 from forge_p2p.node.expanding import listing
 from forge_p2p.node.fetching import fetching
 from forge_p2p.node.getting import listing_here
@@ -19,21 +17,16 @@ if TYPE_CHECKING:
     from forge_p2p.node.network import Network
 
 
-async def read_listing(network: "Network", root: Root, in_network: str, previous: Root | None = None) -> list[Entry]:
-    """Everything in a tree, from the store or fetched; nothing for a blob. `previous` is here and much like it, so what
-    is fetched is what differs. Raises as `getting.get`."""
+async def read_listing(network: "Network", root: Root, in_network: str) -> list[Entry]:
+    """Everything in a tree, from the store or fetched; nothing for a blob. Raises as `getting.get`."""
     try:
         return await trio.to_thread.run_sync(listing_here, network.node, root)
     except (NotFound, CorruptChunk):
         entries: list[Entry] = []
 
     async def produce(receiver: Receiver) -> None:
-        old = None
-        if previous is not None:
-            old = await trio.to_thread.run_sync(Earlier(network.node.store, previous).root)
-        entries.extend(await listing(receiver, root.link, old))
+        entries.extend(await listing(receiver, root.link))
 
     async with fetching(network, Target(root, None, (), in_network)) as fetch:
-        fetch.previous = None if previous is None else Previous(previous, frozenset())
         await fetch.run(produce, lambda counts: None)
     return entries

@@ -3,8 +3,8 @@
 Kubo's nodes spent days on announcing what they had, one lookup a key (kubo #9702). Here those due are taken in the
 order of the keyspace, and one lookup serves all keys of its surroundings: it has met everybody within the distance of
 its k-th nearest node, so for every key in the subtree inside of that it knows the nearest as well. In a network of
-fewer than k nodes one lookup serves everything. Until a survey is an hour old announcements are repeated where they
-went, without any lookup. Each is repeated at half its life.
+fewer than k nodes one lookup serves everything, later announcements too, as long as nobody else is heard of. Until a
+survey is an hour old announcements are repeated where they went, without any lookup. Each is repeated at half its life.
 """
 
 from bisect import bisect_left, insort
@@ -15,6 +15,7 @@ from math import inf
 from typing import Final
 
 from forge_p2p.content.contact import Contact
+from forge_p2p.ids import NodeId
 from forge_p2p.proto.dht.calls import Call, Calls
 from forge_p2p.proto.dht.keyspace import KEY_SPACE, node_key
 from forge_p2p.proto.dht.limits import DhtLimits
@@ -67,6 +68,9 @@ class Announcing:
         self._ready: list[int] = []
         self._cursor = 0
         self._surveys = 0
+        self._everybody: frozenset[NodeId] = frozenset()
+        """Who answered the last survey, if those were fewer than k: all there are."""
+        self._counted = -inf
         self._queue: deque[tuple[Provided, Contact, Announce]] = deque()
         self._in_flight = 0
 
@@ -150,13 +154,24 @@ class Announcing:
             provided = self._provided[self._ready[at]]
             if provided.busy:
                 del self._ready[at]
-            elif provided.holders and now - provided.surveyed < self._limits.announce.survey_age:
-                self._announce_to(provided, provided.holders)
+            elif (holders := self._holders(provided, now)) is not None:
+                self._announce_to(provided, holders)
                 self._pump(now)
             elif self._surveys < self._limits.announce.surveys:
                 self._survey(provided, now)
             else:
                 return
+
+    def _holders(self, provided: Provided, now: float) -> tuple[Contact, ...] | None:
+        """Where the announcement goes without a survey: where it went, or to everybody."""
+        fresh = now - self._limits.announce.survey_age
+        if provided.holders and provided.surveyed > fresh:
+            return provided.holders
+        known = self._starters(provided.place) if self._everybody and self._counted > fresh else []
+        if not known or {contact.node_id for contact in known} != self._everybody:
+            return None
+        provided.holders, provided.surveyed = tuple(known), self._counted
+        return provided.holders
 
     def _survey(self, provided: Provided, now: float) -> None:
         place = provided.place
@@ -188,6 +203,8 @@ class Announcing:
         if not closest:
             self._plan(provided, now + self._limits.announce.retry)
             return
+        met = frozenset(contact.node_id for contact in closest)
+        self._everybody, self._counted = (met, now) if len(met) < self._limits.k else (frozenset(), -inf)
         for other in self._served(provided.place, closest, now):
             nearest = closest if other is provided else self._nearest(other.place, search)
             other.holders, other.surveyed = tuple(nearest), now
@@ -257,6 +274,7 @@ class Announcing:
             self._plan(provided, provided.wanted)
             return
         # Once more soon with those who are nearest now, and then in its time.
+        self._everybody = frozenset()
         again = now - provided.surveyed > self._limits.announce.retry or not provided.taken
         provided.surveyed = -inf
         self._plan(provided, now + self._limits.announce.retry if again else provided.wanted)

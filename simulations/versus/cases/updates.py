@@ -81,7 +81,7 @@ def disk(bench: Bench) -> Iterator[Trial]:
 def unchanged(bench: Bench) -> Iterator[Trial]:
     """Nothing is new: what the question costs, and finding out that all is in its place."""
     source = versions.text(bench.inputs).new if bench.quick else bench.inputs.tree.path
-    copy = bench.work / "forge.copy"
+    copy = bench.fresh("forge.copy")
     with ExitStack() as opened:
         couple = opened.enter_context(Couple.meeting(bench.fresh("couple")))
         opened.enter_context(couple.there.up())

@@ -291,6 +291,32 @@ def test_one_survey_serves_a_small_network() -> None:
     assert all(len(dht.records) == 200 for number, dht in enumerate(net.nodes.values()) if number != 7)
 
 
+def test_a_later_announcement_in_a_small_network_needs_no_survey() -> None:
+    net = Net(15)
+    net[7].announce(KEY, 900, net.now)
+    net.run(60)
+    net.asked.clear()
+    other = bytes([9]) * 20
+    net[7].announce(other, 900, net.now)
+    net.run(1)
+    mine = [message for asker, _, message in net.asked if asker == net.contacts[7].node_id]
+    assert [type(message) for message in mine] == [Announce] * 14
+    assert all(dht.records.get(other, net.now) for number, dht in enumerate(net.nodes.values()) if number != 7)
+
+
+def test_a_newcomer_is_told_of_what_is_announced_later() -> None:
+    net = Net(5)
+    net[2].announce(KEY, 900, net.now)
+    net.run(60)
+    net.contacts.append(contact(99))
+    newcomer = net.add(contact(99), net.contacts[:1])
+    net[2].peer_seen(contact(99), net.now)
+    other = bytes([9]) * 20
+    net[2].announce(other, 900, net.now)
+    net.run(60)
+    assert newcomer.records.get(other, net.now)
+
+
 def test_announcements_go_around_the_keyspace() -> None:
     net = Net(15)
     net.asked.clear()

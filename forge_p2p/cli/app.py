@@ -1,5 +1,6 @@
 """The command `forge`: names and one line for each command, whose module is imported when it is called."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -37,41 +38,51 @@ COMMANDS = {
     "why": "Say who has a link's content, and how it came.",
     "network": "Create, join and manage private networks.",
     "store": "Inspect, verify, clean or rebuild the store.",
+    "config": "Check a seed's file.",
     "completion": "Print the completion script for a shell.",
 }
 
 
+ELSEWHERE = {"config": "forge_edge.commands.config"}
+"""Commands that put a node together with what stands beside it, and so are not below it."""
+
+
 class LazyGroup(click.Group):
-    """Knows its commands by name; `forge_p2p.cli.commands.NAME` holds `command`, loaded only to run or explain it."""
+    """Knows its commands by name; `package.NAME` holds `command`, loaded only to run or explain it. `known`: each
+    command's name and one line."""
+
+    known: Mapping[str, str] = COMMANDS
+    package = "forge_p2p.cli.commands"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.known)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.known:
             return None
-        command: click.Command = import_module(f"forge_p2p.cli.commands.{cmd_name}").command
+        module = ELSEWHERE.get(cmd_name, f"{self.package}.{cmd_name}")
+        command: click.Command = import_module(module).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.known.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
-        names = (name for name in COMMANDS if name.startswith(incomplete))
-        commands = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        names = (name for name in self.known if name.startswith(incomplete))
+        commands = [CompletionItem(name, help=self.known[name]) for name in names]
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in self.known and not name.startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(name, COMMANDS, n=1)
+            near = get_close_matches(name, self.known, n=1)
             guess = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"There is no command {name!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)

@@ -5,7 +5,7 @@ text like "10GB", a duration a number of seconds or text like "1d", a rate a num
 "10MB/s".
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,56 +41,75 @@ def parse_config(text: str, file: Path) -> NodeConfig:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not TOML: {error}") from error
+    config, problems = examine(document)
+    for problem in problems:
+        raise UsageError(f"{file}: {problem.message}", hint=problem.hint)
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with the setting at `key`, the way to it with dots; the message names it, too."""
+
+    key: str
+    message: str
+    hint: str = ""
+
+
+def examine(document: dict[str, Any]) -> tuple[NodeConfig, list[Problem]]:
+    """The settings that a TOML document makes, and all that is wrong with it; what is wrong counts as not set."""
     values: dict[str, dict[str, Any]] = {"node": {}, "store": {}, "net": {}}
-    for key, value in _flat(document, file):
+    problems: list[Problem] = []
+    for key, value in _flat(document, problems):
         setting = SETTINGS.get(key)
         if setting is None:
-            raise UsageError(f"{file}: unknown setting {key!r}", hint=_nearest(key))
+            problems.append(Problem(key, f"unknown setting {key!r}", nearest(key)))
+            continue
         try:
             values[setting.section][setting.field] = setting.read(value)
         except UsageError as error:
-            raise UsageError(f"{file}: {key}: {error.message}", hint=error.hint) from error
+            problems.append(Problem(key, f"{key}: {error.message}", error.hint))
     store = replace(StoreConfig(), **values["store"])
-    _check_watermarks(store, file)
-    return NodeConfig(store=store, net=replace(NetConfig(), **values["net"]), **values["node"])
+    if store.low_watermark >= store.high_watermark:
+        message = (
+            f"store.low_watermark ({store.low_watermark}) must be below store.high_watermark ({store.high_watermark})"
+        )
+        problems.append(Problem("store.low_watermark", message))
+    return NodeConfig(store=store, net=replace(NetConfig(), **values["net"]), **values["node"]), problems
 
 
-def _flat(table: dict[str, Any], file: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(table: dict[str, Any], problems: list[Problem], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         key = prefix + name
-        if isinstance(value, dict) and key not in SETTINGS:
-            if not any(known.startswith(f"{key}.") for known in SETTINGS):
-                raise UsageError(f"{file}: unknown section [{key}]", hint=_nearest(key))
-            yield from _flat(value, file, f"{key}.")
-        else:
+        if not isinstance(value, dict) or key in SETTINGS:
             yield key, value
+        elif any(known.startswith(f"{key}.") for known in SETTINGS):
+            yield from _flat(value, problems, f"{key}.")
+        else:
+            problems.append(Problem(key, f"unknown section [{key}]", nearest(key)))
 
 
-def _nearest(key: str) -> str:
+def nearest(key: str, known: Iterable[str] = ()) -> str:
+    """A hint at the setting that was meant; `known` are those there are, a settings file's by default."""
     from difflib import get_close_matches
 
-    sections = {known.partition(".")[0] for known in SETTINGS if "." in known}
-    found = get_close_matches(key, [*SETTINGS, *sections], n=1, cutoff=0.5)
+    names = list(known) or list(SETTINGS)
+    sections = {name.partition(".")[0] for name in names if "." in name}
+    found = get_close_matches(key, [*names, *sections], n=1, cutoff=0.5)
     last = key.rpartition(".")[2]
-    by_name = [known for known in SETTINGS if known.rpartition(".")[2] == last]
+    by_name = [name for name in names if name.rpartition(".")[2] == last]
     if by_name or found:
         return f"did you mean {(by_name or found)[0]!r}?"
-    return "known settings: " + ", ".join(SETTINGS)
+    return "known settings: " + ", ".join(names)
 
 
-def _check_watermarks(store: StoreConfig, file: Path) -> None:
-    if store.low_watermark >= store.high_watermark:
-        raise UsageError(
-            f"{file}: store.low_watermark ({store.low_watermark}) must be below "
-            f"store.high_watermark ({store.high_watermark})"
-        )
+def read_size(value: Any) -> int:
+    """Bytes."""
+    return parse_size(value) if isinstance(value, str) else read_count(value, 'a size, like 4096 or "10GB"')
 
 
-def _size(value: Any) -> int:
-    return parse_size(value) if isinstance(value, str) else _count(value, 'a size, like 4096 or "10GB"')
-
-
-def _duration(value: Any) -> float:
+def read_duration(value: Any) -> float:
+    """Seconds."""
     if isinstance(value, str):
         return parse_duration(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -98,23 +117,27 @@ def _duration(value: Any) -> float:
     return float(value)
 
 
-def _rate(value: Any) -> float:
-    return parse_rate(value) if isinstance(value, str) else float(_count(value, 'a rate, like 1000000 or "1MB/s"'))
+def read_rate(value: Any) -> float:
+    """Bytes a second."""
+    return parse_rate(value) if isinstance(value, str) else float(read_count(value, 'a rate, like 1000000 or "1MB/s"'))
 
 
-def _count(value: Any, what: str = "a whole number, 0 or more") -> int:
+def read_count(value: Any, what: str = "a whole number, 0 or more") -> int:
+    """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise UsageError(f"{value!r} is not {what}")
     return value
 
 
-def _positive(value: Any) -> int:
-    if _count(value) == 0:
+def read_positive(value: Any) -> int:
+    """A whole number from 1 on."""
+    if read_count(value) == 0:
         raise UsageError("0 would let nobody in; it must be at least 1")
     return int(value)
 
 
-def _flag(value: Any) -> bool:
+def read_flag(value: Any) -> bool:
+    """True or false."""
     if not isinstance(value, bool):
         raise UsageError(f"{value!r} is neither true nor false")
     return value
@@ -136,20 +159,22 @@ def read_peers(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _fraction(value: Any) -> float:
+def read_fraction(value: Any) -> float:
+    """Above 0 and at most 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise UsageError(f"{value!r} is not a share of the quota, above 0 and at most 1")
     return float(value)
 
 
 def _datagram(value: Any) -> int:
-    size = _count(value)
+    size = read_count(value)
     if size and not 1200 <= size <= 8952:
         raise UsageError(f"{size} is no datagram size: 0 (discover it) or 1200 to 8952 bytes")
     return size
 
 
-def _word(value: Any) -> str:
+def read_word(value: Any) -> str:
+    """A short text."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > 64:
         raise UsageError(f"{value!r} is not a word of at most 64 characters")
     return value
@@ -182,24 +207,24 @@ class Setting:
 
 SETTINGS = {
     "listen": Setting("node", "listen", read_address),
-    "store.quota": Setting("store", "quota", _size),
-    "store.reserve": Setting("store", "reserve", _size),
-    "store.high_watermark": Setting("store", "high_watermark", _fraction),
-    "store.low_watermark": Setting("store", "low_watermark", _fraction),
-    "store.grace": Setting("store", "grace", _duration),
-    "store.hot_bytes": Setting("store", "hot_bytes", _size),
-    "net.max_connections": Setting("net", "max_connections", _positive),
-    "net.max_connections_per_host": Setting("net", "max_connections_per_host", _positive),
-    "net.buffer_per_connection": Setting("net", "buffer_per_connection", _size),
-    "net.idle_timeout": Setting("net", "idle_timeout", _duration),
-    "net.dial_timeout": Setting("net", "dial_timeout", _duration),
-    "net.stall_timeout": Setting("net", "stall_timeout", _duration),
-    "net.reconnect_timeout": Setting("net", "reconnect_timeout", _duration),
-    "net.limit_up": Setting("net", "limit_up", _rate),
-    "net.limit_down": Setting("net", "limit_down", _rate),
-    "net.lan": Setting("net", "lan", _flag),
+    "store.quota": Setting("store", "quota", read_size),
+    "store.reserve": Setting("store", "reserve", read_size),
+    "store.high_watermark": Setting("store", "high_watermark", read_fraction),
+    "store.low_watermark": Setting("store", "low_watermark", read_fraction),
+    "store.grace": Setting("store", "grace", read_duration),
+    "store.hot_bytes": Setting("store", "hot_bytes", read_size),
+    "net.max_connections": Setting("net", "max_connections", read_positive),
+    "net.max_connections_per_host": Setting("net", "max_connections_per_host", read_positive),
+    "net.buffer_per_connection": Setting("net", "buffer_per_connection", read_size),
+    "net.idle_timeout": Setting("net", "idle_timeout", read_duration),
+    "net.dial_timeout": Setting("net", "dial_timeout", read_duration),
+    "net.stall_timeout": Setting("net", "stall_timeout", read_duration),
+    "net.reconnect_timeout": Setting("net", "reconnect_timeout", read_duration),
+    "net.limit_up": Setting("net", "limit_up", read_rate),
+    "net.limit_down": Setting("net", "limit_down", read_rate),
+    "net.lan": Setting("net", "lan", read_flag),
     "net.peers": Setting("net", "peers", _peers),
-    "net.site": Setting("net", "site", _word),
+    "net.site": Setting("net", "site", read_word),
     "quic.engine": Setting("net", "engine", _engine),
     "quic.datagram_size": Setting("net", "datagram_size", _datagram),
 }

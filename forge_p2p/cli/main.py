@@ -17,9 +17,14 @@ BROKEN_PIPE = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    return run_program(forge, "forge", sys.argv[1:] if arguments is None else arguments)
+
+
+def run_program(program: click.Group, name: str, arguments: Sequence[str]) -> int:
+    """Runs one command of a program called `name` and returns its exit code."""
     settings = Settings()
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments), settings)
+        return _run(program, name, list(arguments), settings)
     except click.exceptions.NoArgsIsHelpError as help_text:
         sys.stderr.write(f"{help_text.format_message()}\n")
         return UsageError.exit_code
@@ -27,17 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.debug:
             _print_traceback()
         cause = _first_of(error)
-        return _reader_gone() if isinstance(cause, BrokenPipeError) else _fail(_translated(cause), settings)
+        return _reader_gone() if isinstance(cause, BrokenPipeError) else _fail(_translated(cause), name, settings)
 
 
-def _run(arguments: list[str], settings: Settings) -> int:
+def _run(program: click.Group, name: str, arguments: list[str], settings: Settings) -> int:
     if instruction := os.environ.get("_FORGE_COMPLETE"):
         from click.shell_completion import shell_complete
 
-        return shell_complete(forge, {"obj": settings}, "forge", "_FORGE_COMPLETE", instruction)
+        return shell_complete(program, {"obj": settings}, name, "_FORGE_COMPLETE", instruction)
     try:
-        with forge.make_context("forge", arguments, obj=settings) as context:
-            forge.invoke(context)
+        with program.make_context(name, arguments, obj=settings) as context:
+            program.invoke(context)
     except click.exceptions.Exit as end:
         sys.stdout.flush()
         return end.exit_code
@@ -85,13 +90,13 @@ def _disk_error(error: OSError) -> ForgeError:
     return kind(f"{where}{error.strerror or error}")
 
 
-def _fail(error: ForgeError, settings: Settings) -> int:
+def _fail(error: ForgeError, name: str, settings: Settings) -> int:
     if settings.json:
         sys.stderr.write(_as_json(error))
     else:
-        sys.stderr.write(f"forge: error: {error.message}\n")
+        sys.stderr.write(f"{name}: error: {error.message}\n")
         if error.hint:
-            sys.stderr.write(f"forge: hint: {error.hint}\n")
+            sys.stderr.write(f"{name}: hint: {error.hint}\n")
     return error.exit_code
 
 

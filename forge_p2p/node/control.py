@@ -96,7 +96,7 @@ def call(
             elif kind is Kind.RESULT:
                 return msgspec.json.decode(body, type=result_type(operation))
             elif kind is Kind.ERROR:
-                raise _rebuilt(msgspec.json.decode(body, type=Failure))
+                raise rebuilt(msgspec.json.decode(body, type=Failure))
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def _went_away() -> PeerError:
     return PeerError("the node went away in the middle of the command", hint="node.log in its folder says why")
 
 
-def _rebuilt(sent: Failure) -> ForgeError:
+def rebuilt(sent: Failure) -> ForgeError:
     kind = getattr(errors, sent.kind, ForgeError)
     if not (isinstance(kind, type) and issubclass(kind, ForgeError)):
         kind = ForgeError

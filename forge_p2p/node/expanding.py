@@ -11,7 +11,7 @@ from itertools import accumulate
 from forge_p2p.content.align import Version
 from forge_p2p.content.link import CHUNK_MAX, Link
 from forge_p2p.content.snapshot import Entry, ListingDecoder
-from forge_p2p.content.tree import decode_node
+from forge_p2p.content.tree import decode_node, overlapping
 from forge_p2p.errors import HostileSnapshot
 from forge_p2p.ids import Hash
 from forge_p2p.node.placing import NodeTarget, Raw, Slot
@@ -91,6 +91,25 @@ async def content(receiver: Receiver, link: Link, old: Version | None = None) ->
             async with aclosing(fetch_ahead(receiver, links, CHUNKS_AHEAD)) as pieces:
                 async for _, piece in pieces:
                     yield piece
+
+
+async def between(receiver: Receiver, link: Link, start: int, stop: int) -> AsyncGenerator[Raw]:
+    """The bytes `[start, stop)` of `link`, verified: of each level only the nodes that lead there. Memory: the links of
+    the range's chunks. Raises `Malformed`."""
+    spans = [(0, link)]
+    for _ in range(link.level):
+        below: list[tuple[int, Link]] = []
+        at = iter(spans)
+        async with aclosing(fetch_ahead(receiver, [each for _, each in spans], NODES_AHEAD)) as nodes:
+            async for parent, node in nodes:
+                base, _ = next(at)
+                below += overlapping(decode_node(parent, node), base, start, stop)
+        spans = below
+    bases = iter(spans)
+    async with aclosing(fetch_ahead(receiver, [each for _, each in spans], CHUNKS_AHEAD)) as pieces:
+        async for _, piece in pieces:
+            base, _ = next(bases)
+            yield memoryview(piece)[max(start - base, 0) : stop - base]
 
 
 async def listing(receiver: Receiver, link: Link, old: Version | None = None) -> list[Entry]:

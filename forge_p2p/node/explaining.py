@@ -1,22 +1,18 @@
 """Operations: peers and why. Who is there, where content is, and what came from whom."""
 
-from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.contact import Contact
 from forge_p2p.content.linktext import format_link
-from forge_p2p.errors import CorruptChunk, ForgeError, NotFound, PeerError
+from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.history import History
+from forge_p2p.node.holders import ask_holders, first_address
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.network_results import FetchEntry, HolderEntry, PeerEntry, PeersResult, WhyResult
-from forge_p2p.node.peering import Acquaintance, Found
+from forge_p2p.node.peering import Acquaintance
 from forge_p2p.node.target import Target, parse_target
-from forge_p2p.wire import messages
-from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -25,10 +21,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 0.5
 """Seconds over which rates are measured."""
-
-ASKED = 16
-LOOK_FOR = 2.0
-"""Nodes asked by `why`, and seconds it looks for them."""
 
 
 def peers(node: LocalNode, *, sample: float = SAMPLE, report: Report) -> PeersResult:  # noqa: ARG001
@@ -67,7 +59,7 @@ def _peer(
         label=label,
         role=role,
         found=known.found.name.lower(),
-        address=session.where if session else _where(contact),
+        address=session.where if session else first_address(contact),
         connected=trio.current_time() - session.since if session else 0.0,
         round_trip=counts.round_trip if counts else 0.0,
         sent=counts.bytes_sent if counts else 0,
@@ -86,9 +78,14 @@ async def why(network: "Network", *, what: str, report: Report) -> WhyResult:  #
     last = await trio.to_thread.run_sync(History(network.node.home).find, format_link(target.root))
     members = await network.members()
     holders: list[HolderEntry] = []
+
+    def note(holder: HolderEntry) -> bool:
+        holders.append(holder)
+        return False
+
     async with trio.open_nursery() as nursery:
         for each in members.chosen():
-            nursery.start_soon(_holders, members, each, target, holders)
+            nursery.start_soon(ask_holders, members, each, target.root.link.hash, note)
     names = [members.name(each) for each in members.chosen()]
     notes = _notes(target, here, names, holders, last)
     return WhyResult(format_link(target.root), here, names, holders, last, notes)
@@ -104,65 +101,6 @@ def _here(node: LocalNode, target: Target) -> str:
     return f"all but {len(lacking)} chunks" if lacking else "all of it"
 
 
-async def _holders(members: "Members", network: NetworkId, target: Target, found: list[HolderEntry]) -> None:
-    """Asks the members connected, and those whom the DHT names."""
-    asked: set[bytes] = set()
-    async with trio.open_nursery() as nursery:
-        nursery.cancel_scope.deadline = trio.current_time() + LOOK_FOR
-
-        def ask(contact: Contact) -> None:
-            if contact.node_id not in asked and contact.node_id != members.own_id and len(asked) < ASKED:
-                asked.add(contact.node_id)
-                nursery.start_soon(_ask, members, network, contact, target, found)
-
-        for session in members.peering.sessions(network):
-            if session.peer_id is not None:
-                ask(Contact(session.peer_id, ()))
-        async with aclosing(members.lookups[network].providers(target.root.link.hash)) as providers:
-            async for contact in providers:
-                members.peering.meet(network, contact, Found.DHT)
-                ask(contact)
-
-
-class _Answer:
-    """The handler of one FOLLOW: the first that is told of holdings."""
-
-    def __init__(self) -> None:
-        self.first: messages.Holdings | None = None
-        self.over = trio.Event()
-
-    def told(self, session: "PeerSession", message: messages.Told) -> None:
-        if isinstance(message, messages.Holdings):
-            self.first = message
-            self.over.set()
-
-    def unfollowed(self, session: "PeerSession", code: Code) -> None:
-        self.over.set()
-
-
-async def _ask(
-    members: "Members", network: NetworkId, contact: Contact, target: Target, found: list[HolderEntry]
-) -> None:
-    answer, problem, where = _Answer(), "", _where(contact)
-    try:
-        session = await members.peering.session(network, contact)
-        where = session.where
-        question = messages.Follow.of(target.root.link.hash, members.addresses(), follow_back=False)
-        number = await session.follow(question, answer)
-        await answer.over.wait()
-        with suppress(PeerError):
-            await session.unfollow(number)
-    except ForgeError as error:
-        problem = error.message
-    told = answer.first
-    if told is not None or problem:
-        chunks = len(told.prefixes) // PREFIX_SIZE if told else 0
-        complete, origin = (told.complete, told.origin) if told else (False, False)
-        found.append(
-            HolderEntry(members.name(network), contact.node_id.hex(), where, complete, origin, chunks, problem)
-        )
-
-
 def _notes(
     target: Target, here: str, networks: list[str], holders: list[HolderEntry], last: FetchEntry | None
 ) -> list[str]:
@@ -176,10 +114,3 @@ def _notes(
     if last is not None:
         notes += [f"{each.node_id[:16]} was left: {each.problem}" for each in last.sources if each.problem]
     return notes
-
-
-def _where(contact: Contact) -> str:
-    if not contact.addresses:
-        return ""
-    host, port = contact.addresses[0]
-    return f"{host} port {port}"

@@ -22,7 +22,7 @@ from forge_p2p.node.receiving import Counts, Receiver
 from forge_p2p.node.sourcing import OneSource
 from forge_p2p.node.target import Target, require_ticket
 from forge_p2p.proto.swarm import PeerStatistics
-from forge_p2p.store.base import Ingest
+from forge_p2p.store.base import Ingest, Store
 
 if TYPE_CHECKING:
     from forge_p2p.node.edge.feeding import EdgeFeed
@@ -36,8 +36,18 @@ Produce = Callable[[Receiver], Awaitable[None]]
 class Fetching:
     """One command's fetch. `sessions` are those it used, for its statistics."""
 
-    def __init__(self, network: Network, target: Target, ingest: Ingest, *, edge_only: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        target: Target,
+        store: Store,
+        ingest: Ingest,
+        *,
+        edge_only: bool = False,
+        peers_only: bool = False,
+    ) -> None:
         self.ingest = ingest
+        self._store = store
         self.sessions: list[PeerSession] = []
         self.previous: Previous | None = None
         """An earlier version that is here, to be set before anything is wanted."""
@@ -46,6 +56,7 @@ class Fetching:
         self._swarming: Swarming | None = None
         self._receiver: Receiver | None = None
         self._edge_only = edge_only
+        self._peers_only = peers_only
         self._edge: EdgeFeed | None = None
         self._has_edge = False
         self._started = time.monotonic()
@@ -56,10 +67,10 @@ class Fetching:
 
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
-        edge = await trio.to_thread.run_sync(self.node.find_edge)
+        edge = None if self._peers_only else await trio.to_thread.run_sync(self.node.find_edge)
         self._has_edge = edge is not None
         receiver = self._receiver = Receiver(
-            Placer(self.node.store, self.ingest),
+            Placer(self._store, self.ingest),
             self.ingest,
             on_placed,
             on_stored=self._stored,
@@ -193,12 +204,20 @@ def _source(each: PeerStatistics, swarming: "Swarming | None") -> SourceEntry:
 
 
 @asynccontextmanager
-async def fetching(network: Network, target: Target, *, edge_only: bool = False) -> AsyncIterator[Fetching]:
-    """A fetch of `target`; what an interrupted one left is found again. Sessions end with the context. `edge_only`: no
-    peer is asked."""
-    opened = network.node.store.ingest(target.root.link.hash)
+async def fetching(
+    network: Network,
+    target: Target,
+    store: Store | None = None,
+    *,
+    edge_only: bool = False,
+    peers_only: bool = False,
+) -> AsyncIterator[Fetching]:
+    """A fetch of `target` into `store`, the node's own by default; what an interrupted one left is found again.
+    Sessions end with the context. `edge_only`: no peer is asked; `peers_only`: no bucket."""
+    store = store or network.node.store
+    opened = store.ingest(target.root.link.hash)
     ingest = await trio.to_thread.run_sync(opened.__enter__)
-    fetch = Fetching(network, target, ingest, edge_only=edge_only)
+    fetch = Fetching(network, target, store, ingest, edge_only=edge_only, peers_only=peers_only)
     try:
         yield fetch
     finally:

@@ -6,6 +6,7 @@ belongs to whom, `following` who is told of it. What members say arrives here an
 
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -68,6 +69,8 @@ class Members:
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
         self.prefetching: WeakValueDictionary[Hash, trio.Lock] = WeakValueDictionary()
+        self.proven: OrderedDict[tuple[NetworkId, Hash], None] = OrderedDict()
+        """Roots that a member has proven to have in a network (`relaying`)."""
         self.ready = trio.Event()
         self.lan: Lan | None = None
         self._secrets: tuple[bytes, ...] = ()

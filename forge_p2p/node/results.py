@@ -150,6 +150,30 @@ class StoreStatus(Struct, frozen=True):
     quarantined: int
 
 
+class RelayResult(Struct, frozen=True):
+    """`bytes` of content were handed on."""
+
+    bytes: int
+
+
+class ResolveResult(Struct, frozen=True):
+    """What a name stands for now, or by the record asked for. `fresh`: its home was asked."""
+
+    network: str
+    name: str
+    seq: int
+    link: str
+    time: float
+    fresh: bool
+
+
+class OfferResult(Struct, frozen=True):
+    """`link` belongs to `network` now, and its members are told."""
+
+    link: str
+    network: str
+
+
 class StatusResult(Struct, frozen=True):
     """`pid`, `addresses`, `uptime`, `peers` and `lan_problem` (why LAN discovery does not work, in one line) are of the
     running node and empty without one; so are the counts in `networks`."""
@@ -256,6 +280,9 @@ Result = (
     | GetResult
     | LsResult
     | CatResult
+    | RelayResult
+    | ResolveResult
+    | OfferResult
     | StatusResult
     | DoctorResult
     | PublishResult
@@ -295,6 +322,9 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "get": GetResult,
     "ls": LsResult,
     "cat": CatResult,
+    "relay": RelayResult,
+    "resolve": ResolveResult,
+    "offer": OfferResult,
     "status": StatusResult,
     "doctor": DoctorResult,
     "publish": PublishResult,

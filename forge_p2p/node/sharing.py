@@ -29,7 +29,7 @@ async def share(
     """Adds `path` and issues a ticket for it, good for `expires` seconds (0 = until it is removed); or lets the members
     of the network called `in_network` have it. Raises `UsageError`, `Refused`, and what `add` does."""
     members = await network.members() if in_network else None
-    chosen = _writable(members, in_network) if members is not None else None
+    chosen = writable(members, in_network) if members is not None else None
     added = await _add(network, path, report)
     addresses = network.reachable_addresses()
     where = [f"{address.host} port {address.port}" for address in addresses]
@@ -48,7 +48,7 @@ async def share(
     return ShareResult(format_ticket(ticket), added.link, where, float(until), added)
 
 
-def _writable(members: "Members", name: str) -> NetworkId:
+def writable(members: "Members", name: str) -> NetworkId:
     """The network of this name. Raises `UsageError`, or `Refused` for a member who may only read."""
     [chosen] = members.chosen(name)
     joined = members.memberships.get(chosen)

@@ -1,0 +1,1 @@
+"""Who may have what, and how much."""

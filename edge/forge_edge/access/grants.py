@@ -1,0 +1,146 @@
+"""From a request's credentials to what it may have: a signature, a token, or what is public."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from forge_edge.access.keys import Keys
+from forge_edge.access.signing import is_signed, require_signature
+from forge_edge.access.tokens import GatewayToken, Revoked, read_token
+from forge_p2p.errors import Refused
+from forge_p2p.ids import NodeId
+from forge_p2p.node.home import Home
+from forge_p2p.node.networks import Joined, Networks
+
+_REFRESH: Final = 1.0
+"""Seconds for which keys, revocations and networks are believed unchanged."""
+
+_TOKENS_REMEMBERED: Final = 4096
+
+_NOBODY: Final = NodeId(bytes(32))
+"""The networks on disk are read without knowing which node this is: only a guest's token would need that."""
+
+
+class Unauthorized(Exception):
+    """No credential, or none that is good: 401, whatever was asked for."""
+
+
+class Forbidden(Exception):
+    """A signed URL that is not, or not any more: 403, whatever was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`networks`: what may be read, by network; `names`: what a name stands for, by pattern. `unbounded`: one path was
+    signed by the operator, wherever it leads. `who` is for limits and the log."""
+
+    who: str
+    networks: tuple[Joined, ...] = ()
+    names: tuple[tuple[Joined, str], ...] = ()
+    write: bool = False
+    unbounded: bool = False
+
+    @property
+    def visible(self) -> tuple[Joined, ...]:
+        """Networks of which at least a name may be read."""
+        found = {each.network: each for each in (*self.networks, *(each for each, _ in self.names))}
+        return tuple(found.values())
+
+    def reads_name(self, joined: Joined, name: str) -> bool:
+        """Whether what this name stands for may be read."""
+        return any(each.network == joined.network for each in self.networks) or any(
+            each.network == joined.network and _fits(pattern, name) for each, pattern in self.names
+        )
+
+
+class Access:
+    """Who may have what at one gateway, as its folder says now."""
+
+    def __init__(self, home: Home, public: tuple[str, ...]) -> None:
+        self._home = home
+        self._public = public
+        self._networks = Networks(home, _NOBODY)
+        self._revoked_file = Revoked(home)
+        self._keys = Keys(home)
+        self._revoked: frozenset[bytes] = frozenset()
+        self._tokens: dict[str, GatewayToken] = {}
+        self._stamps: tuple[object, ...] = ()
+        self._checked = -_REFRESH
+        self.joined: tuple[Joined, ...] = ()
+        self._anonymous = Grant("anonymous")
+        self.refresh()
+
+    def refresh(self, *, now: bool = False) -> bool:
+        """Reads again what has changed, looking for that once in a while, or `now`; whether anything had. Blocks for a
+        moment. Raises `StoreError`, `UsageError`."""
+        moment = time.monotonic()
+        if not now and moment - self._checked < _REFRESH:
+            return False
+        self._checked = moment
+        stamps = (self._keys.stamp(), self._revoked_file.stamp(), self._networks.stamp())
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        self._keys = Keys(self._home)
+        self._revoked = self._revoked_file.ids()
+        self._tokens.clear()
+        self.joined = tuple(self._networks.all())
+        self._anonymous = self._public_grant()
+        return True
+
+    def grant(self, method: str, path: str, query: dict[str, str], authorization: str) -> Grant:
+        """What a request may have. Raises `Unauthorized` or `Forbidden`, without having looked at what it asks for."""
+        self.refresh()
+        try:
+            return self._grant(method, path, query, authorization)
+        except (Unauthorized, Forbidden):
+            if not self.refresh(now=True):  # what was issued a moment ago is good at once
+                raise
+        return self._grant(method, path, query, authorization)
+
+    def _grant(self, method: str, path: str, query: dict[str, str], authorization: str) -> Grant:
+        if is_signed(query):
+            try:
+                require_signature(self._keys, method, path, query)
+            except Refused:
+                raise Forbidden from None
+            return Grant("signed", self.joined, write=method == "PUT", unbounded=True)
+        if authorization:
+            return self._bearer(authorization)
+        if not self._anonymous.networks and not self._anonymous.names:
+            raise Unauthorized
+        return self._anonymous
+
+    def _bearer(self, authorization: str) -> Grant:
+        scheme, _, text = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized
+        token = self._tokens.get(text)
+        if token is None:
+            try:
+                token = read_token(self._keys, self._revoked, text.strip())
+            except Refused:
+                raise Unauthorized from None
+            if len(self._tokens) >= _TOKENS_REMEMBERED:
+                self._tokens.clear()
+            self._tokens[text] = token
+        if token.expires and token.expires <= time.time():
+            raise Unauthorized
+        mine = tuple(each for each in self.joined if each.network == token.network)
+        return Grant(f"token {token.id.hex()}", mine, write=token.write)
+
+    def _public_grant(self) -> Grant:
+        whole: list[Joined] = []
+        names: list[tuple[Joined, str]] = []
+        for text in self._public:
+            network, slash, pattern = text.partition("/")
+            found = [each for each in self.joined if each.name == network]
+            if slash:
+                names += [(each, pattern) for each in found]
+            else:
+                whole += found
+        return Grant("anonymous", tuple(whole), tuple(names))
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

@@ -1,0 +1,71 @@
+"""`forge config`: a seed's file, looked at before it is used."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from forge_edge.seeds.file import Fault, SeedFile, read_file
+from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.errors import DiskError, UsageError
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What `--json` writes. `faults` by line, 0 for the file as a whole."""
+
+    file: str
+    faults: list[Fault]
+
+
+@click.group("config")
+def command() -> None:
+    """Check a seed's file."""
+
+
+@command.command("check", cls=ForgeCommand)
+@click.argument("file", type=click.Path(dir_okay=False))
+@pass_settings
+def check(settings: Settings, file: str) -> None:
+    """Check a seed's file.
+
+    Tells all that is wrong with FILE, each with its line, as FILE:LINE: MESSAGE; also whether the token and certificate
+    files that it names can be read. Nothing is started.
+    """
+    path = Path(file)
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise DiskError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text (byte {error.start})") from error
+    seed, faults = read_file(text)
+    faults = faults or unreadable(seed, text)
+    if settings.json:
+        click.echo(msgspec.json.encode(Checked(file, faults)).decode())
+    else:
+        for each in faults:
+            click.echo(f"{file}:{each.line}: {each.message}{f' ({each.hint})' if each.hint else ''}")
+    if faults:
+        raise UsageError(f"{file} has {len(faults)} fault{'s' * (len(faults) > 1)}")
+
+
+def unreadable(seed: SeedFile, text: str) -> list[Fault]:
+    """Files that are named and cannot be read, or could be by others though they are secret."""
+    secret = [each.token_file for each in seed.networks]
+    public = []
+    if seed.gateway is not None and seed.gateway.tls_certificate:
+        secret.append(seed.gateway.tls_key)
+        public.append(seed.gateway.tls_certificate)
+    found = []
+    for name in [*secret, *public]:
+        line = next((number for number, each in enumerate(text.splitlines(), 1) if name in each), 0)
+        try:
+            mode = Path(name).stat().st_mode
+            with open(name, "rb"):
+                pass
+        except OSError as error:
+            found.append(Fault(line, f"cannot read {name}: {error.strerror}", ""))
+        else:
+            if name in secret and mode & 0o077:
+                found.append(Fault(line, f"{name} can be read by others (mode {mode & 0o777:o})", f"chmod 600 {name}"))
+    return found

@@ -1,0 +1,1 @@
+"""From what a request names to bytes: the store first, then the node."""

@@ -1,0 +1,1 @@
+"""HTTP without I/O: what a request asks for and what an answer says of itself."""

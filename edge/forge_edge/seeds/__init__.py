@@ -1,0 +1,1 @@
+"""Seeds: node, gateway and bucket from one file."""

@@ -1,0 +1,71 @@
+"""One request as far as it can be judged before anything is looked up."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from forge_edge.access.limits import client_of
+
+if TYPE_CHECKING:
+    from forge_edge.access.grants import Grant
+
+QUERY_FIELDS = 16
+
+
+@dataclass(slots=True)
+class Asked:
+    """`path` as it was sent, percent-encoded; `client`: an address, as `access.limits` counts them. `grant` is set once
+    the credentials are known to be good."""
+
+    raw: web.BaseRequest
+    method: str
+    path: str
+    query: dict[str, str]
+    address: str
+    client: str
+    grant: "Grant | None" = None
+    sent: int = 0
+    """Bytes of the answer's body so far."""
+
+    def header(self, name: str) -> str:
+        """A header's value, empty if there is none."""
+        return self.raw.headers.get(name, "")
+
+
+def asked_by(raw: web.BaseRequest, proxies: tuple[str, ...]) -> Asked:
+    """Reads a request. `proxies` are believed when they say whom they speak for."""
+    path, _, query = raw.raw_path.partition("?")
+    try:
+        fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS))
+    except ValueError:
+        fields = {"": ""}
+    address = raw.remote or "unknown"
+    if proxies and is_in(address, proxies):
+        address = _forwarded(raw.headers.get("X-Forwarded-For", ""), proxies) or address
+    return Asked(raw, raw.method, path, fields, address, client_of(address))
+
+
+def is_in(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address is in one of these networks."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in ip_network(each, strict=False) for each in networks)
+
+
+def _forwarded(header: str, proxies: tuple[str, ...]) -> str:
+    """The last address of X-Forwarded-For that no proxy of ours is: what comes before it is only claimed."""
+    for text in reversed(header.split(",")):
+        address = text.strip()
+        try:
+            ip_address(address)
+        except ValueError:
+            return ""
+        if not is_in(address, proxies):
+            return address
+    return ""

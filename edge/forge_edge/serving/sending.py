@@ -1,0 +1,89 @@
+"""Bodies on their way out: read one step ahead, under a bound of memory for all, and not for ever to who does not take
+them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+
+from forge_edge.serving.answers import Answer
+from forge_edge.serving.gateway import Gateway
+from forge_edge.serving.request import Asked
+from forge_p2p.errors import ForgeError, NotFound
+
+Raw = bytes | memoryview
+
+
+class Stalled(Exception):
+    """A client took nothing of its answer for too long."""
+
+
+async def streamed(
+    gateway: Gateway,
+    asked: Asked,
+    status: int,
+    headers: dict[str, str],
+    size: int | None,
+    body: AsyncIterator[list[Raw]],
+) -> web.StreamResponse:
+    """Sends a body of `size` bytes; `None`: it is not known, and chunks say where it ends. Raises `NotFound` and other
+    errors of `body` before anything was sent; afterwards the connection is cut, so that no client takes a part for the
+    whole."""
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = size
+    if asked.method == "HEAD":
+        await response.prepare(asked.raw)
+        await _close(body)
+        await response.write_eof()
+        return response
+    try:
+        async with gateway.body_room:
+            first: list[Raw] = await anext(body, [])
+            await response.prepare(asked.raw)
+            await _write(gateway, asked, response, first)
+        await _rest(gateway, asked, response, body)
+    except (ForgeError, Stalled):
+        if not response.prepared:
+            raise
+        _cut(asked)
+    finally:
+        await _close(body)
+    return response
+
+
+async def _rest(gateway: Gateway, asked: Asked, response: web.StreamResponse, body: AsyncIterator[list[Raw]]) -> None:
+    while True:
+        async with gateway.body_room:
+            pieces = await anext(body, None)
+            if pieces is None:
+                break
+            await _write(gateway, asked, response, pieces)
+    await response.write_eof()
+
+
+async def _write(gateway: Gateway, asked: Asked, response: web.StreamResponse, pieces: list[Raw]) -> None:
+    try:
+        async with asyncio.timeout(gateway.settings.limits.stall_timeout):
+            for piece in pieces:
+                await response.write(piece)
+                asked.sent += len(piece)
+    except TimeoutError:
+        raise Stalled from None
+
+
+async def _close(body: AsyncIterator[list[Raw]]) -> None:
+    with suppress(NotFound):
+        await body.aclose()  # type: ignore[attr-defined]  # every body is an async generator
+
+
+def _cut(asked: Asked) -> None:
+    if asked.raw.transport is not None:
+        asked.raw.transport.abort()
+
+
+def ready(asked: Asked, answer: Answer) -> web.Response:
+    """An answer that is whole; to HEAD aiohttp sends its headers alone."""
+    if asked.method != "HEAD":
+        asked.sent += len(answer.body)
+    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)

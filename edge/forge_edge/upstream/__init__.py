@@ -1,0 +1,1 @@
+"""The node that the gateway stands beside, over its control socket."""

@@ -14,6 +14,7 @@ import pytest
 
 from forge_p2p.cli.config import SETTINGS, parse_config
 from tests.cli.harness import COMMAND, ROOT, environment
+from tests.edge.harness import EDGE
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<info>[^\n]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -47,8 +48,9 @@ def test_the_readme_is_runnable() -> None:
 def test_commands_work(page: Path, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "forge"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
-    program.chmod(0o755)
+    for name, words in {"forge": COMMAND, "forge-edge": EDGE}.items():
+        (program.parent / name).write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
+        (program.parent / name).chmod(0o755)
     helper = program.with_name("git-remote-forge")
     helper.write_text(f'#!/bin/sh\nexec {sys.executable} -m forge_p2p.cli.git_remote "$@"\n')
     helper.chmod(0o755)

@@ -1,20 +1,15 @@
 """`forge config`: a seed's file, looked at before it is used."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from forge_edge.seeds.file import Fault, SeedFile, read_file
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.errors import DiskError, UsageError
 
-
-class Checked(msgspec.Struct, frozen=True):
-    """What `--json` writes. `faults` by line, 0 for the file as a whole."""
-
-    file: str
-    faults: list[Fault]
+if TYPE_CHECKING:
+    from forge_edge.seeds.file import Fault, SeedFile
 
 
 @click.group("config")
@@ -31,6 +26,8 @@ def check(settings: Settings, file: str) -> None:
     Tells all that is wrong with FILE, each with its line, as FILE:LINE: MESSAGE; also whether the token and certificate
     files that it names can be read. Nothing is started.
     """
+    from forge_edge.seeds.file import read_file
+
     path = Path(file)
     try:
         text = path.read_text("utf-8")
@@ -41,7 +38,9 @@ def check(settings: Settings, file: str) -> None:
     seed, faults = read_file(text)
     faults = faults or unreadable(seed, text)
     if settings.json:
-        click.echo(msgspec.json.encode(Checked(file, faults)).decode())
+        import msgspec
+
+        click.echo(msgspec.json.encode({"file": file, "faults": faults}).decode())
     else:
         for each in faults:
             click.echo(f"{file}:{each.line}: {each.message}{f' ({each.hint})' if each.hint else ''}")
@@ -49,8 +48,10 @@ def check(settings: Settings, file: str) -> None:
         raise UsageError(f"{file} has {len(faults)} fault{'s' * (len(faults) > 1)}")
 
 
-def unreadable(seed: SeedFile, text: str) -> list[Fault]:
+def unreadable(seed: "SeedFile", text: str) -> "list[Fault]":
     """Files that are named and cannot be read, or could be by others though they are secret."""
+    from forge_edge.seeds.file import Fault
+
     secret = [each.token_file for each in seed.networks]
     public = []
     if seed.gateway is not None and seed.gateway.tls_certificate:

@@ -46,9 +46,9 @@ class Index:
     """An index blob, looked into."""
 
     def __init__(self, data: bytes) -> None:
-        self._bundles = decode_index(data)
+        self.bundles = decode_index(data)
         self._at: dict[Hash, tuple[int, int]] = {}
-        for number, bundle in enumerate(self._bundles):
+        for number, bundle in enumerate(self.bundles):
             self._at.update((chunk, (number, row)) for row, chunk in enumerate(hashes_of(bundle.rows)))
 
     def find(self, chunk: Hash) -> Slice | None:
@@ -56,7 +56,7 @@ class Index:
         at = self._at.get(chunk)
         if at is None:
             return None
-        bundle = self._bundles[at[0]]
+        bundle = self.bundles[at[0]]
         return slice_at(bundle.name, bundle.size, bundle.rows, at[1])
 
     @property
@@ -171,7 +171,7 @@ class Catalogue:
                 asked = self._perhaps(entry, wanted)
                 if not asked:
                     continue
-                index = self._index(entry)
+                index = self.index(entry)
                 for chunk in asked:
                     at = index.find(chunk)
                     if at is not None and at.bundle.hex() not in state.dropped:
@@ -199,7 +199,7 @@ class Catalogue:
         """Those of `chunks` that may be in an index; asks its summary, if it has one and is not here itself."""
         wanted = list(chunks)
         if self._loaded(entry) or entry.summary is None:
-            index = self._index(entry)
+            index = self.index(entry)
             return [chunk for chunk in wanted if index.find(chunk) is not None]
         summary = self._summaries.get(entry.index.blob)
         if summary is None:
@@ -207,16 +207,18 @@ class Catalogue:
         lacking = set(summary.lacks(wanted))
         return [chunk for chunk in wanted if chunk not in lacking]
 
-    def _index(self, entry: IndexEntry) -> Index:
-        index = self._indexes.get(entry.index.blob)
-        if index is None:
-            index = self._indexes[entry.index.blob] = Index(self.blob(entry.index))
-        return index
+    def index(self, entry: IndexEntry) -> Index:
+        """An index, read on first use."""
+        with self._lock:
+            index = self._indexes.get(entry.index.blob)
+            if index is None:
+                index = self._indexes[entry.index.blob] = Index(self.blob(entry.index))
+            return index
 
     def every_index(self) -> dict[str, Index]:
         """All indexes, by the hex of their hash."""
         with self._lock:
-            return {blob: self._index(entry) for blob, entry in self.state.indexes.items()}
+            return {blob: self.index(entry) for blob, entry in self.state.indexes.items()}
 
     def blob(self, name: BlobName) -> bytes:
         """A blob, verified; from the cache, the CDN or the bucket. Raises `BucketError`, `CorruptChunk`."""

@@ -7,7 +7,9 @@ name is made exclusively, written and synced; a reader may see half of it meanwh
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,8 @@ from forge_p2p.bucket.base import Data, Meta
 from forge_p2p.bucket.faults import disk_error
 from forge_p2p.errors import BucketError, ForgeError
 
-_TEMPORARY: Final = ".forge-"
+_TEMPORARY: Final = "unfinished"
+_LEFT: Final = 86400.0
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -24,6 +27,7 @@ class FolderBucket:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._tidied = False
 
     @property
     def where(self) -> str:
@@ -40,7 +44,7 @@ class FolderBucket:
             raise self._failed(error, f"write {key}") from error
 
     def _write(self, file: Path, data: Data) -> bool:
-        temporary = file.parent / f"{_TEMPORARY}{os.getpid()}.{os.urandom(6).hex()}"
+        temporary = self._temporary()
         try:
             _write_synced(temporary, data)
             try:
@@ -58,6 +62,18 @@ class FolderBucket:
             temporary.unlink(missing_ok=True)
         _sync_folder(file.parent)
         return True
+
+    def _temporary(self) -> Path:
+        """A file to write first, in a folder of its own; what was left there by kills goes after a day."""
+        folder = self._path / _TEMPORARY
+        _make_folders(folder)
+        if not self._tidied:
+            self._tidied = True
+            for left in folder.iterdir():
+                with suppress(FileNotFoundError):
+                    if left.stat().st_mtime < time.time() - _LEFT:
+                        left.unlink()
+        return folder / f"{os.getpid()}.{os.urandom(6).hex()}"
 
     def get(self, key: str) -> bytes:
         try:
@@ -104,7 +120,7 @@ class FolderBucket:
             if each.is_dir():
                 if f"{key}/" + "\U0010ffff" > after:
                     yield from self._walk(key, after)
-            elif key > after and not each.name.startswith(_TEMPORARY):
+            elif key > after:
                 meta = self.head(key)
                 if meta is not None:
                     yield meta

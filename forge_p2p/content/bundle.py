@@ -143,6 +143,14 @@ class Held:
     size: int
     rows: bytes | memoryview
 
+    @property
+    def count(self) -> int:
+        return len(self.rows) // ROW_SIZE
+
+    def slices(self) -> Iterator[Slice]:
+        """What its rows say. Raises `Malformed` for what cannot be."""
+        return (slice_at(self.name, self.size, self.rows, number) for number in range(self.count))
+
 
 def encode_index(bundles: Sequence[Held], nonce: bytes) -> bytes:
     """An index blob. `nonce`: as for a bundle."""
@@ -173,12 +181,6 @@ def decode_index(data: bytes) -> list[Held]:
 def hashes_of(rows: bytes | memoryview) -> Iterator[Hash]:
     """The chunks that rows name, in their order."""
     return (Hash(row[0]) for row in _ROW.iter_unpack(rows))
-
-
-def slices(bundle: Hash, size: int, rows: bytes | memoryview) -> Iterator[Slice]:
-    """What rows say about a bundle of `size` bytes. Raises `Malformed` for what cannot be."""
-    for number in range(len(rows) // ROW_SIZE):
-        yield slice_at(bundle, size, rows, number)
 
 
 def slice_at(bundle: Hash, size: int, rows: bytes | memoryview, number: int) -> Slice:

@@ -7,7 +7,7 @@ arguments alike, are in the text form of `content.pathtext`, which keeps every b
 
 from msgspec import Struct
 
-from forge_p2p.node.edge.results import EdgePush, EdgeStatus
+from forge_p2p.node.edge.results import EdgeCheck, EdgeGc, EdgePush, EdgeStatus
 from forge_p2p.node.network_results import (
     InviteResult,
     MembersResult,
@@ -302,6 +302,8 @@ Result = (
     | InviteResult
     | EdgeStatus
     | EdgePush
+    | EdgeGc
+    | EdgeCheck
     | MembersResult
     | RevokeResult
     | PeersResult
@@ -344,7 +346,10 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "git_put": RepositoryPutResult,
     "edge_set": EdgeStatus,
     "edge_status": EdgeStatus,
+    "edge_gc": EdgeGc,
+    "edge_check": EdgeCheck,
     "edge_push": EdgePush,
+    "edge_drop": EdgeStatus,
     "edge_pull": GetResult,
     "network_create": NetworksResult,
     "network_invite": InviteResult,

@@ -9,9 +9,9 @@ import pytest
 from forge_p2p.bucket.base import Bucket
 from forge_p2p.bucket.racing import require_one_winner
 from forge_p2p.errors import BucketError, NoSuchObject
-from tests.bucket import cases
+from tests.bucket import cases, servers
 
-CASES = [cases.in_memory, cases.in_folder]
+CASES = [cases.in_memory, cases.in_folder, servers.on_moto, servers.on_r2]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: str(case.__name__))

@@ -14,7 +14,6 @@ from forge_p2p.content.bundle import (
     decode_index,
     encode_index,
     rows_size,
-    slices,
 )
 from forge_p2p.content.catalogue import (
     BlobName,
@@ -49,7 +48,9 @@ def test_a_bundle_can_be_read_from_its_end(contents: list[bytes]) -> None:
     size = len(bundle.data)
     tail = bundle.data[-TAIL_SIZE:]
     rows = checked_rows(size, bundle.data[size - TAIL_SIZE - rows_size(size, tail) : -TAIL_SIZE], tail)
-    found = [decode(each.chunk(bundle.data[each.offset :][: each.length])) for each in slices(bundle.name, size, rows)]
+    found = [
+        decode(each.chunk(bundle.data[each.offset :][: each.length])) for each in Held(bundle.name, size, rows).slices()
+    ]
     assert [bytes(each) for each in found] == contents
 
 
@@ -85,7 +86,7 @@ def test_a_changed_index_is_malformed_or_says_something_possible(data: st.DataOb
     encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
     try:
         for held in decode_index(bytes(encoded)):
-            for each in slices(held.name, held.size, held.rows):
+            for each in held.slices():
                 assert each.offset + each.length <= held.size
     except Malformed:
         return
@@ -93,7 +94,7 @@ def test_a_changed_index_is_malformed_or_says_something_possible(data: st.DataOb
 
 def test_a_damaged_form_is_noticed() -> None:
     bundle = bundled([b"a chunk"])
-    (each,) = slices(bundle.name, len(bundle.data), bundle.rows)
+    (each,) = Held(bundle.name, len(bundle.data), bundle.rows).slices()
     with pytest.raises(CorruptChunk, match="damaged in bundle"):
         each.chunk(b"a chunK")
 

@@ -6,9 +6,9 @@ from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import about_get, emit, remark
 from forge_p2p.cli.run import path_argument, run_operation
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
-from forge_p2p.cli.units import format_count, format_duration, format_size
-from forge_p2p.errors import ForgeError
-from forge_p2p.node.edge.results import EdgePush, EdgeStatus
+from forge_p2p.cli.units import format_count, format_duration, format_size, parse_duration
+from forge_p2p.errors import BucketError, ForgeError
+from forge_p2p.node.edge.results import EdgeCheck, EdgeGc, EdgePush, EdgeStatus
 from forge_p2p.node.results import GetResult
 
 
@@ -89,6 +89,51 @@ def pull(settings: Settings, what: str, destination: str, in_network: str, check
             f"{format_count(len(result.problems), 'entry', 'entries')} of {result.destination} could not be restored",
             hint="what is in their way is named above; the same command completes the rest",
         )
+
+
+@command.command("drop", cls=ForgeCommand)
+@click.argument("what", metavar="LINK|NAME")
+@IN_NETWORK
+@pass_settings
+def drop(settings: Settings, what: str, in_network: str) -> None:
+    """Keep in the bucket no longer what was pushed.
+
+    What nothing else needs is deleted by forge edge gc.
+    """
+    result = run_operation(settings, EdgeStatus, "edge_drop", {"what": what, "in_network": in_network})
+    emit(settings, result, _about(result))
+
+
+@command.command("gc", cls=ForgeCommand)
+@click.option("--grace", default="1d", show_default=True, metavar="TIME", help="How old what goes has to be.")
+@pass_settings
+def gc(settings: Settings, grace: str) -> None:
+    """Delete from the bucket what nothing needs.
+
+    What a link or name that was pushed needs stays, and what is being pushed meanwhile: pushes and collections may run
+    at the same time, from any machines. What is not needed is marked first and deleted by a later run, once it has been
+    marked for the time of --grace, so that nobody who reads it just now is disturbed.
+    """
+    result = run_operation(settings, EdgeGc, "edge_gc", {"grace": parse_duration(grace)})
+    deleted = f"{format_count(result.deleted, 'object')} deleted, {format_size(result.freed_bytes)}"
+    lines = [f"{deleted}; {result.dropped:,} marked; {format_count(result.rewritten, 'bundle')} written anew"]
+    emit(settings, result, lines)
+
+
+@command.command("check", cls=ForgeCommand)
+@click.option("--repair", is_flag=True, help="Put right what is wrong, from what is here.")
+@click.option("--quick", is_flag=True, help="Look at what there is, without reading it.")
+@pass_settings
+def check(settings: Settings, repair: bool, quick: bool) -> None:
+    """Look whether everything in the bucket is there and right."""
+    result = run_operation(settings, EdgeCheck, "edge_check", {"repair": repair, "quick": quick})
+    summary = f"{format_count(result.objects, 'object')}, {format_size(result.bytes)} read"
+    emit(settings, result, [*(f"problem  {each}" for each in result.problems), summary])
+    if result.unrepaired:
+        hint = "a node that has the content puts it right" if repair else "forge edge check --repair"
+        raise BucketError(f"{format_count(result.unrepaired, 'problem')} in the bucket", hint=hint)
+    if result.problems:
+        remark(settings, f"all {len(result.problems)} are put right")
 
 
 def _about(result: EdgeStatus) -> list[str]:

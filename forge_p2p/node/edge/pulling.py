@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from forge_p2p.content.linktext import format_link, is_link
+import trio
+
+from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.errors import NotFound
+from forge_p2p.node.edge.naming import folder_of, named_here, pinned_seqs
 from forge_p2p.node.local import Report
 from forge_p2p.node.results import GetResult
 
@@ -23,20 +26,12 @@ async def pull(
 
 
 async def _pushed(network: "Network", what: str, in_network: str) -> str:
-    import trio
-
-    from forge_p2p.node.networks import Networks
-    from forge_p2p.node.refs.naming import parse_name
-
     node = network.node
-    named = parse_name(Networks(node.home, node.node_id, node.config.token).all(), what, in_network)
-    folder = f"{named.network.hex()}/{named.name}/"
+    named = await trio.to_thread.run_sync(named_here, node, what, in_network)
     edge = await trio.to_thread.run_sync(lambda: node.edge)
     state = await trio.to_thread.run_sync(edge.catalogue.refresh)
-    seqs = [int(pin.rpartition("/")[2]) for pin in state.pins if pin.startswith(folder)]
+    seqs = pinned_seqs(folder_of(named), state)
     seq = named.seq or max(seqs, default=0)
     if seq not in seqs:
         raise NotFound(f"{what!r} was not pushed to {edge.where}", hint=f"forge edge push {what}")
-    from forge_p2p.content.linktext import parse_link
-
-    return format_link(parse_link(state.pins[f"{folder}{seq}"].root))
+    return format_link(parse_link(state.pins[f"{folder_of(named)}{seq}"].root))

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from forge_p2p.content.catalogue import State
+from forge_p2p.content.catalogue import CatalogueRecord, State
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.errors import NotFound
+from forge_p2p.node.edge.managing import status
+from forge_p2p.node.edge.naming import folder_of, named_here, pinned_seqs
 from forge_p2p.node.edge.opened import Edge
-from forge_p2p.node.edge.results import EdgePush
+from forge_p2p.node.edge.results import EdgePush, EdgeStatus
 from forge_p2p.node.edge.uploading import Uploaded, Uploader
 from forge_p2p.node.local import Report
 from forge_p2p.node.refs.retention import RETAINED
@@ -36,7 +38,7 @@ class Pushed:
         """The pins of older records that go with this push."""
         if not self.folder:
             return []
-        seqs = [int(name.rpartition("/")[2]) for name in state.pins if name.startswith(self.folder)]
+        seqs = pinned_seqs(self.folder, state)
         newest = sorted({*seqs, int(self.pin.rpartition("/")[2])})[-RETAINED:]
         return [f"{self.folder}{seq}" for seq in seqs if seq not in newest]
 
@@ -84,7 +86,7 @@ async def _named(network: "Network", what: str, in_network: str) -> tuple[Pushed
     members = await network.members()
     named = parse_name(members.memberships.joined(), what, in_network)
     record, notes = await resolve(members, named)
-    folder = f"{named.network.hex()}/{named.name}/"
+    folder = folder_of(named)
     return Pushed(record.target, f"{folder}{record.seq}", folder, named.joined.name), notes
 
 
@@ -97,3 +99,23 @@ async def _upload(network: "Network", edge: Edge, pushed: Pushed, report: Report
 
     uploader = Uploader(edge, network.node.store, pushed.root, pushed.pin, pushed.unpins, tell)
     return await trio.to_thread.run_sync(uploader.run)
+
+
+async def drop(network: "Network", *, what: str, in_network: str = "", report: Report) -> EdgeStatus:
+    """Keeps a link, or all that was pushed of a name, in the bucket no longer; a collection then deletes what nothing
+    else needs. Raises `NotFound`, and as `push`."""
+    edge = await trio.to_thread.run_sync(lambda: network.node.edge)
+    folder = ""
+    if not is_link(what):
+        folder = folder_of(await trio.to_thread.run_sync(named_here, network.node, what, in_network))
+    pin = format_link(parse_link(what)) if is_link(what) else ""
+
+    def step(state: State) -> CatalogueRecord | None:
+        unpins = [name for name in state.pins if name == pin or (folder and name.startswith(folder))]
+        if not unpins:
+            raise NotFound(f"{what!r} is not kept in {edge.where}", hint="forge edge status lists what is")
+        return edge.catalogue.record(state, unpins=[*unpins])
+
+    await trio.to_thread.run_sync(edge.catalogue.refresh)
+    await trio.to_thread.run_sync(edge.catalogue.commit, step)
+    return await trio.to_thread.run_sync(lambda: status(network.node, report=report))

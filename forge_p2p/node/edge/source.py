@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 from forge_p2p.bucket.reading import Span, spans
 from forge_p2p.content.bundle import Slice
 from forge_p2p.content.codec import EncodedChunk
-from forge_p2p.errors import BucketError, CorruptChunk, ForgeError, Malformed, PeerError
+from forge_p2p.errors import BucketError, CorruptChunk, ForgeError, Malformed, NoSuchObject, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.groups import contained
@@ -103,6 +103,10 @@ class EdgeSource:
                 chosen, code = self._choose(found.values(), max_bytes, sparing=sparing)
                 await self._read(spans(chosen), indexes, number, handler)
                 self._failures = 0
+            except NoSuchObject as error:
+                LOG.info("the bucket was collected meanwhile, its catalogue is read again: %s", error)
+                await self._refresh()
+                code = Code.STORE
             except (BucketError, Malformed) as error:
                 self._failed(error)
                 code = Code.STORE
@@ -162,6 +166,12 @@ class EdgeSource:
             except (CorruptChunk, BucketError):
                 continue
         return found
+
+    async def _refresh(self) -> None:
+        try:
+            await trio.to_thread.run_sync(self._edge.catalogue.refresh, abandon_on_cancel=True)
+        except (BucketError, Malformed) as error:
+            self._failed(error)
 
     def _failed(self, error: ForgeError) -> None:
         LOG.warning("the bucket was of no help: %s", error)

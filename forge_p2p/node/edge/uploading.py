@@ -75,6 +75,8 @@ class Uploader:
     name: str
     unpins: Callable[[State], list[str]] = lambda _: []
     tell: Tell = lambda done, total: None
+    again: bool = False
+    """Although it is pinned already, for something of it may have been lost."""
     done: Uploaded = field(default_factory=Uploaded)
     _held: dict[str, Held] = field(default_factory=dict)
     """Bundles of ours that no record names yet."""
@@ -85,7 +87,7 @@ class Uploader:
         """Returns when everything is in the bucket and a record says so. Raises `NotFound` if the content is not here,
         `BucketError`, `BucketRefused`, `DiskFull`, `Malformed`."""
         catalogue = self.edge.catalogue
-        if self._is_pinned(catalogue.state) and self._is_pinned(catalogue.refresh()):
+        if not self.again and self._is_pinned(catalogue.state) and self._is_pinned(catalogue.refresh()):
             self.done.unchanged = True
             self.done.seq = catalogue.state.seq
             return self.done
@@ -241,7 +243,7 @@ class Uploader:
 def write_index(edge: Edge, bundles: Sequence[Held]) -> IndexEntry:
     """Uploads an index of bundles, and its summary if it is large."""
     data = encode_index(bundles, os.urandom(NONCE_SIZE))
-    rows = sum(len(list(hashes_of(each.rows))) for each in bundles)
+    rows = sum(each.count for each in bundles)
     summary = None
     if rows >= SUMMARY_ROWS:
         bits = Summary(int.from_bytes(os.urandom(8)), min(max(rows, CAPACITY_MIN), CAPACITY_MAX))

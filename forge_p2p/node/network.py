@@ -256,13 +256,19 @@ def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
 
 @asynccontextmanager
 async def open_network(node: LocalNode, *, serve: bool) -> AsyncIterator[Network]:
-    """The network of `node`, listening at once if it is to `serve`; sessions end with the context."""
+    """The network of `node`, listening at once if it is to `serve`; sessions end with the context, and peers are told,
+    also if it ends by an error."""
     with unwrapped():
         async with trio.open_nursery() as nursery:
             network = Network(node, nursery, stays=serve)
             if serve:
                 await network.listen()
                 await network.members()
-            yield network
+            try:
+                yield network
+            except (ForgeError, KeyboardInterrupt):
+                with trio.move_on_after(2 * FAREWELL_TIMEOUT, shield=True):
+                    await network.leave()
+                raise
             await network.leave()
             nursery.cancel_scope.cancel()

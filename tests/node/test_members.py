@@ -13,6 +13,7 @@ from forge_p2p.errors import NotFound, PeerError, Refused
 from forge_p2p.node import explaining, getting, networking, revoking, sharing
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.results import GetResult
 from tests.node.harness import CONFIG, contents, noise, running, small_tree
 
@@ -230,3 +231,22 @@ async def test_nobody_to_reach_is_said(tmp_path: Path) -> None:
     async with running(tmp_path / "b", replace(MEMBER, token=text)) as alone:
         with trio.fail_after(40), pytest.raises(PeerError, match="no other member of the network can be reached"):
             await fetched(alone, link, tmp_path / "copy")
+
+
+async def test_a_command_that_fails_says_goodbye(tmp_path: Path) -> None:
+    """Else its peers ask it for things until the idle timeout."""
+    async with founder(tmp_path / "a") as home:
+        text = await token(home)
+        seen: list[PeerSession] = []
+
+        async def command() -> None:
+            async with member(tmp_path / "b", text):
+                seen.extend(home.sessions)
+                raise NotFound("there is none")
+
+        with pytest.raises(NotFound, match="there is none"):
+            await command()
+        (session,) = seen
+        await session.ended.wait()
+        assert session.reason is not None
+        assert "shutting down" in session.reason.message

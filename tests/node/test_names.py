@@ -253,3 +253,5 @@ async def test_the_home_is_down(tmp_path: Path) -> None:
         assert contents(tmp_path / "copy") == contents(tree)
         with pytest.raises(HomeUnreachable):
             await pull(reader, "unheard", tmp_path / "other")
+        by_number = await pull(writer, "nightly@1", tmp_path / "by number")
+        assert (by_number.link, by_number.notes) == (made.link, [])

@@ -2,6 +2,7 @@
 date, questions of members answered, heads told and heard."""
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,6 +31,10 @@ LOG = logging.getLogger("forge")
 
 REACH_FACTOR: Final = 1.5
 """Dial timeouts within which a home has to be reached."""
+
+READ_PATIENCE: Final = 5.0
+"""Seconds within which a home has to be reached by who can go on with what is known elsewhere: a handshake takes two
+round trips, a lookup of a home that has moved some more, and each may be lost once."""
 
 HEARSAY_ASKED: Final = 4
 """Other members who are asked when the home of a name cannot be."""
@@ -71,14 +76,15 @@ class Names:
 
     # The home of a name
 
-    async def refresh(self, network: NetworkId, name: str) -> RefRecord | None:
-        """Brings the log of a name up to its home's; the newest record then. Raises `HomeUnreachable`, `BadRef`."""
+    async def refresh(self, network: NetworkId, name: str, *, reading: bool = False) -> RefRecord | None:
+        """Brings the log of a name up to its home's; the newest record then. `reading`: who only reads
+        waits no longer than `READ_PATIENCE` for its home. Raises `HomeUnreachable`, `BadRef`."""
         while True:
             head = await trio.to_thread.run_sync(self.book.head, network, name)
             home = await self._home(network, name, head)
             if home == self._members.own_id:
                 return head
-            remote = RemoteHome(await self._reach(network, name, home))
+            remote = RemoteHome(await self._reach(network, name, home, READ_PATIENCE if reading else math.inf))
             since = await self._since(remote, network, name, head)
             newest = await trio.to_thread.run_sync(self.book.adopt, network, name, since, home)
             if newest == head or newest is None or (newest.seq == since.tip.seq and newest.home == home):
@@ -164,11 +170,11 @@ class Names:
             )
         return home
 
-    async def _reach(self, network: NetworkId, name: str, node_id: NodeId) -> "PeerSession":
-        """A session with the home of a name. Raises `HomeUnreachable`."""
+    async def _reach(self, network: NetworkId, name: str, node_id: NodeId, patience: float = math.inf) -> "PeerSession":
+        """A session with the home of a name, within `patience` seconds. Raises `HomeUnreachable`."""
         peering = self._members.peering
         problem = ""
-        with trio.move_on_after(REACH_FACTOR * self._members.dial_timeout):
+        with trio.move_on_after(min(patience, REACH_FACTOR * self._members.dial_timeout)):
             async with trio.open_nursery() as nursery:
                 if peering.connected(network, node_id) is None:
                     nursery.start_soon(self._look_for, network, node_id)

@@ -4,6 +4,7 @@ what is new? (one round trip to the home) -> root -> is it there already? -> els
 """
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -73,18 +74,21 @@ async def pull(
 
 
 async def resolve(members: "Members", named: Named) -> tuple[RefRecord, list[str]]:
-    """The record that is meant, and what has to be said about it. The home is asked; when it cannot be, other members
-    are, and what is known here counts. Raises as `pull`."""
+    """The record that is meant, and what has to be said about it. One that is given by its number and known here never
+    changes. Else the home is asked; when it cannot be, other members are, and what is known here counts. Raises as
+    `pull`."""
+    if named.seq:
+        with suppress(NotFound):
+            return await trio.to_thread.run_sync(members.names.book.at, named.network, named.name, named.seq), []
     notes: list[str] = []
     try:
-        head = await members.names.refresh(named.network, named.name)
+        head = await members.names.refresh(named.network, named.name, reading=True)
     except HomeUnreachable as error:
-        head = await trio.to_thread.run_sync(members.names.book.head, named.network, named.name)
-        if not named.seq or head is None or named.seq > head.seq:
-            head = await members.names.hearsay(named.network, named.name) or head
+        head = await _known_elsewhere(members, named)
         if head is None:
-            raise
-        notes.append(f"{error.message}; the newest known elsewhere is {describe(head)}")
+            head = await members.names.refresh(named.network, named.name)  # nobody can help: with all patience
+        else:
+            notes.append(f"{error.message}; the newest known elsewhere is {describe(head)}")
     if head is None:
         raise NotFound(
             f"nothing was published as {named.name!r} in network {named.joined.name!r}",
@@ -95,6 +99,12 @@ async def resolve(members: "Members", named: Named) -> tuple[RefRecord, list[str
     if not named.seq:
         require_unexpired(head)
     return head, notes
+
+
+async def _known_elsewhere(members: "Members", named: Named) -> RefRecord | None:
+    """The newest record that other members tell, or else that is known here."""
+    told = await members.names.hearsay(named.network, named.name)
+    return told or await trio.to_thread.run_sync(members.names.book.head, named.network, named.name)
 
 
 async def _get(

@@ -13,3 +13,11 @@ NetworkId = NewType("NetworkId", bytes)
 
 HASH_SIZE = 32
 NODE_ID_SIZE = 32
+
+PREFIX_SIZE = 8
+"""Bytes of a hash by which a chunk is named where a mistake costs a question."""
+
+
+def prefix_of(chunk: Hash) -> int:
+    """The first 64 bits, big-endian."""
+    return int.from_bytes(chunk[:PREFIX_SIZE], "big")

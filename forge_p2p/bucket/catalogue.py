@@ -27,7 +27,7 @@ from forge_p2p.content.catalogue import (
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.content.summary import Summary, decode_summary
 from forge_p2p.errors import BucketError, CorruptChunk, Malformed, NoSuchObject
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, prefix_of
 
 AT_ONCE: Final = 16
 """Records or indexes that are read at the same time."""
@@ -204,8 +204,8 @@ class Catalogue:
         summary = self._summaries.get(entry.index.blob)
         if summary is None:
             summary = self._summaries[entry.index.blob] = decode_summary(self.blob(entry.summary))
-        lacking = set(summary.lacks(wanted))
-        return [chunk for chunk in wanted if chunk not in lacking]
+        likely = set(summary.among(map(prefix_of, wanted)))
+        return [chunk for chunk in wanted if prefix_of(chunk) in likely]
 
     def index(self, entry: IndexEntry) -> Index:
         """An index, read on first use."""

@@ -9,6 +9,9 @@ answers each question by itself.
     ask prefixes     ──▶  for each: fingerprints of its sixteen parts, or the short names of all that is in it
     ask short names  ──▶  the hashes themselves
 
+Elements are hashes, or the first 64 bits of hashes (`width`): such are as short as a short name, so they are named as
+they are, and the second kind of question never comes.
+
 Fingerprints and short names are keyed with a salt of the asker's, fresh each time: nobody can prepare hashes that look
 alike. By chance two ranges that differ look alike once in 2^64 comparisons.
 """
@@ -18,14 +21,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from operator import eq
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from blake3 import blake3
 from msgspec import Meta
 
 from forge_p2p.errors import Malformed
-from forge_p2p.ids import HASH_SIZE, Hash
+from forge_p2p.ids import HASH_SIZE
 
 SALT_SIZE: Final = 32
 MARK: Final = 8
@@ -49,8 +52,6 @@ QUESTIONS_MAX: Final = 4096
 
 _DIGITS = "0123456789abcdef"
 _FINGERPRINTS, _NAMES = b"\x00", b"\x01"
-
-Message = TypeVar("Message")
 
 Prefix = Annotated[str, Meta(pattern=f"^[{_DIGITS}]*$", max_length=2 * HASH_SIZE)]
 Names = Annotated[bytes, Meta(max_length=LEAF * MARK)]
@@ -81,28 +82,36 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HashSet:
-    """A set of hashes as one sorted buffer."""
+    """A set of hashes as one sorted buffer, each of `width` bytes: 32, or 8 of their beginnings."""
 
-    def __init__(self, hashes: Iterable[bytes]) -> None:
+    def __init__(self, hashes: Iterable[bytes], width: int = HASH_SIZE) -> None:
         """Any order; those that come in order, as from a store's index, are cheapest."""
         rows = sorted(hashes)
         if any(map(eq, rows, islice(rows, 1, None))):
             rows = list(dict.fromkeys(rows))
+        self.width = width
         self._rows = memoryview(b"".join(rows))
-        self._count = len(self._rows) // HASH_SIZE
+        self._count = len(self._rows) // width
 
     def __len__(self) -> int:
         return self._count
 
     def bounds(self, prefix: str) -> tuple[int, int]:
         """The positions of the hashes that begin with these digits: from, to."""
+        if len(prefix) > 2 * self.width:
+            return 0, 0
         start = self._position(prefix, 0, self._count)
-        return start, self._position(prefix.ljust(2 * HASH_SIZE, "f") + "00", start, self._count)
+        return start, self._position(prefix.ljust(2 * self.width, "f") + "00", start, self._count)
 
-    def below(self, start: int, end: int) -> list[Hash]:
+    def below(self, start: int, end: int) -> list[bytes]:
         """The hashes at these positions."""
-        rows = self._rows
-        return [Hash(bytes(rows[at : at + HASH_SIZE])) for at in range(start * HASH_SIZE, end * HASH_SIZE, HASH_SIZE)]
+        rows, width = self._rows, self.width
+        return [bytes(rows[at : at + width]) for at in range(start * width, end * width, width)]
+
+    def names(self, salt: bytes, start: int, end: int) -> list[bytes]:
+        """The short names of these hashes."""
+        below = self.below(start, end)
+        return below if self.width == MARK else [_name(salt, each) for each in below]
 
     def fingerprints(self, salt: bytes, prefix: str) -> bytes:
         """Of the sixteen parts of a prefix, in order; zeros for an empty one."""
@@ -116,30 +125,15 @@ class HashSet:
     def _fingerprint(self, salt: bytes, start: int, end: int) -> bytes:
         if start == end:
             return bytes(MARK)
-        return blake3(self._rows[start * HASH_SIZE : end * HASH_SIZE], key=salt).digest(MARK)
+        return blake3(self._rows[start * self.width : end * self.width], key=salt).digest(MARK)
 
     def _position(self, digits: str, start: int, end: int) -> int:
         """Of the first hash from `start` on, and before `end`, that is not below these digits."""
-        rows = self._rows
-        bound = bytes.fromhex(digits.ljust(2 * HASH_SIZE, "0"))
+        rows, width = self._rows, self.width
+        bound = bytes.fromhex(digits.ljust(2 * width, "0"))
         return bisect_left(
-            range(self._count), bound, start, end, key=lambda at: bytes(rows[at * HASH_SIZE : (at + 1) * HASH_SIZE])
+            range(self._count), bound, start, end, key=lambda at: bytes(rows[at * width : (at + 1) * width])
         )
-
-
-def decode_question(data: bytes) -> Question:
-    """Raises `Malformed`."""
-    return _decode(data, _question, "a question")
-
-
-def decode_answer(data: bytes) -> Answer:
-    """Raises `Malformed`."""
-    return _decode(data, _answer, "an answer")
-
-
-def encode(message: Question | Answer) -> bytes:
-    """The bytes that `decode_question` and `decode_answer` take."""
-    return msgspec.msgpack.encode(message)
 
 
 def answer(here: HashSet, question: Question) -> Answer:
@@ -149,15 +143,16 @@ def answer(here: HashSet, question: Question) -> Answer:
     for prefix in question.prefixes:
         start, end = here.bounds(prefix)
         if end - start <= LEAF:
-            ranges.append(_NAMES + b"".join([_name(salt, each) for each in here.below(start, end)]))
+            ranges.append(_NAMES + b"".join(here.names(salt, start, end)))
         else:
             ranges.append(_FINGERPRINTS + here.fingerprints(salt, prefix))
-    found: list[Hash] = []
+    found: list[bytes] = []
     for prefix, names in question.names:
         start, end = here.bounds(prefix)
         if end - start <= LEAF:
             wanted = set(_split(names))
-            found += [each for each in here.below(start, end) if _name(salt, each) in wanted]
+            named = zip(here.names(salt, start, end), here.below(start, end), strict=True)
+            found += [each for name, each in named if name in wanted]
     return Answer(tuple(ranges), b"".join(found[:NAMES_MAX]))
 
 
@@ -165,12 +160,13 @@ class Reconciliation:
     """The asking side: `next_question` until it is `None`, each answered to `receive`. Then `missing` are the hashes
     that only the other side has, `extra` those that only this side has, both exactly."""
 
-    def __init__(self, here: HashSet, salt: bytes) -> None:
-        """`salt`: 32 bytes from a cryptographic generator."""
-        self.missing: set[Hash] = set()
-        self.extra: set[Hash] = set()
+    def __init__(self, here: HashSet, salt: bytes, most: int = ANSWER_BYTES) -> None:
+        """`salt`: 32 bytes from a cryptographic generator. `most`: bytes of answers that the difference is worth."""
+        self.missing: set[bytes] = set()
+        self.extra: set[bytes] = set()
         self._here = here
         self._salt = salt
+        self._most = most
         self._open = deque(_DIGITS)
         self._named: deque[tuple[str, bytes]] = deque()
         self._asked: Question | None = None
@@ -203,15 +199,19 @@ class Reconciliation:
             raise Malformed("an answer about other ranges than were asked for")
         self._questions += 1
         self._heard += sum([len(each) for each in told.ranges]) + len(told.hashes)
-        if self._heard > ANSWER_BYTES or self._questions > QUESTIONS_MAX:
+        if self._heard > self._most or self._questions > QUESTIONS_MAX:
             raise Malformed(
-                f"the sets differ in more than {ANSWER_BYTES} bytes and {QUESTIONS_MAX} questions can tell",
+                f"the sets differ in more than {self._most} bytes and {QUESTIONS_MAX} questions can tell",
                 hint="exchange what they hold instead",
             )
         for prefix, said in zip(asked.prefixes, told.ranges, strict=True):
             if said[:1] == _NAMES and len(said) % MARK == 1:
                 self._compare_names(prefix, said[1:])
-            elif said[:1] == _FINGERPRINTS and len(said) == 1 + MARK * len(_DIGITS) and len(prefix) < 2 * HASH_SIZE:
+            elif (
+                said[:1] == _FINGERPRINTS
+                and len(said) == 1 + MARK * len(_DIGITS)
+                and len(prefix) < 2 * self._here.width
+            ):
                 self._compare_fingerprints(prefix, said[1:])
             else:
                 raise Malformed(f"an answer about prefix {prefix!r} that is neither fingerprints nor names")
@@ -225,10 +225,15 @@ class Reconciliation:
 
     def _compare_names(self, prefix: str, said: bytes) -> None:
         theirs = set(_split(said))
-        ours = {_name(self._salt, each): each for each in self._here.below(*self._here.bounds(prefix))}
+        bounds = self._here.bounds(prefix)
+        ours = dict(zip(self._here.names(self._salt, *bounds), self._here.below(*bounds), strict=True))
         self.extra.update([each for name, each in ours.items() if name not in theirs])
         lacking = sorted(theirs - ours.keys())
-        if lacking:
+        if self._here.width == MARK:
+            if not all(each.hex().startswith(prefix) for each in lacking):
+                raise Malformed(f"an answer about prefix {prefix!r} with a hash that does not begin so")
+            self.missing.update(lacking)
+        elif lacking:
             self._named.append((prefix, b"".join(lacking)))
 
     def _take_hashes(self, asked: Question, said: bytes) -> None:
@@ -239,7 +244,7 @@ class Reconciliation:
         wanted = {(prefix, name) for prefix, names in asked.names for name in _split(names)}
         prefixes = [prefix for prefix, _ in asked.names]
         for at in range(0, len(said), HASH_SIZE):
-            told = Hash(said[at : at + HASH_SIZE])
+            told = said[at : at + HASH_SIZE]
             prefix = _prefix_of(told, prefixes)
             if (prefix, _name(self._salt, told)) not in wanted:
                 raise Malformed("an answer with a hash that was not asked for")
@@ -253,7 +258,7 @@ def _follows(prefix: str, others: Sequence[str]) -> bool:
     return not others or (others[-1] < prefix and not prefix.startswith(others[-1]))
 
 
-def _prefix_of(told: Hash, prefixes: Sequence[str]) -> str:
+def _prefix_of(told: bytes, prefixes: Sequence[str]) -> str:
     """Which of the ascending prefixes a hash begins with; empty if none."""
     digits = told.hex()
     at = bisect_left(prefixes, digits)
@@ -261,20 +266,9 @@ def _prefix_of(told: Hash, prefixes: Sequence[str]) -> str:
     return near[0] if near else ""
 
 
-def _name(salt: bytes, each: Hash) -> bytes:
+def _name(salt: bytes, each: bytes) -> bytes:
     return blake3(each, key=salt).digest(MARK)
 
 
 def _split(names: bytes) -> list[bytes]:
     return [names[at : at + MARK] for at in range(0, len(names), MARK)]
-
-
-_question = msgspec.msgpack.Decoder(Question)
-_answer = msgspec.msgpack.Decoder(Answer)
-
-
-def _decode(data: bytes, decoder: "msgspec.msgpack.Decoder[Message]", what: str) -> Message:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"{what} about a set does not follow the format: {error}") from None

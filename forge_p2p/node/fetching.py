@@ -124,6 +124,7 @@ class Fetching:
             require_ticket(self._target, time.time())
         patience = self.node.config.net.reconnect_timeout
         self._swarming = Swarming(members, self._target.root, networks, receiver, patience, self.previous)
+        self._swarming.stored(await trio.to_thread.run_sync(self.ingest.held))
         await self._swarming.run()
 
     def _stored(self, chunks: Sequence[Hash]) -> None:

@@ -14,13 +14,13 @@ import trio
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact, means_something_elsewhere
 from forge_p2p.errors import PeerError
-from forge_p2p.ids import Hash
+from forge_p2p.ids import PREFIX_SIZE, Hash
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding, Holdings
 from forge_p2p.proto import outputs
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIX_SIZE, PREFIXES_MAX
+from forge_p2p.wire.limits import FOLLOWERS_COUNT, PREFIXES_MAX, WITHHELD_LEAST
 
 if TYPE_CHECKING:
     from forge_p2p.node.peer import MemberSide, PeerSession
@@ -46,6 +46,8 @@ class _Follower:
     others: list[Contact] = field(default_factory=list)
     named: int = 0
     told_complete: bool = False
+    withheld: int = 0
+    """Chunks that are here and that it would rather reconcile than be told; until it has been told so."""
     telling: bool = False
     wake: Callable[[], None] = lambda: None
 
@@ -65,17 +67,20 @@ class _Follower:
     def has_news(self) -> bool:
         """Whether there is something to tell."""
         completed = self.holding.complete and not self.told_complete
-        return bool(self.arrived or self.others or completed)
+        return bool(self.arrived or self.others or self.withheld or completed)
 
     def take_news(self) -> list[messages.Told]:
         """What there is to tell, in messages."""
         news: list[messages.Told] = []
         holding = self.holding
         arrived, self.arrived = self.arrived, []
+        withheld, self.withheld = self.withheld, 0
         if holding.complete and not self.told_complete:
             self.told_complete = True
             news.append(messages.Holdings(True, holding.origin, b"", self.previous))
         else:
+            if withheld:
+                news.append(messages.Holdings(False, holding.origin, b"", self.previous, withheld))
             for start in range(0, len(arrived), PREFIXES_MAX):
                 part = arrived[start : start + PREFIXES_MAX]
                 packed = b"".join([prefix.to_bytes(PREFIX_SIZE, "big") for prefix in part])
@@ -110,7 +115,11 @@ class Following:
         follower.wake = self._wake
         if not holding.complete:
             holding.watchers.add(follower.arrive)
-            follower.arrive(list(holding.arrived))
+            if event.message.withhold and len(holding.arrived) > WITHHELD_LEAST:
+                follower.withheld = len(holding.arrived)
+                follower.wake()
+            else:
+                follower.arrive(list(holding.arrived))
         self._introduce(follower)
         self._followers.setdefault(session, {})[event.request_id] = follower
         await self._tell(follower)

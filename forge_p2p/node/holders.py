@@ -8,12 +8,11 @@ import trio
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.errors import ForgeError, PeerError
-from forge_p2p.ids import Hash, NetworkId
+from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId
 from forge_p2p.node.network_results import HolderEntry
 from forge_p2p.node.peering import Found
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members

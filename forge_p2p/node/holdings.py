@@ -8,9 +8,10 @@ arrived; every chunk of it was wanted because a verified listing or list node na
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
@@ -18,11 +19,11 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.errors import CorruptChunk, ForgeError, NotFound
-from forge_p2p.ids import Hash, NetworkId
+from forge_p2p.ids import Hash, NetworkId, prefix_of
 from forge_p2p.node.home import unwritable
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.records import write_record
-from forge_p2p.node.scope import Closure
+from forge_p2p.node.scope import Closure, Missing
 from forge_p2p.store.base import Keep
 
 Arrived = Callable[[list[int]], None]
@@ -61,23 +62,44 @@ class Holding:
         """Whether the root reaches this chunk, as far as is known here."""
         if self.closure is not None:
             return self.closure.allows(chunk)
-        return int.from_bytes(chunk[:8], "big") in self.arrived
+        return prefix_of(chunk) in self.arrived
+
+    @property
+    def prefixes(self) -> Collection[int]:
+        """The first 64 bits of the hashes of all that it allows; not to be changed."""
+        return self.closure.prefixes if self.closure is not None else self.arrived
 
     def arrive(self, chunks: Iterable[Hash]) -> None:
         """These chunks of it are in the store."""
-        fresh = [prefix for prefix in map(_prefix, chunks) if prefix not in self.arrived]
+        fresh = [prefix for prefix in map(prefix_of, chunks) if prefix not in self.arrived]
         self.arrived.update(fresh)
         for tell in list(self.watchers):
             tell(fresh)
 
 
+class Reach(Protocol):
+    """Some of a store."""
+
+    def allows(self, chunk: Hash) -> bool: ...
+
+
 class MemberScope:
-    """What one session of a network may ask for: what the roots reach that it follows here."""
+    """What one session of a network may ask for: what the roots reach that it follows here, and, once it has been told
+    about all of the network's content here, all of that."""
 
     member = True
 
     def __init__(self) -> None:
         self._open: dict[Hash, Holding] = {}
+        self._all: Reach | None = None
+
+    def widen(self, reach: Reach) -> None:
+        """The session has been told what is here: `reach`."""
+        self._all = reach
+
+    def find(self, root: Hash) -> Holding | None:
+        """A root that the session follows here."""
+        return self._open.get(root)
 
     def open(self, holding: Holding) -> None:
         """The session follows this root."""
@@ -85,7 +107,9 @@ class MemberScope:
 
     def allows(self, chunk: Hash) -> bool:
         """Whether a followed root reaches this chunk."""
-        return any(holding.allows(chunk) for holding in self._open.values())
+        if any(holding.allows(chunk) for holding in self._open.values()):
+            return True
+        return self._all is not None and self._all.allows(chunk)
 
 
 class Holdings:
@@ -172,8 +196,18 @@ class Holdings:
         here any more."""
         if not holding.complete or holding.closure is not None:
             return True
+        return await self._walk(holding, None)
+
+    async def still_here(self, holding: Holding) -> bool:
+        """The same after something was collected: what was fetched is looked for, every chunk of it. What was shared
+        is kept whatever is collected."""
+        if not holding.complete or holding.origin:
+            return await self.ready(holding)
+        return await self._walk(holding, self._node.store.missing)
+
+    async def _walk(self, holding: Holding, missing: Missing | None) -> bool:
         try:
-            holding.closure = await trio.to_thread.run_sync(Closure, holding.root, self._node.store.read)
+            holding.closure = await trio.to_thread.run_sync(Closure, holding.root, self._node.store.read, missing)
         except (NotFound, CorruptChunk):
             if not holding.origin:  # evicted for want of room; what was shared is kept, and healed if damaged
                 await trio.to_thread.run_sync(self.forget, holding)
@@ -200,10 +234,6 @@ class Holdings:
         """Lets those who watch a holding know that it is complete. In the node's own thread."""
         for watcher in list(holding.watchers):
             watcher([])
-
-
-def _prefix(chunk: Hash) -> int:
-    return int.from_bytes(chunk[:8], "big")
 
 
 def _pin_name(network: NetworkId, root: Root) -> str:

@@ -27,17 +27,20 @@ from forge_p2p.node.memberships import Memberships
 from forge_p2p.node.networks import Networks
 from forge_p2p.node.peer import MemberSide, PeerSession
 from forge_p2p.node.peering import Found, Peering, addresses_of
+from forge_p2p.node.reconciling import Reconciler
 from forge_p2p.node.refs.follower import Keeper
 from forge_p2p.node.refs.names import Names
 from forge_p2p.node.refs.serving import Clerk
 from forge_p2p.node.remembering import Remembering
+from forge_p2p.node.summaries import Summaries
 from forge_p2p.node.waking import probe
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal
 from forge_p2p.proto.dht.machine import Dht
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.refs import RefList, RefPut, RefRead
+from forge_p2p.wire.messages import RefQuery
+from forge_p2p.wire.sets import Reconcile, SummaryQuery
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -66,6 +69,7 @@ class Members:
         self.peering = Peering(node.node_id, self._dial, nursery)
         self.remembering = Remembering(self.peering, self.networks.contacts)
         self.following = Following(self.holdings)
+        self.summaries = Summaries(node, self.holdings)
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
         self.prefetching: WeakValueDictionary[Hash, trio.Lock] = WeakValueDictionary()
@@ -85,6 +89,7 @@ class Members:
         self.names = Names(self, nursery)
         self.keeper = Keeper(network, self, nursery)
         self._clerk = Clerk(node, self.names)
+        self._reconciler = Reconciler()
 
     async def run(self) -> None:
         """Does all of it until cancelled."""
@@ -127,6 +132,7 @@ class Members:
         for network in left:
             self._scopes.pop(network).cancel()
             self.holdings.drop_network(network)
+            self.summaries.leave(network)
             self.keeper.leave(network)
             await self.peering.leave(network)
         for network in self._scopes:
@@ -297,10 +303,15 @@ class Members:
     def asked(self, session: PeerSession, query: outputs.QueryReceived) -> None:
         lookups = self.lookups.get(session.member.network) if session.member else None
         message = query.message
-        if isinstance(message, RefPut | RefRead | RefList):
-            self._nursery.start_soon(self._contain, session, self._clerk.asked, query.request_id, message)
-        elif lookups is not None:
-            self._nursery.start_soon(self._contain, session, lookups.asked, query.request_id, message)
+        serve: Callable[..., Awaitable[None]] | None = lookups.asked if lookups is not None else None
+        if isinstance(message, RefQuery):
+            serve = self._clerk.asked
+        elif isinstance(message, SummaryQuery):
+            serve = self.summaries.asked
+        elif isinstance(message, Reconcile):
+            serve = self._reconciler.asked
+        if serve is not None:
+            self._nursery.start_soon(self._contain, session, serve, query.request_id, message)
 
     def followed(self, session: PeerSession, follow: outputs.FollowReceived) -> None:
         self._nursery.start_soon(self._contain, session, self.following.followed, follow)

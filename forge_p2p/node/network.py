@@ -20,7 +20,7 @@ from forge_p2p.node.local import LocalNode
 from forge_p2p.node.network_results import PeerStatus
 from forge_p2p.node.results import UpResult
 from forge_p2p.proto.auth import NOTHING
-from forge_p2p.proto.hello import NETWORK, REFS, STAYS, ClientRole, ServerRole, SessionConfig
+from forge_p2p.proto.hello import NETWORK, REFS, SETS, STAYS, ClientRole, ServerRole, SessionConfig
 from forge_p2p.proto.hints import DELTA
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Network:
 
 def _capabilities(node: LocalNode, *, stays: bool) -> frozenset[str]:
     """What this node says of itself to everybody; site and bucket only as hashes, since strangers hear it, too."""
-    found = {NETWORK, REFS, DELTA}
+    found = {NETWORK, REFS, SETS, DELTA}
     if stays:
         found.add(STAYS)
     if node.config.net.site:

@@ -20,11 +20,13 @@ import trio
 from forge_p2p.content.align import Pair
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.delta import DeltaChunk
+from forge_p2p.content.summary import HeardSummary
 from forge_p2p.errors import CorruptChunk, NotFound, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.node.intake import PACE, Intake, Waiting
+from forge_p2p.node.likely import Hearsay
 from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.node.resolving import Resolving
 from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
@@ -76,6 +78,7 @@ class Receiver:
         self._told_at = -math.inf
         self._downlink = downlink
         self._swarm = Swarm(random.Random(), SwarmLimits() if downlink is None else SwarmLimits.within(downlink.rate))
+        self._hearsay = Hearsay(self._swarm)
         self._distrusted: set[NodeId] = set()
         self._waiting: dict[Hash, Waiting] = {}
         self._intake = Intake(placer, self._waiting, self)
@@ -129,6 +132,12 @@ class Receiver:
         self._swarm.completed(session, trio.current_time(), origin=origin)
         self._pump_wanted.set()
 
+    def may_have(self, session: ChunkSource, summary: HeardSummary, distance: Distance) -> None:
+        """A peer seems to have what its summary names."""
+        if session.peer_id not in self._distrusted:
+            self._hearsay.add(session, summary, distance)
+            self._pump_wanted.set()
+
     def lacks_bases(self, session: ChunkSource) -> None:
         """A peer does not have the version that bases are of."""
         self._bases.lacks(session)
@@ -139,14 +148,20 @@ class Receiver:
 
     def remove_source(self, session: ChunkSource, reason: str) -> None:
         """A peer is not to be asked any more; `reason` is for `statistics`."""
+        self._hearsay.remove(session)
         self._swarm.remove_peer(session, reason, trio.current_time())
         self._pump_wanted.set()
 
     async def needed(self) -> None:
         """Returns when there is something to fetch."""
+        await self.much_wanted(1)
+
+    async def much_wanted(self, least: int) -> int:
+        """Returns when so many raw bytes are to be fetched, and how many."""
         async with self._changed:
-            while not self._swarm.pending:
+            while self._swarm.pending_bytes < least:
                 await self._changed.wait()
+        return self._swarm.pending_bytes
 
     def statistics(self) -> list[PeerStatistics]:
         """What came from which session, and why some are avoided; those that are gone too. `peer` is the session."""
@@ -217,6 +232,7 @@ class Receiver:
                 while self._swarm.room < len(items):
                     await self._changed.wait()
         self._swarm.offer(items, urgent)
+        self._hearsay.offered(items)
         self._pump_wanted.set()
         await self._notify()
 
@@ -292,7 +308,8 @@ class Receiver:
     async def _send(self, session: ChunkSource, requests: Sequence[Request]) -> None:
         for request in requests:
             hashes = [item.hash for item in request.items]
-            hints = await self._bases.hints(session, request.items)
+            # Who never heard of this content is not told of the earlier version either.
+            hints = None if self._swarm.is_likely(session) else await self._bases.hints(session, request.items)
             if hints is not None and not self._swarm.under_way(request.number):
                 continue  # it was given up while the bases were looked for
             try:
@@ -345,6 +362,7 @@ class Receiver:
         session.blame(reason)
         if session.peer_id is not None:
             self._distrusted.add(session.peer_id)
+        self._hearsay.remove(session)
         self._swarm.remove_peer(session, reason.message, trio.current_time())
         await self._offer_again([chunk.hash for chunk in chunks])
 

@@ -20,16 +20,18 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
-from forge_p2p.ids import Hash, NetworkId, NodeId
+from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
+from forge_p2p.node.likely import Likely, LikelySink
 from forge_p2p.node.peering import Found
+from forge_p2p.node.reconciling import compare
 from forge_p2p.node.waking import probe
+from forge_p2p.proto.hello import SETS
 from forge_p2p.proto.swarm import Distance
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.limits import PREFIX_SIZE
 
 if TYPE_CHECKING:
     from forge_p2p.node.members import Members
@@ -48,7 +50,7 @@ FIND_FACTOR = 1.5
 """Dial timeouts after which nobody having been found at all ends the fetch: 15 s as configured by default."""
 
 
-class Sink(Protocol):
+class Sink(LikelySink, Protocol):
     """The receiver's side."""
 
     def add_source(self, session: "PeerSession", *, distance: Distance, complete: bool, origin: bool) -> None: ...
@@ -56,8 +58,6 @@ class Sink(Protocol):
     def holds(self, session: "PeerSession", prefixes: list[int]) -> None: ...
 
     def completed(self, session: "PeerSession", *, origin: bool) -> None: ...
-
-    def remove_source(self, session: "PeerSession", reason: str) -> None: ...
 
     def lacks_bases(self, session: "PeerSession") -> None: ...
 
@@ -70,6 +70,8 @@ class _Followed:
 
     swarming: "Swarming"
     over: trio.Event
+    number: int = 0
+    """Of the FOLLOW, for `unfollow`."""
     code: Code = Code.OK
     told_anything: bool = False
 
@@ -77,6 +79,8 @@ class _Followed:
         if isinstance(message, messages.Holdings):
             self.swarming.told_holdings(session, message, first=not self.told_anything)
             self.told_anything = True
+            if message.withheld:
+                self.swarming.compare(session, self, message.withheld)
         else:
             for contact in message.contacts:
                 self.swarming.meet(session, contact)
@@ -117,6 +121,7 @@ class Swarming:
         self._problem: ForgeError | None = None
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._likely = Likely(members, sink, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
 
     async def run(self) -> None:
@@ -198,6 +203,22 @@ class Swarming:
             self._sink.holds(session, prefixes)
         self._changed.set()
 
+    def compare(self, session: "PeerSession", followed: _Followed, withheld: int) -> None:
+        """A followed node has much to tell, of which much may be here, too."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._compare, session, followed, withheld)
+
+    async def _compare(self, session: "PeerSession", followed: _Followed, withheld: int) -> None:
+        with contained("comparing holdings"), suppress(PeerError):
+            here = next(each for each in self.holdings if session.member and each.network == session.member.network)
+            missing = await compare(session, here, withheld)
+            if missing is not None:
+                self._sink.holds(session, missing)
+                return
+            if not followed.over.is_set():
+                before, followed.number = followed.number, await session.follow(self._question(session), followed)
+                await session.unfollow(before)
+
     def _may_hear(self, network: NetworkId) -> bool:
         """Whether members of a network may learn of the earlier version: what belongs to another is none of theirs."""
         holding = self._members.holdings.find(network, Hash(self._previous))
@@ -231,9 +252,13 @@ class Swarming:
                 self._members.peering.joined.remove(self._joined)
 
     def _joined(self, network: NetworkId, session: "PeerSession") -> None:
-        """A member connected just now: if nobody has been found yet, it may be the one."""
-        if network in self._networks and not self._sources and session.peer_id is not None:
+        """A member connected just now: if nobody has been found yet, it may be the one. Else it may have something."""
+        if network not in self._networks or session.peer_id is None:
+            return
+        if not self._sources:
             self._consider(network, Contact(session.peer_id, ()))
+        elif (network, session.peer_id) not in self._followed and self._nursery is not None:
+            self._nursery.start_soon(self._likely.ask, session)
 
     async def _look(self, network: NetworkId) -> None:
         delay = LOOK_AGAIN_FIRST
@@ -272,7 +297,10 @@ class Swarming:
                         failures += 1
                     else:
                         if followed.code is Code.OK and not followed.told_anything:
-                            return  # it has nothing of it; should it begin to, it follows us, and is followed back
+                            # It does not know it. Should it begin to fetch it, it follows us, and is followed back.
+                            assert self._nursery is not None
+                            self._nursery.start_soon(self._likely.ask, session)
+                            return
                         failures = 0 if followed.told_anything else failures + 1
                     await trio.sleep(delay)
         finally:
@@ -280,10 +308,8 @@ class Swarming:
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
-        may_hear = session.member is not None and self._may_hear(session.member.network)
-        previous = self._previous if may_hear and self._previous not in session.opened else b""
-        question = messages.Follow.of(self._root.link.hash, self._members.addresses(), True, previous)
-        number = await session.follow(question, followed)
+        question = self._question(session, withhold=SETS in session.capabilities)
+        followed.number = await session.follow(question, followed)
         try:
             await followed.over.wait()
         finally:
@@ -293,8 +319,13 @@ class Swarming:
                 self._changed.set()
             with trio.move_on_after(1.0, shield=True):
                 with suppress(PeerError):
-                    await session.unfollow(number)
+                    await session.unfollow(followed.number)
         return followed
+
+    def _question(self, session: "PeerSession", *, withhold: bool = False) -> messages.Follow:
+        may_hear = session.member is not None and self._may_hear(session.member.network)
+        previous = self._previous if may_hear and self._previous not in session.opened else b""
+        return messages.Follow.of(self._root.link.hash, self._members.addresses(), True, previous, withhold=withhold)
 
     # Giving up
 

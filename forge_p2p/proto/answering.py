@@ -9,7 +9,7 @@ caller never hears of them.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -28,6 +28,7 @@ from forge_p2p.proto.outputs import (
     RequestReceived,
     SendData,
 )
+from forge_p2p.proto.questions import REPLIES, Patience
 from forge_p2p.proto.states import ANSWER, ANSWER_FRAMES, AnswerState, Breach, Timer, TimerKey
 from forge_p2p.proto.telling import Telling
 from forge_p2p.proto.timers import Deadlines, TokenBucket
@@ -35,46 +36,29 @@ from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.messages import (
-    Announce,
     Done,
-    FindNode,
-    FindProviders,
     Follow,
     Have,
     HaveQuery,
     Message,
     Missing,
-    Nodes,
-    Providers,
     Query,
     Reply,
     Told,
     Want,
     split_hashes,
 )
-from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 OPENED_TIMEOUT = 30.0
 LOOKUP_RATE = 100_000.0
 LOOKUP_BURST = 65_536.0
 """Hashes of HAVE_QUERYs a second: a store looks up about a million. Faster ones wait, they are no breach."""
-QUERY_RATE = 32.0
-QUERY_BURST = 64.0
-"""Queries a second from one peer, those of the DHT and those about names each; more are answered with `Code.BUSY`."""
 CANCEL_RATE = 128.0
 CANCEL_BURST = 2048.0
 """Requests opened and aborted at once cost us and not the peer (the rapid reset of HTTP/2, CVE-2023-44487)."""
 _ABORTED_KEPT = 1024
 """Ids of streams aborted before their request was complete, or came: an abort may overtake bytes sent before it."""
 
-_REPLIES: Mapping[type[Query], type[Reply]] = {
-    FindNode: Nodes,
-    FindProviders: Providers,
-    Announce: Done,
-    RefPut: RefVerdict,
-    RefRead: RefRecords,
-    RefList: RefNames,
-}
 _UNFINISHED = frozenset({AnswerState.SERVING, AnswerState.LOOKING, AnswerState.ASKED, AnswerState.FOLLOWED})
 
 Request = Want | HaveQuery | Query | Follow
@@ -115,8 +99,7 @@ class Answering:
         self._early_room = limits.EARLY_BYTES_MAX if stranger else None
         self._outstanding = 0
         self._lookups = TokenBucket.full(LOOKUP_RATE, LOOKUP_BURST)
-        self._queries = TokenBucket.full(QUERY_RATE, QUERY_BURST)
-        self._ref_queries = TokenBucket.full(QUERY_RATE, QUERY_BURST)
+        self._patience = Patience()
         self._cancels = TokenBucket.full(CANCEL_RATE, CANCEL_BURST)
 
     @property
@@ -229,7 +212,7 @@ class Answering:
         if entry is None or entry.state is not AnswerState.ASKED:
             return
         assert entry.query is not None
-        if type(reply) is not _REPLIES[type(entry.query)]:
+        if type(reply) is not REPLIES[type(entry.query)]:
             raise ValueError(f"{type(reply).__name__} is no reply to {type(entry.query).__name__}")
         self._finish(entry, [encode_frame(reply)], now)
 
@@ -302,12 +285,11 @@ class Answering:
             self._look(entry, now)
 
     def _begin_query(self, entry: _Answer, query: Query, now: float) -> None:
-        about_names = isinstance(query, RefPut | RefRead | RefList)
-        if (self._ref_queries if about_names else self._queries).try_take(1.0, now):
+        if self._patience.lasts(query, now):
             entry.state, entry.query, entry.reported = AnswerState.ASKED, query, True
             self._out.append(QueryReceived(entry.stream_id, query))
         else:
-            self._end(entry, [], Code.BUSY, f"more than {QUERY_RATE:g} queries a second", now)
+            self._end(entry, [], Code.BUSY, "such questions come too fast", now)
 
     def _begin_follow(self, entry: _Answer, follow: Follow, now: float) -> None:
         if len(self._telling) >= limits.FOLLOWS_MAX * limits.TOLERANCE:

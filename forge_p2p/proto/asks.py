@@ -17,7 +17,16 @@ from forge_p2p.proto.outputs import (
     RequestMissing,
     ToldOf,
 )
-from forge_p2p.proto.states import ASK, CHUNK_FRAMES, REF_FRAMES, REPLY_FRAMES, TOLD_FRAMES, AskState, Breach
+from forge_p2p.proto.states import (
+    ASK,
+    CHUNK_FRAMES,
+    REF_FRAMES,
+    REPLY_FRAMES,
+    SET_FRAMES,
+    TOLD_FRAMES,
+    AskState,
+    Breach,
+)
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import CODECS, DATA_OVERHEAD, ROW_SIZE, Data
@@ -40,11 +49,13 @@ from forge_p2p.wire.messages import (
     Providers,
     Query,
     RefQuery,
+    SetQuery,
     Want,
     code_of,
     printable,
 )
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
+from forge_p2p.wire.sets import Reconcile, Reconciled, SummaryQuery, SummaryTold
 
 FOREVER = float("inf")
 _BULK = frozenset({FrameType.DATA, FrameType.DELTA})
@@ -265,6 +276,28 @@ class RefAsk(Ask):
         return super()._done(done) if done.code == Code.OK else ReplyReceived(self.stream_id, done)
 
 
+class SetAsk(Ask):
+    """A question about what the peer has."""
+
+    __slots__ = ("_query",)
+
+    def __init__(self, stream_id: int, query: SetQuery, deadline: float) -> None:
+        super().__init__(stream_id, deadline, _SOUGHT[type(query)], SET_FRAMES)
+        self._query = query
+
+    @property
+    def late_room(self) -> int:
+        """The longest answer may be on its way."""
+        return super().late_room + limits.SUMMARY_FRAME_MAX
+
+    def request(self, now: float) -> SetQuery:
+        return self._query
+
+    def _event(self, message: Message) -> Event:
+        assert isinstance(message, SummaryTold | Reconciled)
+        return ReplyReceived(self.stream_id, message)
+
+
 class FollowAsk(Ask):
     """A root followed at the peer, until either has enough."""
 
@@ -299,6 +332,8 @@ _SOUGHT: Mapping[type[Query], AskState] = {
     RefPut: AskState.PUTTING,
     RefRead: AskState.READING,
     RefList: AskState.LISTING,
+    SummaryQuery: AskState.SUMMARISING,
+    Reconcile: AskState.RECONCILING,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from forge_p2p.ids import Hash
 from forge_p2p.proto.answering import Answering
 from forge_p2p.proto.asking import Asking
-from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, RefAsk, WantAsk
+from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, RefAsk, SetAsk, WantAsk
 from forge_p2p.proto.hinted import HintedAsk
 from forge_p2p.proto.hints import Answer, Hints
 from forge_p2p.proto.outputs import Output, RequestFailed
@@ -13,8 +13,7 @@ from forge_p2p.proto.states import SessionState, Timer, TimerKey
 from forge_p2p.proto.timers import Deadlines
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.limits import CONTROL_STREAM
-from forge_p2p.wire.messages import Follow, Query, Reply, Told
-from forge_p2p.wire.refs import RefList, RefPut, RefRead
+from forge_p2p.wire.messages import Follow, Query, RefQuery, Reply, SetQuery, Told
 
 OVER = frozenset({SessionState.LEAVING, SessionState.CLOSED})
 
@@ -73,12 +72,14 @@ class Exchange:
         return self._ask(HaveAsk(stream_id, hashes, deadline), now)
 
     def query(self, stream_id: int, message: Query, *, deadline: float, now: float) -> int:
-        """Asks a member as one node of the DHT another, or about names. Ends with `ReplyReceived` or `RequestFailed`:
-        at once with `Code.DENIED` if the peer is not (yet) known as a member. A question about names that is turned
-        down ends with `ReplyReceived` and a `Done` that says why."""
+        """Asks a member as one node of the DHT another, about names, or about what it has. Ends with `ReplyReceived` or
+        `RequestFailed`: at once with `Code.DENIED` if the peer is not (yet) known as a member. A question about names
+        that is turned down ends with `ReplyReceived` and a `Done` that says why."""
         ask: Ask
-        if isinstance(message, RefPut | RefRead | RefList):
+        if isinstance(message, RefQuery):
             ask = RefAsk(stream_id, message, deadline)
+        elif isinstance(message, SetQuery):
+            ask = SetAsk(stream_id, message, deadline)
         else:
             ask = QueryAsk(stream_id, message, deadline)
         return self._ask(ask, now) if self._may_ask(stream_id) else stream_id
@@ -116,7 +117,7 @@ class Exchange:
 
     def reply(self, request_id: int, message: Reply, now: float) -> None:
         """Answers a `QueryReceived` with what belongs to it: `Nodes`, `Providers`, `Done` to an `Announce`,
-        `RefVerdict`, `RefRecords`, `RefNames`."""
+        `RefVerdict`, `RefRecords`, `RefNames`, `SummaryTold`, `Reconciled`."""
         self._answering.reply(request_id, message, now)
 
     def tell(self, request_id: int, message: Told, now: float) -> None:

@@ -19,6 +19,9 @@ STAYS = "dht"
 REFS = "refs"
 """Capability: the node answers members about names, and hears of their heads."""
 
+SETS = "sets"
+"""Capability: the node answers members about what it has, by summaries and by reconciling."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:

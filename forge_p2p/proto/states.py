@@ -39,6 +39,7 @@ from forge_p2p.wire.messages import (
     Welcome,
 )
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
+from forge_p2p.wire.sets import Reconcile, Reconciled, SummaryQuery, SummaryTold
 
 
 class Breach(PeerError):
@@ -141,6 +142,8 @@ class AskState(Enum):
     PUTTING = "REF_PUT sent"
     READING = "REF_READ sent"
     LISTING = "REF_LIST sent"
+    SUMMARISING = "SUMMARY_QUERY sent"
+    RECONCILING = "RECONCILE sent"
     FOLLOWING = "FOLLOW sent"
     ENDED = "last frame received, the stream's end is yet to come"
     LATE = "given up; what is still under way is dropped"
@@ -162,6 +165,8 @@ ASK: Mapping[AskState, Mapping[type[Message], AskState]] = {
     AskState.PUTTING: {RefVerdict: AskState.ENDED, Done: AskState.ENDED},
     AskState.READING: {RefRecords: AskState.ENDED, Done: AskState.ENDED},
     AskState.LISTING: {RefNames: AskState.ENDED, Done: AskState.ENDED},
+    AskState.SUMMARISING: {SummaryTold: AskState.ENDED, Done: AskState.ENDED},
+    AskState.RECONCILING: {Reconciled: AskState.ENDED, Done: AskState.ENDED},
     AskState.FOLLOWING: {
         Holdings: AskState.FOLLOWING,
         Followers: AskState.FOLLOWING,
@@ -179,7 +184,7 @@ class AnswerState(Enum):
     HELD = "request complete, no verdict about the client yet"
     SERVING = "WANT: some indexes not answered"
     LOOKING = "HAVE_QUERY: bitmap not sent"
-    ASKED = "a question about nodes, providers or names: reply not sent"
+    ASKED = "a question about nodes, providers, names or sets: reply not sent"
     FOLLOWED = "FOLLOW: told of what is here"
     ANSWERED = "our end of the stream is closed"
 
@@ -194,6 +199,8 @@ ANSWER: Mapping[AnswerState, Mapping[type[Message], AnswerState]] = {
         RefPut: AnswerState.ASKED,
         RefRead: AnswerState.ASKED,
         RefList: AnswerState.ASKED,
+        SummaryQuery: AnswerState.ASKED,
+        Reconcile: AnswerState.ASKED,
         Follow: AnswerState.FOLLOWED,
     },
     AnswerState.HELD: {},
@@ -216,9 +223,10 @@ DELTA_FRAMES = frames(FrameType.DELTA, FrameType.BASELESS)
 """May come besides where bases were named."""
 REPLY_FRAMES = frames(FrameType.NODES, FrameType.PROVIDERS, FrameType.DONE)
 REF_FRAMES = frames(FrameType.REF_VERDICT, FrameType.REF_RECORDS, FrameType.REF_NAMES, FrameType.DONE)
+SET_FRAMES = frames(FrameType.SUMMARY, FrameType.RECONCILED, FrameType.DONE)
 TOLD_FRAMES = frames(FrameType.HOLDINGS, FrameType.FOLLOWERS, FrameType.DONE)
-ASK_FRAMES = CHUNK_FRAMES | DELTA_FRAMES | REPLY_FRAMES | REF_FRAMES | TOLD_FRAMES
-"""What answers are made of: to requests for chunks, to queries of the DHT and about names, to a FOLLOW."""
+ASK_FRAMES = CHUNK_FRAMES | DELTA_FRAMES | REPLY_FRAMES | REF_FRAMES | SET_FRAMES | TOLD_FRAMES
+"""What answers are made of: to requests for chunks, to queries of the DHT, about names and sets, to a FOLLOW."""
 ANSWER_FRAMES = frames(
     FrameType.WANT,
     FrameType.HAVE_QUERY,
@@ -228,6 +236,8 @@ ANSWER_FRAMES = frames(
     FrameType.REF_PUT,
     FrameType.REF_READ,
     FrameType.REF_LIST,
+    FrameType.SUMMARY_QUERY,
+    FrameType.RECONCILE,
     FrameType.FOLLOW,
 )
 

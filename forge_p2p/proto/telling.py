@@ -7,6 +7,7 @@ is told of every chunk as it arrives gets few large frames where many chunks arr
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from forge_p2p.ids import PREFIX_SIZE
 from forge_p2p.proto.outputs import Output, SendData
 from forge_p2p.proto.states import Timer, TimerKey
 from forge_p2p.proto.timers import Deadlines, TokenBucket
@@ -24,7 +25,7 @@ FRAME_COST = 512
 CONTACTS_MAX = 256
 """Contacts that wait to be told to one follower; the oldest go first."""
 
-_PREFIX_BYTES = limits.PREFIXES_MAX * limits.PREFIX_SIZE
+_PREFIX_BYTES = limits.PREFIXES_MAX * PREFIX_SIZE
 _TIMER = (Timer.TELL, limits.CONTROL_STREAM)
 
 
@@ -33,6 +34,7 @@ class _Follower:
     complete: bool = False
     origin: bool = False
     previous: bool = False
+    withheld: int = 0
     unsaid: bool = False
     """The flags have not been told since they were set."""
     prefixes: bytearray = field(default_factory=bytearray)
@@ -41,6 +43,7 @@ class _Follower:
     def merge(self, message: Told) -> None:
         if isinstance(message, Holdings):
             self.complete, self.origin, self.previous = message.complete, message.origin, message.previous
+            self.withheld = max(self.withheld, message.withheld)
             self.unsaid = True
             self.prefixes += message.prefixes
             return
@@ -57,8 +60,9 @@ class _Follower:
         if self.unsaid or self.prefixes:
             prefixes = bytes(self.prefixes[:_PREFIX_BYTES])
             del self.prefixes[:_PREFIX_BYTES]
+            withheld, self.withheld = (0 if self.complete else self.withheld), 0
             self.unsaid = False
-            return Holdings(self.complete, self.origin, prefixes, self.previous)
+            return Holdings(self.complete, self.origin, prefixes, self.previous, withheld)
         if self.contacts:
             count = min(len(self.contacts), limits.FOLLOWERS_COUNT)
             return Followers(tuple([self.contacts.popitem(last=False)[1] for _ in range(count)]))

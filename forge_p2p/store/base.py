@@ -138,6 +138,9 @@ class Ingest(Protocol):
         """Which of these are neither stored nor already put here, in order, once each. What is present stays so until
         this ingest ends."""
 
+    def held(self) -> list[Hash]:
+        """What was received and is not committed yet: at first, what an interrupted session of the same key left."""
+
     def commit(self) -> None:
         """Makes durable all that was put. Until then a crash may lose it, never corrupt it. More may be put and
         committed afterwards. If it fails, what it reports as dropped has to be put again."""
@@ -183,6 +186,10 @@ class Store(Protocol):
         """All that have not expired."""
 
     def statistics(self) -> Statistics: ...
+
+    def epoch(self) -> int:
+        """A number that changes before anything is collected, by whatever process: as long as it is the same, nothing
+        has gone but what is rotten."""
 
     def collect(self, grace: float | None = None) -> Collected:
         """Removes expired pins, then what no pin reaches, no ingest uses and is older than `grace` seconds (`None`:

@@ -72,6 +72,9 @@ class DiskStore:
 
         return statistics(self.context)
 
+    def epoch(self) -> int:
+        return self.context.claims.epoch()
+
     def collect(self, grace: float | None = None) -> Collected:
         from forge_p2p.store.gc import collect
 

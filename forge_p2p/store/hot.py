@@ -109,6 +109,9 @@ class HotStore:
         below = self.below.statistics()
         return replace(below, hot_bytes=self._size, hot_hits=self._hits, hot_misses=self._misses)
 
+    def epoch(self) -> int:
+        return self.below.epoch()
+
     def collect(self, grace: float | None = None) -> Collected:
         collected = self.below.collect(grace)
         self.forget()

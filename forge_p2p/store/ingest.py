@@ -92,6 +92,10 @@ class DiskIngest:
             self._place(list(new.values()), group)
         return raws
 
+    def held(self) -> list[Hash]:
+        with self._lock:
+            return [*self._session.placed, *self._session.pending]
+
     def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
         unique = list(dict.fromkeys(hashes))
         with self._session.seen_lock:

@@ -56,6 +56,10 @@ class MemoryIngest:
             self.seen.update(unique)
             return absent
 
+    def held(self) -> list[Hash]:
+        with self._store.lock:
+            return list(self.own)
+
     def commit(self) -> None:
         with self._store.lock:
             self._require_open()
@@ -95,6 +99,7 @@ class MemoryStore:
         self._pins: dict[str, Pin] = {}
         self._sessions: list[MemoryIngest] = []
         self._interrupted: dict[Hash, dict[Hash, EncodedChunk]] = {}
+        self._epoch = 0
 
     def has(self, chunk: Hash) -> bool:
         return self._get(chunk) is not None
@@ -175,6 +180,9 @@ class MemoryStore:
                 free_bytes=max(0, self._limit - size),
             )
 
+    def epoch(self) -> int:
+        return self._epoch
+
     def collect(self, grace: float | None = None) -> Collected:
         return self._collect(self._grace if grace is None else grace)
 
@@ -192,6 +200,7 @@ class MemoryStore:
             before = time.time() - grace
             old = (chunk for chunk, added in self._added.items() if added <= before or chunk in regardless)
             doomed = [chunk for chunk in old if chunk not in held]
+            self._epoch += bool(doomed)
             freed = sum(_cost(self._drop(chunk)) for chunk in doomed)
             return Collected(len(doomed), freed, 0, dropped, [])
 

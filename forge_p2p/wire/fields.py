@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact, pack_contact, unpack_contact
-from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, NodeId
+from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, PREFIX_SIZE, NodeId
 from forge_p2p.wire import limits
 
 
@@ -38,6 +38,10 @@ class FrameType(IntEnum):
     FOLLOW = 0x1B
     HOLDINGS = 0x1C
     FOLLOWERS = 0x1D
+    SUMMARY_QUERY = 0x20
+    SUMMARY = 0x21
+    RECONCILE = 0x22
+    RECONCILED = 0x23
     DELTA = 0x28
     BASELESS = 0x29
     REF_PUT = 0x30
@@ -130,5 +134,5 @@ def check_hashes(blob: bytes) -> None:
 
 
 def check_prefixes(blob: bytes) -> None:
-    if len(blob) % limits.PREFIX_SIZE:
+    if len(blob) % PREFIX_SIZE:
         raise ValueError(f"{len(blob)} bytes are not a whole number of prefixes")

@@ -5,7 +5,8 @@ Bytes unless a name says otherwise.
 
 from forge_p2p.content.delta import SIGNATURE_MAX
 from forge_p2p.content.link import CHUNK_MAX
-from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE
+from forge_p2p.content.summary import ADDED_MAX, SUMMARY_MAX
+from forge_p2p.ids import HASH_SIZE, NODE_ID_SIZE, PREFIX_SIZE
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -77,9 +78,8 @@ FOLLOWS_MAX = 32
 """Roots that either side may follow at once at the other."""
 FOLLOWERS_COUNT = 32
 FOLLOWERS_MAX = 8 * KIB
-PREFIX_SIZE = 8
-"""Of a hash, as HOLDINGS name chunks."""
 PREFIXES_MAX = 8192
+"""In one HOLDINGS."""
 HOLDINGS_MAX = PREFIXES_MAX * PREFIX_SIZE + 1 * KIB
 
 REF_RECORD_MAX = 4 * KIB
@@ -94,6 +94,19 @@ REF_NAMES_COUNT = 128
 REF_NAMES_MAX = 128 * KIB
 """128 names of 200 characters of up to four bytes each, and room."""
 SEQ_MAX = (1 << 63) - 1
+
+SUMMARY_BYTES_MAX = SUMMARY_MAX
+SUMMARY_ADDED_MAX = ADDED_MAX * PREFIX_SIZE
+SUMMARY_FRAME_MAX = SUMMARY_BYTES_MAX + SUMMARY_ADDED_MAX + 1 * KIB
+SUMMARY_NUMBER_MAX = (1 << 63) - 1
+"""Generations and positions."""
+WITHHELD_MAX = (1 << 32) - 1
+WITHHELD_LEAST = 4096
+"""A holding of more chunks is not listed to who would rather reconcile: 32 KiB."""
+RECONCILE_MAX = 128 * KIB
+"""512 prefixes, and 1024 short names below as many more, of 16 digits or a few more."""
+RECONCILED_MAX = 192 * KIB
+"""512 ranges of 257 bytes, 1024 hashes, and room."""
 
 UNKNOWN_MAX = 64 * KIB
 """A frame of an unknown type is skipped up to this length and malformed beyond it."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forge_p2p.content.contact import Contact
-from forge_p2p.ids import HASH_SIZE, Hash
+from forge_p2p.ids import HASH_SIZE, PREFIX_SIZE, Hash
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
@@ -43,6 +43,7 @@ from forge_p2p.wire.fields import (
     unpack_all,
 )
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
+from forge_p2p.wire.sets import Reconcile, Reconciled, SummaryQuery, SummaryTold
 
 
 class Hello(Body, frozen=True):
@@ -266,14 +267,18 @@ class Follow(Body, frozen=True):
     """Whether the sender has, or soon will have, something of it to tell."""
     previous: Annotated[bytes, Meta(max_length=HASH_SIZE)] = b""
     """A root that the sender has, whose chunks it is going to name as bases; empty: none."""
+    withhold: bool = False
+    """A long list of what is there already need not come: the sender would rather reconcile."""
 
     def __post_init__(self) -> None:
         check_places(self.places)
         check_hashes(self.previous)
 
     @classmethod
-    def of(cls, root: bytes, addresses: Addresses, follow_back: bool, previous: bytes = b"") -> "Follow":
-        return cls(root, pack_addresses(addresses), follow_back, previous)
+    def of(
+        cls, root: bytes, addresses: Addresses, follow_back: bool, previous: bytes = b"", *, withhold: bool = False
+    ) -> "Follow":
+        return cls(root, pack_addresses(addresses), follow_back, previous, withhold)
 
     @property
     def addresses(self) -> Addresses:
@@ -288,10 +293,12 @@ class Holdings(Body, frozen=True):
     """All of it."""
     origin: bool
     """The root was shared there, not fetched."""
-    prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * limits.PREFIX_SIZE)]
+    prefixes: Annotated[bytes, Meta(max_length=limits.PREFIXES_MAX * PREFIX_SIZE)]
     """The first 64 bits of chunk hashes, one behind the other."""
     previous: bool = False
     """The root that the FOLLOW called previous is here, too."""
+    withheld: Annotated[int, Meta(ge=0, le=limits.WITHHELD_MAX)] = 0
+    """Chunks that are here and were not told, because the FOLLOW said so."""
 
     def __post_init__(self) -> None:
         check_prefixes(self.prefixes)
@@ -320,8 +327,12 @@ RefQuery = RefPut | RefRead | RefList
 """Questions about names."""
 RefReply = RefVerdict | RefRecords | RefNames
 """To these, in this order; `Done` with another code than OK to any."""
-Query = DhtQuery | RefQuery
-Reply = DhtReply | RefReply
+SetQuery = SummaryQuery | Reconcile
+"""Questions about what a node has."""
+SetReply = SummaryTold | Reconciled
+"""To these, in this order; `Done` with another code than OK to either."""
+Query = DhtQuery | RefQuery | SetQuery
+Reply = DhtReply | RefReply | SetReply
 Told = Holdings | Followers
 """What comes on the stream of a FOLLOW."""
 
@@ -347,6 +358,7 @@ Message = (
     | Nodes
     | Providers
     | RefReply
+    | SetReply
     | Follow
     | Told
 )

@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from forge_p2p.ids import prefix_of
 from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
-from forge_p2p.proto.swarm.wants import prefix_of
 from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
 from simulations.swarm.clock import Clock

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.ids import NodeId
-from forge_p2p.proto import answering, asking, news, session, telling
+from forge_p2p.proto import answering, asking, news, questions, session, telling
 from forge_p2p.proto.auth import proof_holds
 from forge_p2p.proto.hello import SessionConfig
 from forge_p2p.proto.states import ANSWER, ANSWER_FRAMES, ASK, ASK_FRAMES, CONTROL_FRAMES, SESSION, SessionState, Step
@@ -117,8 +117,12 @@ def test_limits() -> None:
     assert rows["HOLDINGS and FOLLOWERS of all FOLLOWs"] == told
     follows = limits.FOLLOWS_MAX
     assert f"At most {follows} FOLLOWs are open in one direction; the answerer tolerates {2 * follows}" in DOCUMENT
-    queries = f"beyond {answering.QUERY_BURST:g} at once and {answering.QUERY_RATE:g} a second are answered with BUSY"
+    queries = f"beyond {questions.QUERY_BURST:g} at once and {questions.QUERY_RATE:g} a second are answered with BUSY"
     assert queries in DOCUMENT
+    summaries = f"SUMMARY_QUERYs beyond {questions.SUMMARY_BURST:g} at once and one in {1 / questions.SUMMARY_RATE:g} s"
+    assert summaries in DOCUMENT
+    withheld = f"more than {limits.WITHHELD_LEAST:,} chunks"
+    assert withheld in DOCUMENT
     lookups = f"{answering.LOOKUP_BURST:,.0f} hashes at once and {answering.LOOKUP_RATE:,.0f} a second"
     assert lookups in DOCUMENT
     assert f"{limits.UNKNOWN_MAX:,} bytes" in DOCUMENT

@@ -6,7 +6,6 @@ import pytest
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import Hash, NodeId
-from forge_p2p.proto.answering import QUERY_BURST, QUERY_RATE
 from forge_p2p.proto.auth import EVERYTHING, NOTHING
 from forge_p2p.proto.hello import SessionConfig
 from forge_p2p.proto.news import NEWS_BURST, NEWS_RATE
@@ -24,6 +23,7 @@ from forge_p2p.proto.outputs import (
     SendData,
     ToldOf,
 )
+from forge_p2p.proto.questions import QUERY_BURST, QUERY_RATE
 from forge_p2p.proto.states import SessionState
 from forge_p2p.proto.telling import TELL_BURST
 from forge_p2p.wire import limits

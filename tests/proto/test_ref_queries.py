@@ -2,9 +2,9 @@
 
 import pytest
 
-from forge_p2p.proto.answering import QUERY_BURST, QUERY_RATE
 from forge_p2p.proto.auth import EVERYTHING
 from forge_p2p.proto.outputs import QueryReceived, ReplyReceived, RequestCancelled, RequestFailed
+from forge_p2p.proto.questions import QUERY_BURST, QUERY_RATE
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Done, FindNode, Nodes, RefQuery, RefReply
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict

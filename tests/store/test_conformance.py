@@ -185,8 +185,11 @@ def test_interrupted_session_with_a_key_resumes(store: Store) -> None:
         assert len(other.missing(hashes(chunks))) == 35
     with store.ingest(key) as ingest:
         assert ingest.missing(hashes(chunks)) == hashes(chunks[33:])
+        assert sorted(ingest.held()) == sorted(hashes(chunks[:33]))
         ingest.put(chunks[33:])
+        assert sorted(ingest.held()) == sorted(hashes(chunks))
         ingest.commit()
+        assert ingest.held() == []
     assert store.read_many(hashes(chunks)) == [raw for _, raw in chunks]
 
 
@@ -264,6 +267,23 @@ def test_collect_keeps_what_pins_reach(store: Store) -> None:
     store.unpin("blob")
     assert store.collect().freed_bytes > sum(len(raw) for _, raw in blobs) // 2
     assert store.statistics().total.chunks == 0
+
+
+def test_the_epoch_changes_before_anything_is_collected(store: Store) -> None:
+    first, second = items(3), items(4, seed=1)
+    fill(store, first)
+    begun = store.epoch()
+    fill(store, second)
+    store.collect(grace=3600)
+    assert store.epoch() == begun, "what comes changes nothing, nor what stays"
+    with store.ingest() as ingest:
+        assert ingest.missing(hashes(second)) == []
+        store.collect()
+        after = store.epoch()
+        assert after != begun
+    store.collect()
+    assert store.missing(hashes(second)) == hashes(second)
+    assert store.epoch() not in {begun, after}
 
 
 def test_collect_drops_expired_pins(store: Store) -> None:

@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator
 from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.delta import DeltaChunk, DeltaForm
+from forge_p2p.content.reconcile import HashSet, Question, Reconciliation, answer
+from forge_p2p.content.summary import OwnSummary
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import Hash
 from forge_p2p.proto.hints import Hints
 from forge_p2p.proto.outputs import CloseConnection
 from forge_p2p.proto.session import Session
 from forge_p2p.proto.states import ANSWER_FRAMES, ASK_FRAMES, CONTROL_FRAMES, SessionState
-from forge_p2p.wire import messages
+from forge_p2p.wire import messages, sets
 from forge_p2p.wire.bodies import FRAME_LIMITS
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_data_frame, encode_delta_frame, encode_frame
@@ -40,6 +42,21 @@ _HINTS = Hints({0: _HASH, 1: _HASH}, {2: b"\x08abcd"}, signs=True)
 _SOMEBODY = Contact(SERVER_ID, (("192.0.2.1", 4433), ("2001:db8::1", 443)))
 _PIECES = (1, 2, 3, 5, 16, 100, 1000, 1 << 20)
 _READERS = (FRAME_LIMITS, CONTROL_FRAMES, ASK_FRAMES, ANSWER_FRAMES)
+
+
+def about_sets() -> list[bytes]:
+    """Questions about what a node has, and their answers."""
+    here = HashSet([bytes([number]) * 8 for number in range(200)], 8)
+    first = Reconciliation(here, _HASH).next_question()
+    assert first is not None
+    both = Question(_HASH, ("0", "10"), (("a", bytes(16)),))
+    return [
+        encode_frame(sets.SummaryQuery(300, 7, 1 << 20)),
+        encode_frame(sets.SummaryTold.of(OwnSummary(1, lambda: range(50), 300).since(0, 0))),
+        encode_frame(sets.SummaryTold(300, 9, b"", bytes(80))),
+        encode_frame(sets.Reconcile(_HASH, first)) + encode_frame(sets.Reconcile(_HASH, both)),
+        encode_frame(sets.Reconciled(answer(here, first))) + encode_frame(sets.Reconciled(answer(here, both))),
+    ]
 
 
 def seeds() -> list[bytes]:
@@ -75,6 +92,7 @@ def seeds() -> list[bytes]:
         encode_frame(messages.Follow.of(_HASH, _SOMEBODY.addresses, True)),
         encode_frame(messages.Holdings(False, True, _HASH)) + encode_frame(messages.Followers.of([_SOMEBODY] * 9)),
         encode_varint(0x3F) + encode_varint(100) + bytes(100) + want,
+        *about_sets(),
     ]
 
 
@@ -145,10 +163,10 @@ class Target:
 
     def _talk(self, who: int, pieces: list[bytes]) -> None:
         session = self._ready = self._ready or members().client.session
-        stream_id = self._open(session, who % 9)
+        stream_id = self._open(session, who % 11)
         for piece in pieces:
             session.receive_stream(stream_id, piece, False, 1.0)
-        if who % 9:  # all but the control stream
+        if who % 11:  # all but the control stream
             session.receive_stream(stream_id, b"", who % 2 == 0, 2.0)
             session.stream_aborted(stream_id, 2.0)
         if who % 7 == 0:
@@ -175,6 +193,10 @@ class Target:
             session.query(stream_id, messages.FindProviders(_KEY), deadline=5.0, now=0.0)
         elif topic == 5:
             session.follow(stream_id, messages.Follow.of(_HASH, (), False), 0.0)
+        elif topic == 6:
+            session.query(stream_id, sets.SummaryQuery(0, 0, 1 << 20), deadline=5.0, now=0.0)
+        elif topic == 7:
+            session.query(stream_id, sets.Reconcile(_HASH, Question(_HASH, ("0",), ())), deadline=5.0, now=0.0)
         else:
             return stream_id + 1
         return stream_id

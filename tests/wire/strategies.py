@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from forge_p2p.content.codec import Codec, EncodedChunk
 from forge_p2p.content.contact import Contact
+from forge_p2p.content.reconcile import Answer, Question
 from forge_p2p.ids import Hash
-from forge_p2p.wire import messages, refs
+from forge_p2p.wire import messages, refs, sets
 from forge_p2p.wire.fields import Body
 
 u8 = st.integers(0, 0xFF)
@@ -19,6 +20,16 @@ addresses = st.lists(st.tuples(st.ip_addresses().map(str), st.integers(1, 65_535
 contacts = st.builds(Contact, st.binary(min_size=32, max_size=32), addresses)
 records = st.lists(st.binary(max_size=900), max_size=64).map(tuple)
 seqs = st.integers(0, (1 << 63) - 1)
+prefixes = st.binary(max_size=80).map(lambda blob: blob[: len(blob) // 8 * 8])
+digits = st.lists(st.text("0123456789abcdef", min_size=4, max_size=4), unique=True, max_size=20).map(sorted)
+questions = st.builds(
+    lambda salt, asked, named, names: Question(salt, tuple(asked), tuple([(each, names) for each in named])),
+    st.binary(min_size=32, max_size=32),
+    digits,
+    digits,
+    prefixes,
+)
+answers = st.builds(Answer, st.lists(st.binary(max_size=257), max_size=20).map(tuple), st.binary(max_size=200))
 versions = st.tuples(u16, u16).map(sorted)
 
 bodies: st.SearchStrategy[Body] = st.one_of(
@@ -62,10 +73,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(messages.Providers.of, st.lists(st.tuples(contacts, ttls), max_size=32), st.lists(contacts, max_size=20)),
     st.builds(messages.Announce.of, keys, ttls, addresses),
     st.builds(messages.Follow.of, st.binary(min_size=32, max_size=32), addresses, st.booleans()),
-    st.builds(
-        messages.Holdings, st.booleans(), st.booleans(), st.binary(max_size=80).map(lambda b: b[: len(b) // 8 * 8])
-    ),
+    st.builds(messages.Holdings, st.booleans(), st.booleans(), prefixes, st.booleans(), u32),
     st.builds(messages.Followers.of, st.lists(contacts, max_size=32)),
+    st.builds(sets.SummaryQuery, seqs, seqs, u32),
+    st.builds(sets.SummaryTold, seqs, seqs, st.binary(max_size=300), prefixes),
+    st.builds(sets.Reconcile, st.binary(min_size=32, max_size=32), questions),
+    st.builds(sets.Reconciled, answers),
     st.builds(refs.RefPut, st.binary(min_size=1, max_size=4096)),
     st.builds(refs.RefVerdict, st.binary(max_size=4096)),
     st.builds(refs.RefRead, text, seqs, st.integers(0, 64)),

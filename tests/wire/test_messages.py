@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 
 from forge_p2p.content.contact import Contact
+from forge_p2p.content.reconcile import Answer, Question
 from forge_p2p.errors import Malformed
 from forge_p2p.ids import NodeId
-from forge_p2p.wire import messages, refs
+from forge_p2p.wire import messages, refs, sets
 from forge_p2p.wire.bodies import decode_body, encode_body
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.data import Data
@@ -68,10 +69,21 @@ EXAMPLES: list[tuple[Body, str]] = [
     ),
     (
         messages.Follow.of(HASH, (AT,), True),
-        f"1b 31 94 c420{HASH.hex()} 91 {PLACE} c3 c400",
+        f"1b 32 95 c420{HASH.hex()} 91 {PLACE} c3 c400 c2",
     ),
-    (messages.Follow.of(HASH, (), False, ID), f"1b 4047 94 c420{HASH.hex()} 90 c2 c420{ID.hex()}"),
-    (messages.Holdings(False, True, HASH[:16]), f"1c 16 94 c2 c3 c410{HASH[:16].hex()} c2"),
+    (
+        messages.Follow.of(HASH, (), False, ID, withhold=True),
+        f"1b 4048 95 c420{HASH.hex()} 90 c2 c420{ID.hex()} c3",
+    ),
+    (messages.Holdings(False, True, HASH[:16]), f"1c 17 95 c2 c3 c410{HASH[:16].hex()} c2 00"),
+    (messages.Holdings(False, False, b"", withheld=5000), "1c 09 95 c2 c2 c400 c2 cd1388"),
+    (sets.SummaryQuery(300, 7, 65_536), "20 0a 93 cd012c 07 ce00010000"),
+    (sets.SummaryTold(300, 9, b"", HASH[:16]), f"21 19 94 cd012c 09 c400 c410{HASH[:16].hex()}"),
+    (
+        sets.Reconcile(ID, Question(HASH, ("0", "1f"), (("a", bytes(8)),))),
+        f"22 405a 92 c420{ID.hex()} 93 c420{HASH.hex()} 92 a130 a23166 91 92 a161 c408{0:016x}",
+    ),
+    (sets.Reconciled(Answer((b"\x01", b"\x01" + HASH[:8]), b"")), f"23 13 91 92 92 c40101 c40901{HASH[:8].hex()} c400"),
     (messages.Followers.of([Contact(NodeId(ID), ())]), f"1d 26 91 91 92 c420{ID.hex()} 90"),
     (refs.RefPut(b"record"), "30 09 91 c4067265636f7264"),
     (refs.RefVerdict(b""), "31 03 91 c400"),
@@ -107,7 +119,7 @@ def test_fields_of_a_later_version_are_ignored(message: Body, field: bytes) -> N
 @given(bodies)
 def test_fields_must_not_be_missing(message: Body) -> None:
     fields = msgpack.decode(encode_body(message))
-    came_later = {messages.Welcome: 1, messages.Want: 4, messages.Follow: 1, messages.Holdings: 1}.get(type(message), 0)
+    came_later = {messages.Welcome: 1, messages.Want: 4, messages.Follow: 2, messages.Holdings: 2}.get(type(message), 0)
     lacking = memoryview(msgpack.encode(fields[: len(fields) - came_later - 1]))
     if len(fields) > came_later:
         with pytest.raises(Malformed):

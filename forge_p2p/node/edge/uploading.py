@@ -30,7 +30,7 @@ from forge_p2p.content.linktext import format_link
 from forge_p2p.content.summary import CAPACITY_MAX, CAPACITY_MIN, Summary
 from forge_p2p.content.walk import reach
 from forge_p2p.errors import Malformed, NotFound
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, prefix_of
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.records import newest_first, write_record
 from forge_p2p.store.base import Store
@@ -248,7 +248,7 @@ def write_index(edge: Edge, bundles: Sequence[Held]) -> IndexEntry:
     if rows >= SUMMARY_ROWS:
         bits = Summary(int.from_bytes(os.urandom(8)), min(max(rows, CAPACITY_MIN), CAPACITY_MAX))
         for each in bundles:
-            bits.add(hashes_of(each.rows))
+            bits.add(map(prefix_of, hashes_of(each.rows)))
         summary = edge.catalogue.put_blob(bits.encode())
     return IndexEntry(
         edge.catalogue.put_blob(data), rows, [BlobName(each.name.hex(), each.size) for each in bundles], summary

@@ -105,6 +105,9 @@ class SwarmLimits:
     """Peers who are asked for the same item at once, in the end."""
     early_holdings: int = 262_144
     """Announced chunks remembered that are not wanted yet."""
+    likely_lacks: int = 64
+    """A peer that only seems to have things may lack so many and four times what it brought; then it is believed no
+    more. Of a summary that is true one in a hundred is lacking of what is not there."""
     stuck: float = 30.0
     """What no peer has is hopeless when peers who are still fetching have told nothing for so long."""
 

@@ -9,10 +9,10 @@ announcement, a request and an arrival each cost a few operations, however many 
 import heapq
 from collections.abc import Iterable, Iterator
 
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, prefix_of
 from forge_p2p.proto.swarm.base import Chance, Item, SwarmLimits
 from forge_p2p.proto.swarm.sources import Source
-from forge_p2p.proto.swarm.wants import NOT_NAMED, Pool, Want, prefix_of
+from forge_p2p.proto.swarm.wants import NOT_NAMED, Pool, Want
 
 _SAMPLE_LEAST = 16
 _SAMPLE_FACTOR = 4
@@ -39,6 +39,8 @@ class Book:
         self._waits = 0
         self.asked = 0
         """Wants that somebody was asked for."""
+        self.size = 0
+        """Bytes of all wants."""
 
     @property
     def queued(self) -> int:
@@ -56,6 +58,7 @@ class Book:
                 if early:
                     want.holders = early.pop(prefix, 0)
                 wants[item.hash] = self._by_prefix[prefix] = want
+                self.size += item.size
                 fresh.append(want)
         if self.shuffled and not urgent and len(fresh) > 1:
             cut = int(self._chance.random() * len(fresh))
@@ -112,9 +115,15 @@ class Book:
             want.pool.discard(want)
         if want.asked:
             self.asked -= 1
+        self.size -= want.item.size
         del self.wants[want.item.hash]
         if self._by_prefix.get(want.prefix) is want:
             del self._by_prefix[want.prefix]
+
+    @property
+    def prefixes(self) -> Iterable[int]:
+        """Those of all wants."""
+        return self._by_prefix.keys()
 
     # Who has what
 

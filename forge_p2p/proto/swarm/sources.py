@@ -37,7 +37,8 @@ class PeerStatistics:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One peer. `candidates` are wants that it has announced; some may have been asked for or received since."""
+    """One peer. `candidates` are wants that it has announced; some may have been asked for or received since. `likely`:
+    it has announced nothing, and only seems to have them; `disbelieved` when it turned out to lack too many."""
 
     peer: Peer
     bit: int
@@ -46,6 +47,8 @@ class Source:
     origin: bool
     pace: Pace
     joined: float
+    likely: bool = False
+    disbelieved: bool = False
     open: "dict[int, Open]" = field(default_factory=dict)
     candidates: list[Want] = field(default_factory=list)
     gather_until: float = 0.0
@@ -74,7 +77,7 @@ class Source:
     @property
     def trusted(self) -> bool:
         """Whether it can be counted on to bring soon what it has."""
-        return not (self.strikes or self.swamped)
+        return not (self.strikes or self.swamped or self.disbelieved)
 
     @property
     def spared(self) -> bool:

@@ -30,6 +30,7 @@ _PAST_KEPT = 256
 _NO_FAULT = frozenset({Code.OK, Code.BUDGET, Code.ELSEWHERE, Code.CANCELLED, Code.LEAVING, Code.GONE})
 _URGENT_WAIT = 0.25
 _LOOK_INTERVAL = 1.0
+_LACKS_FACTOR = 4
 
 
 class Swarm:
@@ -68,6 +69,16 @@ class Swarm:
         """Items offered and not yet received."""
         return len(self._book.wants)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Their raw bytes."""
+        return self._book.size
+
+    @property
+    def prefixes(self) -> Iterable[int]:
+        """The first 64 bits of their hashes, big-endian."""
+        return self._book.prefixes
+
     def offer(self, items: Iterable[Item], urgent: bool = False) -> list[Item]:
         """Queues items; returns those that were new (a hash is fetched once however often it is offered)."""
         return self._book.offer(items, urgent=urgent)
@@ -82,25 +93,37 @@ class Swarm:
         distance: Distance = Distance.OTHER,
         complete: bool = True,
         origin: bool = False,
+        likely: bool = False,
     ) -> None:
         """A peer may be asked from now on. `complete`: for everything, which is assumed of those who announce nothing;
-        else for what `holds` says. `origin`: it is spared."""
-        if peer in self._sources:
+        else for what `holds` says. `origin`: it is spared. `likely`: what `holds` says is likely and not known; such a
+        peer may become an ordinary one."""
+        source = self._sources.get(peer)
+        if source is not None:
+            if source.likely and not likely:
+                self._confirm(source, now, complete=complete, origin=origin)
             return
         self._bits += 1
-        self._stuck_at = now + self._limits.stuck
-        source = Source(peer, 1 << self._bits, distance, complete, origin, Pace(self._limits), now)
+        source = Source(peer, 1 << self._bits, distance, complete, origin, Pace(self._limits), now, likely)
+        if not likely:
+            self._stuck_at = now + self._limits.stuck
         self._sources[peer] = source
         if not complete:
             self._book.welcome(source)
         if source.spared or len(self._sources) > 1:
             self._book.shuffle()
 
+    def is_likely(self, peer: Peer) -> bool:
+        """Whether a peer only seems to have what it is asked for."""
+        source = self._sources.get(peer)
+        return source is not None and source.likely
+
     def holds(self, peer: Peer, prefixes: Iterable[int], now: float) -> None:
         """A peer has these chunks: the first 64 bits of each hash, big-endian."""
         source = self._sources.get(peer)
-        if source is not None and not source.complete:
-            self._stuck_at = now + self._limits.stuck
+        if source is not None and not source.complete and not source.disbelieved:
+            if not source.likely:
+                self._stuck_at = now + self._limits.stuck
             self._book.announced(source, prefixes, now)
 
     def completed(self, peer: Peer, now: float, *, origin: bool = False) -> None:
@@ -147,6 +170,13 @@ class Swarm:
     def missing(self, number: int, indexes: Iterable[int]) -> None:
         """The peer does not have these items of a request."""
         self._requests.missing(number, indexes)
+        entry = self._requests.open.get(number)
+        if entry is None or not entry.source.likely or entry.source.disbelieved:
+            return
+        source = entry.source
+        if source.lacked >= self._limits.likely_lacks + _LACKS_FACTOR * source.chunks:
+            source.disbelieved, source.reason = True, "it lacks what it seemed to have"
+            self._book.forget(source)
 
     def under_way(self, number: int) -> bool:
         """Whether a request may still bring something."""
@@ -193,7 +223,7 @@ class Swarm:
         for source in self._sources.values():
             if source.complete:
                 complete |= source.bit
-            else:
+            elif not source.likely:
                 partial = True
         if complete and not self._requests.lacks:
             return []
@@ -267,6 +297,14 @@ class Swarm:
         if source.strikes:
             source.strikes, source.reason, source.retry_at = 0, "", 0.0
             self._regard(source)
+
+    def _confirm(self, source: Source, now: float, *, complete: bool, origin: bool) -> None:
+        """What a peer has is told by itself from now on."""
+        self._stuck_at = now + self._limits.stuck
+        source.likely = source.disbelieved = False
+        source.complete, source.origin = complete, origin
+        if not complete:
+            self._book.welcome(source)
 
     def _regard(self, source: Source) -> None:
         if not source.complete:

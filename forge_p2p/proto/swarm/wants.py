@@ -4,20 +4,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forge_p2p.ids import Hash
 from forge_p2p.proto.swarm.base import Item
 
 if TYPE_CHECKING:
     from forge_p2p.proto.swarm.sources import Open
 
-PREFIX_SIZE = 8
 NOT_NAMED = -1
 ASKED_MAX = 3
-
-
-def prefix_of(chunk: Hash) -> int:
-    """The 64 bits by which peers announce a chunk."""
-    return int.from_bytes(chunk[:PREFIX_SIZE], "big")
 
 
 @dataclass(slots=True, eq=False)

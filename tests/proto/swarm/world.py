@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forge_p2p.content.link import hash_bytes
+from forge_p2p.ids import prefix_of
 from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
-from forge_p2p.proto.swarm.wants import prefix_of
 from forge_p2p.wire.codes import Code
 
 STALLED = 20.0

@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,18 @@ class Network:
     def stays(self) -> bool:
         """Whether this process is a node that is up, and not a command that ends."""
         return self._stays
+
+    async def afterwards(self, work: Callable[[], object]) -> None:
+        """Does what a command need not wait for, in a worker thread: a node that stays does it when it comes to it."""
+        if not self._stays:
+            await trio.to_thread.run_sync(work)
+            return
+
+        async def later() -> None:
+            with contained("what was left to do after a command"):
+                await trio.to_thread.run_sync(work)
+
+        self._nursery.start_soon(later)
 
     def reachable_addresses(self) -> list[Address]:
         """Where peers reach this node. The endpoint must be open."""

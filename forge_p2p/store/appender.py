@@ -35,7 +35,8 @@ _IOV_MAX: Final = 1024
 class Appender:
     """One data file and its journal in a staging folder. Not safe from several threads; its ingest has a lock."""
 
-    def __init__(self, folder: Path, file_id: int, *, shared: bool) -> None:
+    def __init__(self, folder: Path, file_id: int, *, shared: bool, whole: bool = False) -> None:
+        """`whole`: the data file is there, complete, and not to be written to."""
         self.folder = folder
         self.file_id = file_id
         self.shared = shared
@@ -50,7 +51,7 @@ class Appender:
             self._journal = DataFile(os.open(folder / journal_name(file_id), flags, 0o600))
             head = JournalHead(file_id, int(time.time()), shared)
             os.pwrite(self._journal.fd, pack_journal_head(head), 0)
-            self.file = DataFile(os.open(self._path, flags, 0o600))
+            self.file = DataFile(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC if whole else flags, 0o600))
         self.behind = WriteBehind(self.file.fd)
 
     @classmethod
@@ -61,6 +62,18 @@ class Appender:
         appender.behind = WriteBehind(appender.file.fd, size)
         appender.entries = entries
         appender._journal_size = JOURNAL_ROW * (1 + len(entries))
+        return appender
+
+    @classmethod
+    def adopt(cls, folder: Path, file_id: int, entries: list[tuple[Hash, Slice]]) -> "Appender":
+        """A data file that somebody else has written, and which holds `entries`, verified; writes its journal."""
+        appender = cls(folder, file_id, shared=False, whole=True)
+        added = int(time.time())
+        rows = b"".join(pack_journal_row(chunk, where, added) for chunk, where in entries)
+        with disk_errors(folder / journal_name(file_id), len(rows)):
+            _write_all(appender._journal.fd, [rows], JOURNAL_ROW)
+        appender.entries = entries
+        appender.size = max(where.offset + where.stored for _, where in entries)
         return appender
 
     def append(self, chunks: Sequence[EncodedChunk]) -> list[tuple[Hash, Slice]]:

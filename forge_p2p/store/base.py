@@ -171,6 +171,16 @@ class Store(Protocol):
         """Writes each chunk's raw content at its offset of an open file, verified, by the kernel where the form and
         the file system allow it. Raises as `read`, naming the chunk."""
 
+    def link_into(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        """Makes `path`, where nothing is, a read-only file of these chunks, given with their sizes, one after the
+        other, without copying any: if they lie like that in one file of the store. Whether it did. Not verified:
+        whoever needs that reads the file."""
+
+    def adopt_file(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        """Takes a file that holds exactly these chunks for the place where the store has them, so that `link_into` will
+        find them there. Verified first. Makes the file read-only and shares it; whether it did. Chunks that the store
+        does not have stay unknown to it."""
+
     def ingest(self, key: Hash | None = None) -> AbstractContextManager[Ingest]:
         """Opens a writer's session. With a `key` (the root being fetched), what an interrupted session of the same key
         had received is found again, verified, and counts as present."""

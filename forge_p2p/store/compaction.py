@@ -112,13 +112,14 @@ def move(context: Context, entries: Sequence[Entry], recode: Recode, *, cold: bo
         if not moved:
             return 0
         prepare(context.layout, [appender])
-        _switch(context, appender, moved, cold=cold)
+        switch(context, appender, moved, cold=cold)
     finally:
         staging.close(keep=False)
     return appender.size
 
 
-def _switch(context: Context, appender: Appender, moved: Sequence[tuple[Entry, Entry]], *, cold: bool) -> None:
+def switch(context: Context, appender: Appender, moved: Sequence[tuple[Entry, Entry]], *, cold: bool) -> None:
+    """Puts a finished data file in its place, in the transaction that lets the index refer to it."""
     index = context.index
 
     def work(transaction: Transaction) -> None:

@@ -45,6 +45,16 @@ class DiskStore:
     def copy_into(self, fd: int, chunks: Sequence[tuple[Hash, int]]) -> None:
         reading.copy_into(self.context, fd, chunks)
 
+    def link_into(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        from forge_p2p.store.whole import link_into
+
+        return link_into(self.context, path, chunks)
+
+    def adopt_file(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        from forge_p2p.store.whole import adopt
+
+        return adopt(self.context, path, chunks)
+
     @contextmanager
     def ingest(self, key: Hash | None = None) -> "Iterator[DiskIngest]":
         from forge_p2p.store.ingest import DiskIngest

@@ -90,6 +90,12 @@ class HotStore:
     def copy_into(self, fd: int, chunks: Sequence[tuple[Hash, int]]) -> None:
         self.below.copy_into(fd, chunks)
 
+    def link_into(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        return self.below.link_into(path, chunks)
+
+    def adopt_file(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        return self.below.adopt_file(path, chunks)
+
     def ingest(self, key: Hash | None = None) -> AbstractContextManager[Ingest]:
         return self.below.ingest(key)
 

@@ -129,6 +129,12 @@ class MemoryStore:
             if chunk != ZERO_CHUNK:
                 write_chunks(fd, [(offset, self.read(chunk))])
 
+    def link_into(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        return False
+
+    def adopt_file(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
+        return False
+
     @contextmanager
     def ingest(self, key: Hash | None = None) -> Iterator[MemoryIngest]:
         with self.lock:

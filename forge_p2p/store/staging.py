@@ -44,9 +44,12 @@ class Staging:
                 return lock
         raise StoreError(f"{_SIBLINGS_MAX} transfers of {name[:16]} run already", hint="wait for one of them to end")
 
+    def new_id(self) -> int:
+        """A data file's id that no other has."""
+        return int.from_bytes(bytes([self.prefix]) + os.urandom(7))
+
     def new_appender(self, *, shared: bool) -> Appender:
-        file_id = int.from_bytes(bytes([self.prefix]) + os.urandom(7))
-        return Appender(self.path, file_id, shared=shared)
+        return Appender(self.path, self.new_id(), shared=shared)
 
     def resume(self) -> list[Appender]:
         """What interrupted ingests of this key have left, verified; what does not verify is removed."""

@@ -69,6 +69,10 @@ class FolderFiles:
         self._made.append(self._names[entry.path])
         return path
 
+    def open(self, entry: Entry) -> int:
+        """A descriptor of a file that is finished, good wherever it is moved. The caller closes it."""
+        return os.open(self._names[entry.path], os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
+
     def finish(self) -> None:
         """All is written. Raises `DiskError` if something is not."""
         for file in self._large:

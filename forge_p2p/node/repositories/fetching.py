@@ -4,9 +4,10 @@ What the store has is linked or copied from there; the rest is fetched, and goes
 same buffers.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from forge_p2p.node.network import Network
     from forge_p2p.node.receiving import Receiver
 
+WHOLE_FROM = 4 << 20
+"""Bytes from which a file is worth keeping as it is; copying less takes no time."""
+
 
 async def files(
     network: "Network", *, what: str, folder: str, names: Mapping[str, str], in_network: str = "", report: Report
@@ -54,6 +58,9 @@ async def files(
         if rest:
             counts, wire = await _fetch(network, target, place, rest, report)
         await trio.to_thread.run_sync(place.finish)
+        whole = [(entry, place.open(entry)) for entry in here.copied + rest if entry.size >= WHOLE_FROM]
+    if whole:
+        await network.afterwards(lambda: adopted(network.node, whole))
     return RepositoryFilesResult(
         files=len(wanted),
         linked=here.linked,
@@ -81,6 +88,7 @@ class Here:
 
     def __init__(self, node: LocalNode, place: FolderFiles) -> None:
         self.linked = 0
+        self.copied: list[Entry] = []
         self._node = node
         self._place = place
 
@@ -91,21 +99,37 @@ class Here:
     def _is_placed(self, entry: Entry) -> bool:
         store = self._node.store
         try:
-            if store.missing(_chunks(entry.link, store.read)):
+            chunks = _chunks(entry.link, store.read)
+            if store.missing(chunk for chunk, _ in chunks):
                 return False
+            if entry.size >= WHOLE_FROM and store.link_into(self._place.place(entry), chunks):
+                self.linked += 1
+                return True
             with store.ingest() as ingest:
                 placer = Placer(store, ingest)
                 placer.destination = self._place
                 if entry.level == 0:
                     return not placer.place_stored([(entry.link.hash, entry.size, Slot(SmallTarget(entry)))])
                 target = LargeTarget(entry, 0, entry.size)
+                self.copied.append(entry)
                 return not any(placer.place_stored(batch) for batch in stored_batches(self._node, entry.link, target))
         except (NotFound, CorruptChunk):
             return False
 
 
-def _chunks(link: Link, read: walk.Read) -> list[Hash]:
-    return [leaf.hash for leaf in walk.leaves(link, read)]
+def _chunks(link: Link, read: walk.Read) -> list[tuple[Hash, int]]:
+    return [(leaf.hash, leaf.size) for leaf in walk.leaves(link, read)]
+
+
+def adopted(node: LocalNode, files: Sequence[tuple[Entry, int]]) -> None:
+    """Lets the store keep large files, open as these descriptors, as they lie in the folder, so that the next one who
+    wants them gets them without a copy. Closes the descriptors. Blocks."""
+    for entry, descriptor in files:
+        try:
+            with suppress(NotFound, CorruptChunk):
+                node.store.adopt_file(b"/proc/self/fd/%d" % descriptor, _chunks(entry.link, node.store.read))
+        finally:
+            os.close(descriptor)
 
 
 async def _fetch(

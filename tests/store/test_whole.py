@@ -1,0 +1,121 @@
+"""Whole contents as files: out of the store and into it without a copy."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forge_p2p.content.link import CHUNK_MAX, hash_bytes
+from forge_p2p.ids import Hash
+from forge_p2p.store.base import Store
+from tests.store.inputs import noise, open_bare, open_hot
+
+Sized = list[tuple[Hash, int]]
+
+
+def parts(seed: int, count: int = 24) -> list[bytes]:
+    """Chunks of a content that does not compress."""
+    return [noise(seed * 1000 + number, CHUNK_MAX - 1000 * number) for number in range(count)]
+
+
+def sized(pieces: list[bytes]) -> Sized:
+    return [(hash_bytes(piece), len(piece)) for piece in pieces]
+
+
+def put(store: Store, pieces: list[bytes], *, order: int | None = None) -> None:
+    """Puts a content as one group, in its order or, as it arrives from many, in another."""
+    given = list(pieces)
+    if order is not None:
+        random.Random(order).shuffle(given)
+    with store.ingest() as ingest:
+        for start in range(0, len(given), 8):
+            ingest.put([(hash_bytes(piece), piece) for piece in given[start : start + 8]], group=1)
+        ingest.commit()
+
+
+@pytest.mark.parametrize("opened", [open_bare, open_hot])
+def test_what_lies_in_order_is_linked(opened: Callable[[Path], Store], tmp_path: Path) -> None:
+    store, pieces, path = opened(tmp_path / "store"), parts(1), tmp_path / "out"
+    put(store, pieces)
+    assert store.link_into(os.fsencode(path), sized(pieces))
+    assert path.read_bytes() == b"".join(pieces)
+    assert path.stat().st_mode & 0o777 == 0o444
+    store.close()
+
+
+def test_what_does_not_lie_in_order_is_not(tmp_path: Path) -> None:
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    put(store, pieces, order=3)
+    assert not store.link_into(os.fsencode(path), sized(pieces))
+    put(store, [*parts(2), b"more"])
+    assert not store.link_into(os.fsencode(path), sized(parts(2))), "the file is longer"
+    assert not store.link_into(os.fsencode(path), sized(parts(3))), "nothing of it is here"
+    assert not path.exists()
+    store.close()
+
+
+def test_a_file_becomes_the_place_of_its_chunks(tmp_path: Path) -> None:
+    store, pieces, path, again = open_bare(tmp_path / "store"), parts(1), tmp_path / "in", tmp_path / "out"
+    put(store, pieces, order=3)
+    path.write_bytes(b"".join(pieces))
+    assert store.adopt_file(os.fsencode(path), sized(pieces))
+    assert store.link_into(os.fsencode(again), sized(pieces))
+    assert os.path.samefile(path, again)
+    assert store.statistics().files == 1, "the one that they arrived in is gone"
+    path.unlink()
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.rebuild()
+    assert not store.verify().corrupt
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.close()
+
+
+def test_a_content_that_repeats_itself(tmp_path: Path) -> None:
+    store, pieces, path, again = open_bare(tmp_path / "store"), parts(1), tmp_path / "in", tmp_path / "out"
+    pieces = [*pieces, *pieces[:3]]
+    put(store, pieces, order=3)
+    path.write_bytes(b"".join(pieces))
+    assert store.adopt_file(os.fsencode(path), sized(pieces))
+    assert store.link_into(os.fsencode(again), sized(pieces))
+    assert again.read_bytes() == path.read_bytes()
+    store.close()
+
+
+@pytest.mark.parametrize("wrong", ["changed", "shorter", "longer", "missing"])
+def test_a_file_that_is_something_else_is_left_alone(wrong: str, tmp_path: Path) -> None:
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "in"
+    put(store, pieces, order=3)
+    content = bytearray(b"".join(pieces))
+    content[CHUNK_MAX + 5] ^= wrong == "changed"
+    if wrong != "missing":
+        path.write_bytes(content[:-1] if wrong == "shorter" else content + b"x" * (wrong == "longer"))
+    assert not store.adopt_file(os.fsencode(path), sized(pieces))
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    assert not list((tmp_path / "store" / "staging").iterdir())
+    store.close()
+
+
+def test_chunks_that_the_store_has_not_stay_unknown(tmp_path: Path) -> None:
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "in"
+    path.write_bytes(b"".join(pieces))
+    assert not store.adopt_file(os.fsencode(path), sized(pieces))
+    put(store, pieces[:4])
+    assert store.adopt_file(os.fsencode(path), sized(pieces))
+    assert store.missing(name for name, _ in sized(pieces)) == [name for name, _ in sized(pieces[4:])]
+    store.close()
+
+
+def test_what_its_owner_does_to_it_is_found(tmp_path: Path) -> None:
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    put(store, pieces)
+    assert store.link_into(os.fsencode(path), sized(pieces))
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(CHUNK_MAX + 5)
+        file.write(b"edited")
+    (second,) = store.read_encoded([sized(pieces)[1][0]])
+    assert second is None
+    assert store.read(sized(pieces)[0][0]) == pieces[0]
+    store.close()

@@ -4,9 +4,11 @@ Standard output is git's protocol and nothing else; what is said to the person g
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.settings import Settings
 from forge_p2p.errors import ForgeError, UsageError
@@ -14,10 +16,12 @@ from forge_p2p.node.control import NoNode, call
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress, Result
 
+if TYPE_CHECKING:
+    from forge_p2p.git.calls import Node, Published
+    from forge_p2p.git.running import Git
+
 FAILED = 128
 """git's own exit code for what ends a command."""
-
-_SCHEME = "forge://"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,35 +45,55 @@ def _run(words: list[str]) -> int:
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import Options
-    from forge_p2p.git.running import Git
+    from forge_p2p.git.running import Git, named
 
-    if len(words) < 2:
-        raise UsageError("git runs git-remote-forge itself", hint="git clone forge://NAME")
+    if len(words) < 2 or not named(words[1]):
+        raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
     git_dir = os.environb.get(b"GIT_DIR")
     git = Git(git_dir, dict(os.environ)) if git_dir else None
-    options = Options()
-    caller = _Caller(Settings(), options_progress=lambda: options.progress)
-    Helper(Node(caller, repository_named(words[1])), git, sys.stdin.buffer, sys.stdout.buffer, options).run()
-    return 0
+    options, settings = Options(), Settings()
+    node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
+    helper = Helper(node, git, (sys.stdin.buffer, sys.stdout.buffer), options, partial(_serve, settings))
+    helper.run()
+    if git is not None and helper.landed:
+        _verify(settings, git)
+    return helper.exit_code
 
 
-def repository_named(url: str) -> str:
-    """The name, or the ticket, that a URL is for. Raises `UsageError`."""
-    if not url.startswith(_SCHEME):
-        return url
-    name = url.removeprefix(_SCHEME).strip("/")
-    if not name:
-        raise UsageError(f"{url!r} names no repository", hint="a URL is like forge://NAME or forge://NETWORK/NAME")
-    return name
+def _serve(settings: Settings, node: "Node", published: "Published", service: str) -> int:
+    from forge_p2p.git.mirror import serve
+
+    return serve(node, published, Home(settings.home).cache, dict(os.environ), service)
+
+
+def _verify(settings: Settings, git: "Git") -> None:
+    """Has what was taken as it came checked, by a process that goes on when git does, or now, or not at all."""
+    when = git.setting("forge.verify") or "background"
+    if when not in ("background", "now", "never"):
+        raise UsageError(f"git config forge.verify is {when!r}", hint="one of background, now, never")
+    if when == "never":
+        return
+    words = [sys.executable, "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify"]
+    if when == "now":
+        subprocess.run([*words, os.fsdecode(git.git_dir)], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+        return
+    subprocess.Popen(
+        [*words, "--background", os.fsdecode(git.git_dir)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
 
 
 class _Caller:
     """Runs operations in the node that is up, or here. Progress goes to standard error as git's own does."""
 
-    def __init__(self, settings: Settings, options_progress: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, shows: Callable[[], bool]) -> None:
         self._settings = settings
         self._home = Home(settings.home)
-        self._shows = options_progress
+        self._shows = shows
 
     def __call__(
         self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None

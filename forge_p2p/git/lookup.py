@@ -6,6 +6,7 @@ The format is gitformat-pack(5)'s, version 2. For merging and checking indexes w
 import mmap
 import os
 import struct
+from array import array
 from collections.abc import Iterable
 from typing import Final
 
@@ -13,6 +14,9 @@ from forge_p2p.errors import Malformed
 
 _MAGIC: Final = b"\xfftOc\x00\x00\x00\x02"
 _NAMES: Final = 8 + 4 * 256
+_LARGE: Final = 1 << 31
+"""From here on an offset is a place in the table of 64-bit offsets."""
+
 _COUNT = struct.Struct(">I")
 
 
@@ -51,6 +55,20 @@ class IndexFile:
             else:
                 high = middle
         return False
+
+    def lies_within(self, size: int) -> bool:
+        """Whether every object begins within a pack of `size` bytes."""
+        at = _NAMES + self.objects * (self._size + 4)
+        small = array("I", self._map[at : at + 4 * self.objects])
+        small.byteswap()
+        if not small or max(small) < _LARGE:
+            return not small or max(small) < size
+        at += 4 * self.objects
+        count = (len(self._map) - at - 2 * self._size) // 8
+        large = array("Q", self._map[at : at + 8 * count])
+        large.byteswap()
+        beyond = [offset - _LARGE for offset in small if offset >= _LARGE]
+        return max(beyond) < count and max(large) < size
 
     def has_all(self, oids: Iterable[bytes]) -> bool:
         """Whether it names every one of these."""

@@ -49,7 +49,7 @@ def pack_new(git: Git, tips: Tips, known: Known, folder: bytes) -> GitPack | Non
 def _new_objects(git: Git, tips: Tips, known: Known) -> Iterator[bytes]:
     """Lines for `pack-objects`: an object's name and its path, by which git finds what it is like."""
     feed = "".join(f"{oid.hex()}\n" for oid in tips.new) + "".join(f"^{oid.hex()}\n" for oid in tips.old)
-    listing = git.start("rev-list", "--objects", "--stdin", stdin=subprocess.PIPE, stdout=subprocess.PIPE, quiet=False)
+    listing = git.start("rev-list", "--objects", "--stdin", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert listing.stdin is not None
     assert listing.stdout is not None
     with listing:

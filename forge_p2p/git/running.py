@@ -14,6 +14,13 @@ from typing import IO
 from forge_p2p.content.gitmanifest import OID_SIZES
 from forge_p2p.errors import ForgeError, NotFound, UsageError
 
+SCHEMES = ("forge://", "forge::")
+
+
+def named(url: str) -> str:
+    """The name, or the ticket, that a URL is for."""
+    return url.removeprefix(SCHEMES[0]).removeprefix(SCHEMES[1]).strip("/")
+
 
 class GitFailed(ForgeError):
     """A git command has failed; the message ends with what it said."""
@@ -70,20 +77,28 @@ class Git:
             raise GitFailed(f"git {os.fsdecode(words[0])} failed: {_said(done)}")
         return done.stdout
 
-    def attempt(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> "subprocess.CompletedProcess[bytes]":
-        """A command, to its end, whatever that is."""
+    def attempt(
+        self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"", more: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """A command, to its end, whatever that is. `more` goes to its environment."""
         data = feed if isinstance(feed, bytes) else b"".join(feed)
-        return subprocess.run(self._words(words), input=data, env=self._environment, capture_output=True, check=False)
+        environment = {**self._environment, **(more or {})}
+        return subprocess.run(self._words(words), input=data, env=environment, capture_output=True, check=False)
 
     def start(
-        self, *words: str | bytes, stdin: int | IO[bytes] | None, stdout: int | None, quiet: bool = True
+        self, *words: str | bytes, stdin: int | IO[bytes] | None, stdout: int | None, stderr: int | None = None
     ) -> "subprocess.Popen[bytes]":
-        """A command under way. `quiet`: what it says on standard error is dropped."""
-        stderr = subprocess.DEVNULL if quiet else None
+        """A command under way."""
         return subprocess.Popen(self._words(words), env=self._environment, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def _words(self, words: Iterable[str | bytes]) -> list[bytes]:
         return [b"git", *(os.fsencode(word) for word in words)]
+
+    def forge_remotes(self) -> list[str]:
+        """Names and tickets that the repository's remotes are for."""
+        said = self.attempt("config", "--null", "--get-regexp", r"^remote\..*\.url$").stdout
+        urls = [each.partition(b"\n")[2].decode(errors="replace") for each in said.split(b"\0")]
+        return list(dict.fromkeys(named(url) for url in urls if url.startswith(SCHEMES)))
 
     def setting(self, name: str) -> str:
         """A value of git's configuration; empty for none."""

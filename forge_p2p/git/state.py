@@ -1,11 +1,12 @@
-"""What Forge remembers in a repository, in `.git/forge`: which published packs' objects have come here.
+"""What Forge remembers in a repository, in `.git/forge`.
 
-A hint that saves work, and no more: what git needs and does not find is fetched, whatever this says. So a file that
-cannot be read counts as empty, and a line that is no pack as none.
+`packs`: which published packs' objects have come here. A hint that saves work, and no more: what git needs and does not
+find is fetched, whatever this says. `unverified`: packs that were taken as they came, and from whom; `damaged`: what
+was found wrong with one. A file that cannot be read counts as empty, and a line that is no pack as none.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from forge_p2p.git.running import Places
@@ -40,7 +41,55 @@ class State:
             with open(self._file, "ab") as file:
                 file.write(lines)
 
+    def mark_unverified(self, packs: Iterable[bytes], author: str) -> None:
+        """These packs, by their names here, are still to be checked. `author`: who published them."""
+        lines = "".join(f"{pack.hex()} {author}\n" for pack in packs)
+        if lines:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(os.path.join(self.folder, b"unverified"), "a", encoding="ascii") as file:
+                file.write(lines)
+
+    def unverified(self) -> dict[bytes, str]:
+        """Packs that are still to be checked, and who published them."""
+        return {bytes.fromhex(line[0]): line[1] for line in self._lines(b"unverified") if _is_pack(line, self._digits)}
+
+    def damaged(self) -> list[str]:
+        """What was found wrong, one line each."""
+        return [" ".join(line) for line in self._lines(b"damaged")]
+
+    def settle(self, found: Mapping[bytes, str]) -> None:
+        """These packs were checked; what is wrong with each, empty for nothing."""
+        rest = [line for line in self._lines(b"unverified") if bytes.fromhex(line[0]) not in found]
+        _replace(os.path.join(self.folder, b"unverified"), [" ".join(line) for line in rest])
+        wrong = [fault for fault in found.values() if fault]
+        if wrong:
+            _replace(os.path.join(self.folder, b"damaged"), [*self.damaged(), *wrong])
+
+    def _lines(self, name: bytes) -> list[list[str]]:
+        try:
+            with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as file:
+                return [line.split(" ") for line in file.read().splitlines() if line]
+        except OSError:
+            return []
+
     def forget(self) -> None:
         """Nothing is known any more: something that had come has gone."""
         with suppress(FileNotFoundError):
             os.unlink(self._file)
+
+
+def _is_pack(line: list[str], digits: int) -> bool:
+    return len(line) == 2 and len(line[0]) == digits and set(line[0]) <= set("0123456789abcdef")
+
+
+def _replace(path: bytes, lines: Iterable[str]) -> None:
+    """Writes a file anew, or removes it if nothing is left to say."""
+    content = "".join(f"{line}\n" for line in lines)
+    if not content:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    temporary = path + b".new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(content)
+    os.replace(temporary, path)

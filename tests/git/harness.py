@@ -10,6 +10,7 @@ from tests.cli.harness import environment
 from tests.node.members_up import said
 
 TIMEOUT = 60
+GIT = ("git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always")
 
 
 def programs(folder: Path) -> Path:
@@ -23,7 +24,8 @@ def programs(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a node's folder, who runs git in `folder`."""
+    """Somebody with a node's folder, who runs git in `folder`. Nothing is checked in the background unless a test says
+    so: it would go on after the test."""
 
     home: Path
     folder: Path
@@ -41,24 +43,37 @@ class Person:
             "GIT_COMMITTER_NAME": "A",
             "GIT_COMMITTER_EMAIL": "a@example.com",
             "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "forge.verify",
+            "GIT_CONFIG_VALUE_0": "never",
         }
 
-    def attempt(self, *words: str, at: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+    def attempt(
+        self, *words: str, at: Path | None = None, stdin: Path | None = None, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
         """`git WORDS`, to its end, whatever that is."""
-        return subprocess.run(
-            ["git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always", *words],
-            cwd=at or self.folder,
-            env={**self.variables(), **more},
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=TIMEOUT,
-            check=False,
+        with (stdin or Path(os.devnull)).open("rb") as fed:
+            return subprocess.run(
+                [*GIT, *words],
+                cwd=at or self.folder,
+                env={**self.variables(), **more},
+                stdin=fed,
+                capture_output=True,
+                text=True,
+                errors="surrogateescape",
+                timeout=TIMEOUT,
+                check=False,
+            )
+
+    def start(self, *words: str, at: Path | None = None) -> "subprocess.Popen[bytes]":
+        """`git WORDS` under way."""
+        return subprocess.Popen(
+            [*GIT, *words], cwd=at or self.folder, env=self.variables(), stderr=subprocess.DEVNULL, process_group=0
         )
 
-    def git(self, *words: str, at: Path | None = None, **more: str) -> str:
+    def git(self, *words: str, at: Path | None = None, stdin: Path | None = None, **more: str) -> str:
         """What `git WORDS` prints; it has to go well."""
-        done = self.attempt(*words, at=at, **more)
+        done = self.attempt(*words, at=at, stdin=stdin, **more)
         assert done.returncode == 0, f"git {' '.join(words)}: {done.stderr}"
         return done.stdout.strip()
 

@@ -1,4 +1,4 @@
-"""Fetching: the packs of the manifest whose objects are not here, each as it is.
+"""Fetching: the packs of the manifest whose objects are not here.
 
 git trusts a helper with two things. A line `lock PATH.keep`, one only, and `connectivity-ok` let a clone do without the
 walk over all objects, if the pack behind PATH holds every tip: answered where one pack does. And what the helper says
@@ -6,25 +6,27 @@ that it fetched has to be there: a pack is left out only if its objects were see
 walked before it is believed.
 """
 
+import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from forge_p2p.content.gitmanifest import GitManifest, GitPack, pack_name, pack_paths
-from forge_p2p.errors import NotFound
+from forge_p2p.content.gitmanifest import SUFFIXES, GitManifest, GitPack, pack_name, pack_paths
+from forge_p2p.errors import Malformed, NotFound, Untrusted
 from forge_p2p.git.calls import Node, Published
+from forge_p2p.git.joining import JOINED_FROM, join_arrived
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.lookup import IndexFile
 from forge_p2p.git.running import Git
 from forge_p2p.git.state import State
+from forge_p2p.git.trust import is_trusted
 
 
 @dataclass(slots=True)
 class Fetched:
-    """What is to be told git: the `.keep` that holds the one new pack, and whether that pack has all tips."""
+    """What is to be told git: the `.keep` that holds the one new pack, and whether that pack is all that is needed."""
 
     lock: bytes = b""
     connected: bool = False
-    packs: list[GitPack] = field(default_factory=list)
 
 
 class Fetch:
@@ -45,17 +47,13 @@ class Fetch:
         advertised = {ref.oid for ref in self._manifest.refs} | {ref.peeled for ref in self._manifest.refs}
         for oid in wanted:
             if oid not in advertised:
-                raise NotFound(
-                    f"not our ref {oid.hex()}", hint="no ref of the repository is there any more: fetch again"
-                )
+                raise NotFound(f"not our ref {oid.hex()}", hint="no ref is there any more: fetch again")
         packs = self._manifest.packs if everything else self._missing()
-        fetched = self._bring(packs)
+        fetched = self._bring(packs, wanted, joined_from=2 if everything else JOINED_FROM)
         skipped = len(packs) < len(self._manifest.packs)
         if skipped and not everything and not self._git.is_connected(wanted):
             self._state.forget()
-            fetched = self._bring(self._manifest.packs)
-        if fetched.lock and len(fetched.packs) == 1 and self._holds(fetched.packs[0], wanted):
-            fetched.connected = len(self._manifest.packs) == 1
+            fetched = self._bring(self._manifest.packs, wanted, joined_from=JOINED_FROM)
         return fetched
 
     def _missing(self) -> list[GitPack]:
@@ -65,24 +63,57 @@ class Fetch:
         present = self._git.present(tip for pack in rest for tip in pack.tips)
         return [pack for pack in rest if not pack.tips or not present.issuperset(pack.tips)]
 
-    def _bring(self, packs: Sequence[GitPack]) -> Fetched:
+    def _bring(self, packs: Sequence[GitPack], wanted: Sequence[bytes], *, joined_from: int) -> Fetched:
         """Fetches packs and makes them the repository's."""
         absent = [pack for pack in packs if not self._landing.has(pack.hash)]
+        trusted = is_trusted(self._git, self._published.about)
         if absent:
-            self._node.place(self._published, self._landing.folder, self._names(absent))
-        keep = len(absent) == 1
-        locks = [self._landing.land(pack.hash, keep=keep) for pack in absent]
+            suffixes = SUFFIXES if trusted else SUFFIXES[:1]
+            self._node.place(self._published, self._landing.folder, names_of(absent, suffixes))
+        try:
+            fetched = self._land(absent, wanted, joined_from) if trusted else self._index(absent)
+        except Malformed:  # the packs may still be sound, and then git makes the indexes that they should have had
+            fetched = self._index([pack for pack in absent if not self._landing.has(pack.hash)])
         self._state.remember({pack.hash for pack in self._manifest.packs} - self._state.known_packs())
-        return Fetched(locks[0] if keep else b"", packs=absent)
+        return fetched
 
-    def _names(self, packs: Iterable[GitPack]) -> dict[bytes, bytes]:
-        names: dict[bytes, bytes] = {}
-        for pack in packs:
-            for path in pack_paths(pack.hash):
-                suffix = path.rpartition(b".")[2].decode()
-                names[path] = self._landing.temporary(f"{pack_name(pack.hash)}.{suffix}")
-        return names
+    def _land(self, packs: Sequence[GitPack], wanted: Sequence[bytes], joined_from: int) -> Fetched:
+        """Takes packs with their indexes as they came."""
+        hashes = [pack.hash for pack in packs]
+        if len(packs) >= joined_from:
+            joined = join_arrived(self._landing.folder, packs, self._manifest.object_format)
+            hashes = [joined] if joined is not None else hashes
+        alone = len(hashes) == 1
+        locks = [self._landing.land(pack, keep=alone) for pack in hashes]
+        self._state.mark_unverified(hashes, self._published.about.author)
+        if not alone or not locks[0]:
+            return Fetched()
+        return Fetched(locks[0], len(packs) == len(self._manifest.packs) and self._holds(hashes[0], wanted))
 
-    def _holds(self, pack: GitPack, oids: Iterable[bytes]) -> bool:
-        path = self._landing.folder + b"/" + pack_name(pack.hash).encode() + b".idx"
+    def _holds(self, pack: bytes, oids: Iterable[bytes]) -> bool:
+        path = self._landing.packs + b"/" + pack_name(pack).encode() + b".idx"
         return IndexFile(path, self._git.places.oid_size).has_all(oids)
+
+    def _index(self, packs: Sequence[GitPack]) -> Fetched:
+        """Has git index and check packs, and with them what they link to, before they are the repository's. Raises
+        `Untrusted`."""
+        connected = True
+        for pack in packs:
+            with open(self._landing.path_of(pack.hash, SUFFIXES[0]), "rb") as file:
+                words = ("index-pack", "--strict", "--check-self-contained-and-connected", "--stdin")
+                done = self._git.start(*words, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                said = done.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
+            if done.returncode not in (0, 1):
+                raise Untrusted(
+                    f"git refuses {pack_name(pack.hash)}, published by node {self._published.about.author[:16]}: {said}"
+                )
+            connected &= done.returncode == 0
+        if len(packs) != 1 or len(self._manifest.packs) != 1:
+            return Fetched()
+        return Fetched(self._landing.hold(packs[0].hash), connected)
+
+
+def names_of(packs: Iterable[GitPack], suffixes: Sequence[bytes] = SUFFIXES) -> dict[bytes, bytes]:
+    """What files are to be called where they arrive, by their path in the listing."""
+    paths = [path for pack in packs for path in pack_paths(pack.hash) if path.endswith(tuple(suffixes))]
+    return {path: path.rpartition(b"/")[2] for path in paths}

@@ -15,20 +15,33 @@ from forge_p2p.git.remote.options import Options
 from forge_p2p.git.remote.push import Push
 from forge_p2p.git.remote.rules import Refspec
 from forge_p2p.git.running import Git
+from forge_p2p.git.state import State
 
-CAPABILITIES = (b"option", b"fetch", b"push", b"check-connectivity", b"object-format")
+CAPABILITIES = (b"option", b"fetch", b"push", b"connect", b"check-connectivity", b"object-format")
+
+SERVICES = (b"git-upload-pack", b"git-upload-archive")
+"""What `connect` is answered for; pushes go by manifests alone."""
+
+Serve = Callable[[Node, Published, str], int]
+"""Runs a service of git's on the repository as it was published; its exit code."""
 
 
 class Helper:
     """One run of it. `git` is the repository that it was started for, `None` outside of any (`git ls-remote`)."""
 
-    def __init__(self, node: Node, git: Git | None, source: BinaryIO, sink: BinaryIO, options: Options) -> None:
+    def __init__(
+        self, node: Node, git: Git | None, streams: tuple[BinaryIO, BinaryIO], options: Options, serve: Serve
+    ) -> None:
         self.options = options
+        self.exit_code = 0
+        self.landed = False
+        """Whether packs were taken as they came."""
         self._node = node
         self._git = git
-        self._source = source
-        self._sink = sink
+        self._source, self._sink = streams
+        self._serve = serve
         self._published: Published | None = None
+        self._over = False
         self._stack = ExitStack()
         self._landing: Landing | None = None
 
@@ -44,6 +57,8 @@ class Helper:
                     raise Malformed(f"git asked for something unknown: {line[:60].decode(errors='replace')}")
                 answer(self, rest)
                 self._sink.flush()
+                if self._over:
+                    return
 
     def _lines(self) -> Iterator[bytes]:
         while line := self._source.readline():
@@ -77,8 +92,24 @@ class Helper:
             self.note(note)
         manifest = self._published.manifest
         if manifest is not None:
-            self._say(*advertised(manifest, with_format=self.options.object_format, peeled=rest != b"for-push"))
+            pushing = rest == b"for-push"
+            self._say(*advertised(manifest, with_format=self.options.object_format, pushing=pushing))
         self._say(b"")
+
+    def connect(self, rest: bytes) -> None:
+        """Lets git talk to a service of its own, where whole packs are not what it wants."""
+        archive = rest == b"git-upload-archive"
+        if rest not in SERVICES or not (archive or self.options.partial):
+            self._say(b"fallback")
+            return
+        published = self._listed()
+        if published.manifest is None:
+            self._say(b"fallback")
+            return
+        self._say(b"")
+        self._sink.flush()
+        self.exit_code = self._serve(self._node, published, rest.decode())
+        self._over = True
 
     def fetch(self, rest: bytes) -> None:
         """Fetches a batch of refs."""
@@ -90,7 +121,10 @@ class Helper:
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         fetch = Fetch(self._node, self._repository, self._landing, published)
         everything = self.options.cloning or self.options.refetch
+        for fault in State(self._repository.places).damaged():
+            self.note(f"warning: {fault}")
         fetched = fetch.run(list(dict.fromkeys(wanted)), everything=everything)
+        self.landed = True
         if fetched.lock and b"\n" not in fetched.lock:
             self._say(b"lock " + fetched.lock)
             if fetched.connected and self.options.check_connectivity:
@@ -134,18 +168,20 @@ _COMMANDS: Mapping[bytes, Callable[[Helper, bytes], None]] = {
     b"list": Helper.list,
     b"fetch": Helper.fetch,
     b"push": Helper.push,
+    b"connect": Helper.connect,
 }
 
 
-def advertised(manifest: GitManifest, *, with_format: bool, peeled: bool) -> Iterator[bytes]:
-    """The lines of `list`: the object format where git has asked for it, HEAD, refs, what tags point to."""
+def advertised(manifest: GitManifest, *, with_format: bool, pushing: bool) -> Iterator[bytes]:
+    """The lines of `list`: the object format where git has asked for it, HEAD, refs, what tags point to.
+    Who pushes is told of refs alone, as by any server: `--mirror` would delete the rest."""
     if with_format:
         yield b":object-format " + manifest.object_format.encode()
-    if any(ref.name == manifest.head for ref in manifest.refs):
+    if not pushing and any(ref.name == manifest.head for ref in manifest.refs):
         yield b"@" + manifest.head + b" HEAD"
     for ref in manifest.refs:
         yield ref.oid.hex().encode() + b" " + ref.name
-        if ref.peeled and peeled:
+        if ref.peeled and not pushing:
             yield ref.peeled.hex().encode() + b" " + ref.name + b"^{}"
 
 

@@ -1,7 +1,8 @@
 """What it costs to tell two large sets apart: `python -m simulations.reconcile [--size 1000000] [--differing 100]`.
 
 `whole`: hashes of 32 bytes; `prefixes`: their first 8 bytes, as two nodes ask each other about a root; every message is
-encoded in its frame and decoded. `listed`: bytes of what HOLDINGS would have said instead. Prints JSON.
+encoded in its frame and decoded. `nodes`: the latter between two nodes over real QUIC on loopback, UDP payload both
+ways, making the sets included. `listed`: bytes of what HOLDINGS would have said instead. Prints JSON.
 """
 
 import argparse
@@ -9,15 +10,26 @@ import json
 import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import trio
+
+from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.reconcile import Answer, HashSet, Question, Reconciliation, answer
+from forge_p2p.ids import Hash, prefix_of
+from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.reconciling import difference, set_of
+from forge_p2p.wire import messages
+from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.sets import Reconcile, Reconciled
+from simulations.deltas import SETTLING, founder, member, sent, token
 
-ROOT = bytes(32)
+ROOT = Hash(bytes(32))
 
 
 @dataclass
@@ -45,7 +57,7 @@ def measure(sides: Sequence[Sequence[bytes]], width: int) -> dict[str, object]:
     """Bytes, round trips and seconds; `exact` says whether what came out is the difference."""
     ours, theirs = sides
     begin = time.process_time()
-    here, there = HashSet(ours, width), HashSet(theirs, width)
+    here, there = HashSet.of(ours, width), HashSet.of(theirs, width)
     built = time.process_time() - begin
     wire = Wire(there)
     begin = time.process_time()
@@ -62,6 +74,42 @@ def measure(sides: Sequence[Sequence[bytes]], width: int) -> dict[str, object]:
     }
 
 
+class Deaf:
+    """A follower that is told and does nothing."""
+
+    def told(self, session: PeerSession, message: messages.Told) -> None: ...
+
+    def unfollowed(self, session: PeerSession, code: Code) -> None: ...
+
+
+async def between_nodes(folder: Path, sides: Sequence[Sequence[bytes]]) -> dict[str, object]:
+    """The same between two nodes that both fetch a root of which these have arrived."""
+    ours, theirs = sides
+    root = Root(Kind.BLOB, Link(ROOT, 1 << 40, 3))
+    async with founder(folder / "a") as there, member(folder / "b", await token(there)) as here:
+        for network, chunks in ((there, theirs), (here, ours)):
+            members = await network.members()
+            (team,) = members.peering.networks
+            members.holdings.begin(team, root).arrive(map(Hash, chunks))
+        members = await here.members()
+        (session,) = members.peering.sessions(team)
+        await session.follow(messages.Follow.of(ROOT, (), False, withhold=True), Deaf())
+        await trio.sleep(SETTLING)
+        holding = members.holdings.find(team, ROOT)
+        assert holding is not None
+        before, begin, processor = sent(here, there), time.monotonic(), time.process_time()
+        found = await difference(session, ROOT, await trio.to_thread.run_sync(set_of, holding.prefixes))
+        seconds, processor = time.monotonic() - begin, time.process_time() - processor
+        await trio.sleep(SETTLING)
+        mine, others = (set(map(prefix_of, map(Hash, chunks))) for chunks in (ours, theirs))
+        return {
+            "bytes": sent(here, there) - before,
+            "seconds": round(seconds, 3),
+            "processor_seconds": round(processor, 3),
+            "exact": found is not None and (found.missing, found.extra) == (others - mine, mine - others),
+        }
+
+
 def main() -> int:
     """Exit code 1 if a difference was not exact."""
     parser = argparse.ArgumentParser(description="What it costs to tell two large sets apart.")
@@ -76,9 +124,11 @@ def main() -> int:
     sides = [[each for each in every if each not in lacking] for lacking in without]
     hashes = measure(sides, 32)
     prefixes = measure([[each[:8] for each in side] for side in sides], 8)
-    figures = {"hashes": list(map(len, sides)), "whole": hashes, "prefixes": prefixes, "listed": 8 * len(sides[1])}
-    print(json.dumps(figures, indent=2))
-    return 0 if hashes["exact"] and prefixes["exact"] else 1
+    with tempfile.TemporaryDirectory(prefix="forge-reconcile-") as folder:
+        nodes = trio.run(between_nodes, Path(folder), sides)
+    cases = {"whole": hashes, "prefixes": prefixes, "nodes": nodes}
+    print(json.dumps({"hashes": list(map(len, sides)), **cases, "listed": 8 * len(sides[1])}, indent=2))
+    return 0 if all(case["exact"] for case in cases.values()) else 1
 
 
 if __name__ == "__main__":

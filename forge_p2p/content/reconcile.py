@@ -84,14 +84,19 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 class HashSet:
     """A set of hashes as one sorted buffer, each of `width` bytes: 32, or 8 of their beginnings."""
 
-    def __init__(self, hashes: Iterable[bytes], width: int = HASH_SIZE) -> None:
+    def __init__(self, rows: bytes, width: int = HASH_SIZE) -> None:
+        """`rows`: the hashes in order, each once, one behind the other."""
+        self.width = width
+        self._rows = memoryview(rows)
+        self._count = len(rows) // width
+
+    @classmethod
+    def of(cls, hashes: Iterable[bytes], width: int = HASH_SIZE) -> "HashSet":
         """Any order; those that come in order, as from a store's index, are cheapest."""
         rows = sorted(hashes)
         if any(map(eq, rows, islice(rows, 1, None))):
             rows = list(dict.fromkeys(rows))
-        self.width = width
-        self._rows = memoryview(b"".join(rows))
-        self._count = len(self._rows) // width
+        return cls(b"".join(rows), width)
 
     def __len__(self) -> int:
         return self._count

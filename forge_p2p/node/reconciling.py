@@ -5,7 +5,7 @@ reconciliation. What arrives meanwhile is told to who follows, as ever.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from forge_p2p.wire.sets import Reconcile, Reconciled
 if TYPE_CHECKING:
     from forge_p2p.node.peer import PeerSession
 
-KEPT = 5.0
+KEPT = 15.0
 """Seconds for which a set answers questions: some round trips."""
 
 SETS_MAX = 4
@@ -41,9 +41,13 @@ class Difference:
     extra: set[int]
 
 
-def set_of(prefixes: Iterable[int]) -> HashSet:
-    """Blocks: a million take 0.3 s."""
-    return HashSet([prefix.to_bytes(PREFIX_SIZE, "big") for prefix in prefixes], PREFIX_SIZE)
+def set_of(prefixes: Collection[int]) -> HashSet:
+    """Blocks: a million take 0.15 s; sorting them as Python's numbers or bytes takes five times that."""
+    import numpy as np  # of the few who ever compare anything
+
+    rows = np.sort(np.fromiter(prefixes, np.uint64, len(prefixes)))
+    distinct = rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
+    return HashSet(distinct.astype(">u8").tobytes(), PREFIX_SIZE)
 
 
 async def difference(session: "PeerSession", root: Hash, here: HashSet, most: int = ANSWER_BYTES) -> Difference | None:
@@ -107,13 +111,13 @@ class Reconciler:
     async def _set_of(self, holding: Holding) -> HashSet:
         async with self._lock:
             now = trio.current_time()
-            self._sets = {of: (made, each) for of, (made, each) in self._sets.items() if made + KEPT > now}
+            self._sets = {of: (until, each) for of, (until, each) in self._sets.items() if until > now}
             found = self._sets.get(holding)
             if found is not None:
                 return found[1]
             made = await trio.to_thread.run_sync(set_of, list(holding.prefixes))
             if len(self._sets) < SETS_MAX:
-                self._sets[holding] = (now, made)
+                self._sets[holding] = (trio.current_time() + KEPT, made)
             return made
 
 

@@ -43,7 +43,7 @@ def heard(body: Reconcile | Reconciled) -> tuple[Reconcile | Reconciled, int]:
 
 def reconcile(here: Iterable[bytes], there: Iterable[bytes], width: int = 32) -> tuple[Reconciliation, int]:
     """What comes out, and the bytes both ways."""
-    asking, answering = Reconciliation(HashSet(here, width), SALT), HashSet(there, width)
+    asking, answering = Reconciliation(HashSet.of(here, width), SALT), HashSet.of(there, width)
     size = 0
     while (question := asking.next_question()) is not None:
         asked, asked_size = heard(Reconcile(SALT, question))
@@ -98,9 +98,9 @@ def test_equal_sets_cost_one_question() -> None:
 def test_a_set_may_change_between_questions() -> None:
     """What was named and is gone when it is asked for is not missing."""
     here, there = hashes(1, 500), hashes(1, 500) + hashes(2, 20)
-    asking = Reconciliation(HashSet(here), SALT)
+    asking = Reconciliation(HashSet.of(here), SALT)
     while (question := asking.next_question()) is not None:
-        asking.receive(answer(HashSet(here if question.names else there), question))
+        asking.receive(answer(HashSet.of(here if question.names else there), question))
         if question.names:
             there = here
     assert asking.missing == set()
@@ -113,13 +113,13 @@ def hear(asking: Reconciliation, say: Callable[[Question], Answer]) -> None:
 
 
 def test_who_has_less_patience_is_told_so() -> None:
-    asking = Reconciliation(HashSet(hashes(1, 1000)), SALT, most=2000)
+    asking = Reconciliation(HashSet.of(hashes(1, 1000)), SALT, most=2000)
     with pytest.raises(Malformed, match="differ in more than 2000"):
-        hear(asking, lambda question: answer(HashSet(hashes(2, 1000)), question))
+        hear(asking, lambda question: answer(HashSet.of(hashes(2, 1000)), question))
 
 
 def test_a_prefix_that_is_not_below_what_was_asked_for_is_malformed() -> None:
-    asking = Reconciliation(HashSet([], 8), SALT)
+    asking = Reconciliation(HashSet.of([], 8), SALT)
     asking.next_question()
     with pytest.raises(Malformed, match="does not begin so"):
         asking.receive(Answer((b"\x01" + b"\xff" * 8,) * 16, b""))
@@ -136,14 +136,14 @@ def test_who_makes_things_up_is_not_listened_to_for_ever() -> None:
         return told
 
     with pytest.raises(Malformed, match="differ in more than"):
-        hear(Reconciliation(HashSet(hashes(1, 1000)), SALT), say)
+        hear(Reconciliation(HashSet.of(hashes(1, 1000)), SALT), say)
     assert said < 2 * ANSWER_BYTES
 
 
 def test_who_names_and_never_tells_is_not_asked_for_ever() -> None:
     with pytest.raises(Malformed, match="differ in more than"):
         hear(
-            Reconciliation(HashSet([]), SALT),
+            Reconciliation(HashSet.of([]), SALT),
             lambda question: Answer(tuple([b"\x01" + bytes(MARK)] * len(question.prefixes)), b""),
         )
 
@@ -162,7 +162,7 @@ def test_who_names_and_never_tells_is_not_asked_for_ever() -> None:
     ],
 )
 def test_wrong_answers_are_malformed(told: Answer) -> None:
-    asking = Reconciliation(HashSet(hashes(1, 100)), SALT)
+    asking = Reconciliation(HashSet.of(hashes(1, 100)), SALT)
     asking.next_question()
     with pytest.raises(Malformed):
         asking.receive(told)
@@ -207,7 +207,7 @@ def test_every_question_has_an_answer(prefixes: list[str], there: set[bytes]) ->
     for prefix in sorted(set(prefixes)):
         if not asked or not prefix.startswith(asked[-1]):
             asked.append(prefix)
-    told = answer(HashSet(there), Question(SALT, tuple(asked), ()))
+    told = answer(HashSet.of(there), Question(SALT, tuple(asked), ()))
     assert len(told.ranges) == len(asked)
     deep = Question(SALT, ("0" * 17, "f" * 63), (("a" * 64, bytes(8)),))
-    assert len(answer(HashSet([each[:8] for each in there], 8), deep).ranges) == 2, "longer than what there is"
+    assert len(answer(HashSet.of([each[:8] for each in there], 8), deep).ranges) == 2, "longer than what there is"

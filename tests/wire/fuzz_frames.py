@@ -46,7 +46,7 @@ _READERS = (FRAME_LIMITS, CONTROL_FRAMES, ASK_FRAMES, ANSWER_FRAMES)
 
 def about_sets() -> list[bytes]:
     """Questions about what a node has, and their answers."""
-    here = HashSet([bytes([number]) * 8 for number in range(200)], 8)
+    here = HashSet.of([bytes([number]) * 8 for number in range(200)], 8)
     first = Reconciliation(here, _HASH).next_question()
     assert first is not None
     both = Question(_HASH, ("0", "10"), (("a", bytes(16)),))

@@ -38,13 +38,12 @@ COMMANDS = {
     "why": "Say who has a link's content, and how it came.",
     "network": "Create, join and manage private networks.",
     "store": "Inspect, verify, clean or rebuild the store.",
-    "seed": "Run a seed: node, gateway and bucket from one file.",
     "config": "Check a seed's file.",
     "completion": "Print the completion script for a shell.",
 }
 
 
-ELSEWHERE = {"config": "forge_edge.commands.config", "seed": "forge_edge.commands.seed"}
+ELSEWHERE = {"config": "forge_edge.commands.config"}
 """Commands that put a node together with what stands beside it, and so are not below it."""
 
 
@@ -59,11 +58,10 @@ class LazyGroup(click.Group):
         return list(self.known)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.load(cmd_name) if cmd_name in self.known else None
-
-    def load(self, name: str) -> click.Command:
-        """The command called `name`."""
-        command: click.Command = import_module(ELSEWHERE.get(name, f"{self.package}.{name}")).command
+        if cmd_name not in self.known:
+            return None
+        module = ELSEWHERE.get(cmd_name, f"{self.package}.{cmd_name}")
+        command: click.Command = import_module(module).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

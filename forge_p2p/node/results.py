@@ -30,7 +30,13 @@ from forge_p2p.node.refs.results import (
     PublishResult,
     PullResult,
 )
-from forge_p2p.node.repositories.results import RepositoryFilesResult, RepositoryPutResult, RepositoryResult
+from forge_p2p.node.repositories.results import (
+    CheckoutResult,
+    MirrorResult,
+    RepositoryFilesResult,
+    RepositoryPutResult,
+    RepositoryResult,
+)
 from forge_p2p.node.syncing.results import SyncResult
 
 
@@ -296,6 +302,8 @@ Result = (
     | RepositoryResult
     | RepositoryFilesResult
     | RepositoryPutResult
+    | CheckoutResult
+    | MirrorResult
     | CacheSaveResult
     | CacheRestoreResult
     | NetworksResult

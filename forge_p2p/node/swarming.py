@@ -8,8 +8,9 @@ What arrives is at the same time told to those who follow the root here (`follow
 each other what they have.
 """
 
+import random
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,6 @@ from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
 from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
-from forge_p2p.node.finding import Supply
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
 from forge_p2p.node.likely import Likely, LikelySink
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 FOLLOWED_MAX = 12
 """Nodes at which a root is followed at once. Kraken's graphs have 10 connections a node."""
+
+LOOK_AGAIN_FIRST, LOOK_AGAIN_MAX = 0.5, 30.0
+"""Seconds until the DHT is asked again who has a root, doubled each time: some start at the same time."""
 
 RETRY_FIRST, RETRY_MAX, RETRIES = 0.5, 8.0, 8
 """Seconds until a node that was lost is followed again, doubled each time, and how often in a row."""
@@ -113,8 +116,10 @@ class Swarming:
         self._known_to = None if previous is None else previous.known_to
         self._find_timeout = FIND_FACTOR * members.dial_timeout
         self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
-        self._supply = Supply()
+        self._sources: set[PeerSession] = set()
+        self._ever = False
         self._problem: ForgeError | None = None
+        self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._likely = Likely(members, sink, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
@@ -139,9 +144,9 @@ class Swarming:
     async def keep(self) -> None:
         """All of it is here: it belongs to the networks that it came from."""
         for network in self.held_in:
-            self._supply.announce(self._members.lookups[network], self._root.link.hash)
             keep = partial(self._members.holdings.keep, network, self._root, origin=False)
             self._members.holdings.tell(await trio.to_thread.run_sync(keep))
+            self._members.lookups[network].announce(self._root.link.hash)
 
     def end(self) -> None:
         """The fetch is over; what did not become whole is not offered any more."""
@@ -165,7 +170,7 @@ class Swarming:
         """Nodes that fetch the same now and have a capability."""
         return [
             session.peer_id
-            for session in self._supply.sessions
+            for session in self._sources
             if session.peer_id is not None
             and capability in session.capabilities
             and self._root.link.hash not in session.opened
@@ -177,8 +182,10 @@ class Swarming:
         """A followed node says what it has."""
         assert session.member is not None
         self.held_in.add(session.member.network)
-        if self._supply.add(session, complete=told.complete) or first:
+        if first or session not in self._sources:
+            self._sources.add(session)
             self.used.add(session)
+            self._ever = True
             if self._previous and not self._may_hear(session.member.network):
                 self._sink.hides_bases(session)
             elif self._previous and not told.previous and self._previous not in session.opened:
@@ -194,6 +201,7 @@ class Swarming:
         if data:
             prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
             self._sink.holds(session, prefixes)
+        self._changed.set()
 
     def compare(self, session: "PeerSession", followed: _Followed, withheld: int) -> None:
         """A followed node has much to tell, of which much may be here, too."""
@@ -239,24 +247,31 @@ class Swarming:
                 self._nursery.start_soon(probe, sessions, self._members.dial_timeout / 2)
             self._members.peering.joined.append(self._joined)
             try:
-                found = partial(self._met_by_dht, network)
-                lookups = self._members.lookups[network]
-                await self._supply.look(lookups, self._root.link.hash, lambda: bool(self._followed), found)
+                await self._look(network)
             finally:
                 self._members.peering.joined.remove(self._joined)
-
-    def _met_by_dht(self, network: NetworkId, contact: Contact) -> None:
-        self._members.peering.meet(network, contact, Found.DHT)
-        self._consider(network, contact)
 
     def _joined(self, network: NetworkId, session: "PeerSession") -> None:
         """A member connected just now: if nobody has been found yet, it may be the one. Else it may have something."""
         if network not in self._networks or session.peer_id is None:
             return
-        if not self._supply.sessions:
+        if not self._sources:
             self._consider(network, Contact(session.peer_id, ()))
         elif (network, session.peer_id) not in self._followed and self._nursery is not None:
             self._nursery.start_soon(self._likely.ask, session)
+
+    async def _look(self, network: NetworkId) -> None:
+        delay = LOOK_AGAIN_FIRST
+        lookups = self._members.lookups[network]
+        while True:
+            async with aclosing(lookups.providers(self._root.link.hash)) as providers:
+                async for contact in providers:
+                    self._members.peering.meet(network, contact, Found.DHT)
+                    self._consider(network, contact)
+            if self._ever:
+                lookups.announce(self._root.link.hash)
+            await trio.sleep(delay * (0.75 + random.random() / 2))
+            delay = min(2 * delay, LOOK_AGAIN_MAX)
 
     def _consider(self, network: NetworkId, contact: Contact) -> None:
         key = (network, contact.node_id)
@@ -290,7 +305,6 @@ class Swarming:
                     await trio.sleep(delay)
         finally:
             self._followed.pop(key, None)
-            self._supply.changed.set()
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
@@ -299,8 +313,10 @@ class Swarming:
         try:
             await followed.over.wait()
         finally:
-            if self._supply.remove(session):
+            if session in self._sources:
+                self._sources.discard(session)
                 self._sink.remove_source(session, _why_gone(session))
+                self._changed.set()
             with trio.move_on_after(1.0, shield=True):
                 with suppress(PeerError):
                     await session.unfollow(followed.number)
@@ -316,16 +332,15 @@ class Swarming:
     async def _watch(self) -> None:
         """Waits as long as there is a source, or hope for one."""
         while True:
-            supply = self._supply
-            supply.changed = trio.Event()
-            wait = float("inf") if supply.sessions else (self._patience if supply.ever else self._find_timeout)
+            self._changed = trio.Event()
+            wait = float("inf") if self._sources else (self._patience if self._ever else self._find_timeout)
             with trio.move_on_after(wait) as waiting:
-                await supply.changed.wait()
-            if waiting.cancelled_caught and not supply.sessions:
+                await self._changed.wait()
+            if waiting.cancelled_caught and not self._sources:
                 raise self._nobody()
 
     def _nobody(self) -> ForgeError:
-        if self._supply.ever:
+        if self._ever:
             return PeerError(
                 f"everybody who had the content has gone: {self._problem or 'no reason given'}",
                 hint="what has arrived is kept: the same command goes on where this one stopped",

@@ -7,18 +7,23 @@ from typing import Any
 
 import click
 
+from forge_p2p.cli import git_checkout, git_mirror
+from forge_p2p.cli.environment import repository_url
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
 from forge_p2p.cli.run import OnBytes, run_operation
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_count, format_duration, format_size
-from forge_p2p.errors import UsageError
 from forge_p2p.node.results import Result
 
 
 @click.group("git")
 def command() -> None:
     """Publish git repositories, which others clone by forge://NAME."""
+
+
+command.add_command(git_checkout.command)
+command.add_command(git_mirror.command)
 
 
 @command.command("publish", cls=ForgeCommand)
@@ -36,10 +41,9 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
     from forge_p2p.git.publishing import publish as published_by
     from forge_p2p.git.running import find_repository
 
-    if in_network and "/" in name and name.partition("/")[0] == in_network:
-        raise UsageError(f"{name!r} names a network already", hint="leave --network out")
+    repository_url(name, in_network)
     git = find_repository(os.fsencode(repository), dict(os.environ))
-    outcome = published_by(Node(_runner(settings), name, in_network), git)
+    outcome = published_by(Node(runner(settings), name, in_network), git)
     about = outcome.published.about
     url = f"forge://{about.network}/{about.name}"
     if outcome.put is None:
@@ -71,7 +75,7 @@ def verify(settings: Settings, repository: Path, background: bool) -> None:
     if background:
         _step_back()
     git = find_repository(os.fsencode(repository), dict(os.environ))
-    faults = verified(git, Refetching(git, _runner(settings)))
+    faults = verified(git, Refetching(git, runner(settings)))
     if faults:
         raise Untrusted("; ".join(faults), hint="do not use what was fetched; ask who published it")
     remark(settings, "all that was fetched is as git would have it")
@@ -84,7 +88,9 @@ def _step_back() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _runner(settings: Settings) -> Any:
+def runner(settings: Settings) -> Any:
+    """How operations are run by what runs git."""
+
     def run(name: str, arguments: dict[str, Any], on_bytes: OnBytes | None = None) -> Result:
         return run_operation(settings, Result, name, arguments, on_bytes)  # type: ignore[arg-type]
 

@@ -44,3 +44,31 @@ class RepositoryPutResult(Struct, frozen=True):
     new_bytes: int
     seconds: float
     notes: list[str]
+
+
+class CheckoutResult(Struct, frozen=True):
+    """`directory` is at `commit`. `how`: "written", "updated", "unchanged". `source`: the URL that the repository was
+    brought up to date from; empty if that was not needed. `restored`: tracked files that were gone; `kept`: those with
+    local changes, which stay. `notes` say what was in the way of a faster one."""
+
+    directory: str
+    commit: str
+    how: str
+    source: str
+    restored: int
+    kept: int
+    seconds: float
+    notes: list[str]
+
+
+class MirrorResult(Struct, frozen=True):
+    """`url` is what `upstream` is, by record `seq`; `moved`: since this time. `refs`: how many."""
+
+    upstream: str
+    url: str
+    seq: int
+    moved: bool
+    refs: int
+    new_bytes: int
+    seconds: float
+    notes: list[str]

@@ -87,18 +87,17 @@ class Announcing:
         late = now - self._limits.announce.late
         return sum(provided.wanted < late for provided in self._provided.values())
 
-    def announce(self, key: bytes, ttl: int, now: float, after: float = 0.0) -> None:
-        """Announces `key` from now on, for `ttl` seconds at a time; the first time within `after` seconds."""
+    def announce(self, key: bytes, ttl: int, now: float) -> None:
+        """Announces `key` from now on, for `ttl` seconds at a time."""
         place = int.from_bytes(key, "big")
         provided = self._provided.get(place)
-        wanted = now + after
         if provided is None:
-            provided = self._provided[place] = Provided(key, place, ttl, wanted, wanted)
+            provided = self._provided[place] = Provided(key, place, ttl, now, now)
             insort(self._places, place)
         elif provided.ttl == ttl:
             return
         provided.ttl = ttl
-        self._plan(provided, wanted)
+        self._plan(provided, now)
 
     def withdraw(self, key: bytes, now: float) -> None:
         """Takes the announcement of `key` back where it went."""
@@ -123,7 +122,7 @@ class Announcing:
         """This node has found its place: announces what could not be announced before."""
         for provided in self._provided.values():
             if not provided.holders and not provided.busy:
-                self._plan(provided, max(now, provided.wanted))
+                self._plan(provided, now)
 
     def next_deadline(self) -> float | None:
         return self._due.next()

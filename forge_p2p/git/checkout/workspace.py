@@ -1,0 +1,203 @@
+"""A commit of a bare repository in a directory: written here at first, brought from one commit to the next by git.
+
+The first time everything has to be written, and a plain tree is written faster here (`writing`). From then on git's own
+index says what is there, and `git read-tree -m -u` writes what differs: it compares trees, not files, refuses to lose
+somebody's edits, and has been taught every trick of hostile trees.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from time import time_ns
+from typing import Final
+
+from forge_p2p.errors import UsageError
+from forge_p2p.git.checkout.hot import Hot, HotWriter, kept
+from forge_p2p.git.checkout.keeping import SETTING, Tree, locked, own_git_dir, replace_file, work_tree
+from forge_p2p.git.checkout.listing import FILE, Listing, list_tree
+from forge_p2p.git.checkout.staging import index_bytes
+from forge_p2p.git.checkout.writing import Task, write_tree
+from forge_p2p.git.packs.formats import OBJECT_FORMATS
+from forge_p2p.git.running import Git, GitFailed
+from forge_p2p.workspace.faults import disk_error
+
+_WORKERS: Final = 8
+_WORTH_KEEPING: Final = 0.75
+"""The share of a tree's contents that the hot cache has to have, or it is made anew with this tree."""
+
+_NS: Final = 10**9
+
+_ARRIVING: Final = ".forge-checkout"
+"""Where a `.git` is until it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted: the `commit` (hexadecimal) of the bare repository `cache`, in `destination`.
+
+    `state`: folder for what is remembered of directories without a `.git`; `own`: with a `.git`, whose `origin` is a
+    URL; `force`: local changes of tracked files are thrown away.
+    """
+
+    cache: bytes
+    name: str
+    commit: str
+    destination: bytes
+    state: bytes
+    origin: str
+    own: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`how`: "written", "updated" or "unchanged". `by_git`: why git wrote it at first; empty if it did not. `restored`:
+    tracked files that were gone; `kept`: those with changes of somebody's, which stay."""
+
+    commit: str
+    how: str
+    by_git: str = ""
+    restored: int = 0
+    kept: int = 0
+
+
+def check_out(request: Request, environment: Mapping[str, str]) -> Done:
+    """Makes the directory that commit. Raises `UsageError`, `GitFailed`, `DiskError`, `Malformed`."""
+    path = os.path.realpath(request.destination)
+    try:
+        os.makedirs(path, exist_ok=True)
+        with locked(path) as root:
+            tree = work_tree(path, request.name, request.cache, request.state, own=request.own)
+            return _check_out(request, tree, root, environment)
+    except OSError as error:
+        raise disk_error("written", path, error) from error
+
+
+def _check_out(request: Request, tree: Tree, root: int, environment: Mapping[str, str]) -> Done:
+    inside = [name for name in os.listdir(root) if name != _ARRIVING]
+    old = tree.commit(environment) if inside else ""  # a directory made anew may have the number of the one before
+    if old:
+        same = old == request.commit and not request.force and not tree.unfinished
+        if not same:
+            _update(request, tree, old, environment)
+        return _settled(tree.git(environment), Done(request.commit, "unchanged" if same else "updated"))
+    if inside and not tree.unfinished:
+        raise UsageError(
+            f"{os.fsdecode(tree.path)} is not empty, and no checkout of {request.name}",
+            hint="choose a directory that is empty or not there yet",
+        )
+    return _begin(request, tree, root, environment)
+
+
+def _begin(request: Request, tree: Tree, root: int, environment: Mapping[str, str]) -> Done:
+    """The first checkout, or the rest of one that was killed, whose files are nobody's edits."""
+    again = tree.unfinished
+    tree.forget()
+    if tree.own and not again:
+        _clone(request, tree, environment)
+    tree.begin()
+    git = tree.git(environment)
+    listing = (
+        list_tree(git, request.commit, environment) if not again else Listing([], "an earlier checkout was killed")
+    )
+    if listing.unplain:
+        git.run(*_parallel(), "read-tree", "--reset", "-u", request.commit)
+    else:
+        _write(request, tree, root, listing, git)
+    tree.remember(request.commit, environment)
+    return Done(request.commit, "written", listing.unplain)
+
+
+def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None:
+    """A `.git` whose packs are those of the cache, by hard links where the file system allows. It comes into its place
+    as a whole, with the marker of what is not finished in it."""
+    arriving = os.path.join(tree.path, os.fsencode(_ARRIVING))
+    shutil.rmtree(arriving, ignore_errors=True)
+    words = ("clone", "--quiet", "--local", "--no-checkout", "--origin", "origin", "--")
+    Git(request.cache, environment).run(*words, request.cache, arriving)
+    own = Git(own_git_dir(arriving), environment)
+    own.run("config", "remote.origin.url", request.origin)
+    own.run("config", SETTING, request.name)
+    replace_file(os.path.join(own_git_dir(arriving), os.path.basename(tree.marker)), b"")
+    os.rename(own_git_dir(arriving), tree.git_dir)
+    os.rmdir(arriving)
+
+
+def _write(request: Request, tree: Tree, root: int, listing: Listing, git: Git) -> None:
+    path = os.path.join(request.cache, b"forge-hot")
+    with Hot(path) as hot:
+        wanted = {item.oid: None for item in listing.items if item.kind == FILE}
+        keep = HotWriter(path) if kept(hot, wanted) < _WORTH_KEEPING else None
+        before = (time_ns() // _NS - 1) * _NS
+        try:
+            written = write_tree(listing, Task(git, root, hot, before, workers(), keep))
+            if keep is not None:
+                keep.commit()
+        finally:
+            if keep is not None:
+                keep.discard()
+    replace_file(tree.index, index_bytes(written, OBJECT_FORMATS[git.places.object_format]))
+
+
+def _update(request: Request, tree: Tree, old: str, environment: Mapping[str, str]) -> None:
+    git = tree.git(environment)
+    if tree.own:
+        _bring(request, git)
+    tree.begin()
+    if request.force:
+        git.run(*_parallel(), "read-tree", "--reset", "-u", request.commit)
+    else:
+        _merge(request, git, old, tree)
+    tree.remember(request.commit, environment)
+
+
+def _settled(git: Git, done: Done) -> Done:
+    """Puts back what is gone, and counts what somebody has changed: a look at every file, and into none that is as git
+    remembers it."""
+    words = git.run("diff-files", "--name-status", "--ignore-submodules", "-z").split(b"\0")
+    found = list(zip(words[0::2], words[1::2], strict=False))
+    gone = [path for state, path in found if state == b"D"]
+    if gone:
+        git.run("checkout-index", "--force", "--stdin", "-z", feed=[path + b"\0" for path in gone])
+        git.attempt("update-index", "-q", "--refresh")
+    return replace(done, restored=len(gone), kept=len(found) - len(gone))
+
+
+def _merge(request: Request, git: Git, old: str, tree: Tree) -> None:
+    words = (*_parallel(), "read-tree", "-m", "-u", old, request.commit)
+    if git.attempt(*words).returncode == 0:
+        return
+    git.attempt("update-index", "-q", "--refresh")  # what was touched and not changed is no reason to refuse
+    try:
+        git.run(*words)
+    except GitFailed as error:
+        raise UsageError(
+            f"{os.fsdecode(tree.path)} has changes that would be lost: {error.message.partition(': ')[2]}",
+            hint="keep them elsewhere, or throw them away with --force",
+        ) from error
+
+
+def _bring(request: Request, git: Git) -> None:
+    """The objects of the commit into a `.git` of its own."""
+    if git.attempt("rev-parse", "--verify", "--quiet", f"{request.commit}^{{commit}}").returncode:
+        refs = ("+refs/heads/*:refs/remotes/origin/*", request.commit)
+        git.run("fetch", "--quiet", "--no-write-fetch-head", request.cache, *refs)
+
+
+def _parallel() -> tuple[str, ...]:
+    settings = (
+        f"checkout.workers={workers()}",
+        "core.preloadIndex=true",
+        "core.protectHFS=true",
+        "core.protectNTFS=true",
+    )
+    return tuple(word for setting in settings for word in ("-c", setting))
+
+
+def workers() -> int:
+    """How many files are written at once: as many as there are processors, within reason."""
+    with suppress(AttributeError):
+        return min(len(os.sched_getaffinity(0)), _WORKERS)
+    return min(os.cpu_count() or 1, _WORKERS)

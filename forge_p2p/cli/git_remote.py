@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from forge_p2p.cli.settings import Settings
+from forge_p2p.cli.home import Settings
 from forge_p2p.errors import ForgeError, UsageError
 from forge_p2p.node.control import NoNode, call
 from forge_p2p.node.home import Home
@@ -55,6 +55,10 @@ def _run(words: list[str]) -> int:
     node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
     helper = Helper(node, git, (sys.stdin.buffer, sys.stdout.buffer), options, partial(_serve, settings))
     helper.run()
+    if git is not None:
+        from forge_p2p.git.leavings import clean_up
+
+        clean_up(git.git_dir)
     if git is not None and helper.landed:
         _verify(settings, git)
     return helper.exit_code

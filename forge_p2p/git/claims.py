@@ -5,7 +5,6 @@ Each is a lock file; the kernel lets its lock go with the process, whatever ends
 
 import fcntl
 import os
-import secrets
 from dataclasses import dataclass
 
 
@@ -24,7 +23,7 @@ class Claim:
 def claim(folder: bytes, prefix: bytes) -> Claim:
     """A new word; its lock file is `prefix` and the word. Raises `OSError`."""
     while True:
-        word = secrets.token_hex(8).encode()
+        word = os.urandom(8).hex().encode()
         path = os.path.join(folder, prefix + word)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest
@@ -39,15 +39,12 @@ def put_updates(
 
 @contextmanager
 def outgoing_folder(state: bytes) -> Iterator[bytes]:
-    """A folder for what is put; what killed pushes have left goes first."""
+    """A folder for what is put."""
     os.makedirs(state, exist_ok=True)
+    clean_outgoing(state)
     claimed = claim(state, _PREFIX)
     folder = os.path.join(state, b"files_" + claimed.word)
     try:
-        for name in os.listdir(state):
-            word = name.removeprefix(_PREFIX)
-            if name.startswith(_PREFIX) and word != claimed.word and is_dead(state, _PREFIX, word):
-                _remove(state, word)
         os.mkdir(folder)
         yield folder
     finally:
@@ -55,6 +52,15 @@ def outgoing_folder(state: bytes) -> Iterator[bytes]:
         claimed.release()
 
 
+def clean_outgoing(state: bytes) -> None:
+    """Removes what killed pushes have left."""
+    for name in os.listdir(state):
+        word = name.removeprefix(_PREFIX)
+        if name.startswith(_PREFIX) and is_dead(state, _PREFIX, word):
+            _remove(state, word)
+
+
 def _remove(state: bytes, word: bytes) -> None:
     shutil.rmtree(os.path.join(state, b"files_" + word), ignore_errors=True)
-    os.unlink(os.path.join(state, _PREFIX + word))
+    with suppress(FileNotFoundError):  # two may clean up at once
+        os.unlink(os.path.join(state, _PREFIX + word))

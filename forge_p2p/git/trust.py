@@ -5,7 +5,6 @@ packed. Who may write to the network is, unless the repository's owner says othe
 believes admins alone, `nobody` has git index and check everything before it is used. Who issued a ticket is not.
 """
 
-from forge_p2p.content.membership import Role
 from forge_p2p.errors import UsageError
 from forge_p2p.git.running import Git
 from forge_p2p.node.repositories.results import RepositoryResult
@@ -21,4 +20,4 @@ def is_trusted(git: Git, about: RepositoryResult) -> bool:
         raise UsageError(f"git config {SETTING} is {setting!r}", hint=f"one of {MEMBERS}, {ADMINS}, {NOBODY}")
     if not about.member or setting == NOBODY:
         return False
-    return setting == MEMBERS or about.role == Role.ADMIN.name.lower()
+    return setting == MEMBERS or about.role == "admin"

@@ -4,18 +4,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from forge_p2p.content.gitmanifest import GitManifest
 from forge_p2p.errors import ForgeError, Malformed, UsageError
 from forge_p2p.git.calls import Node, Published
-from forge_p2p.git.landing import Landing
-from forge_p2p.git.remote.fetch import Fetch
 from forge_p2p.git.remote.options import Options
-from forge_p2p.git.remote.push import Push
-from forge_p2p.git.remote.rules import Refspec
 from forge_p2p.git.running import Git
-from forge_p2p.git.state import State
+
+if TYPE_CHECKING:
+    from forge_p2p.git.landing import Landing
 
 CAPABILITIES = (b"option", b"fetch", b"push", b"connect", b"check-connectivity", b"object-format")
 
@@ -113,6 +111,10 @@ class Helper:
 
     def fetch(self, rest: bytes) -> None:
         """Fetches a batch of refs."""
+        from forge_p2p.git.landing import Landing
+        from forge_p2p.git.remote.fetch import Fetch
+        from forge_p2p.git.state import State
+
         wanted = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         published = self._listed()
         if published.manifest is None:
@@ -133,6 +135,9 @@ class Helper:
 
     def push(self, rest: bytes) -> None:
         """Pushes a batch of refs."""
+        from forge_p2p.git.remote.push import Push
+        from forge_p2p.git.remote.rules import Refspec
+
         specs = [Refspec.parse(line) for line in self._batch(rest)]
         push = Push(self._node, self._repository, self._listed(), self.options)
         for ref, fault in push.run(specs).items():

@@ -1,0 +1,51 @@
+"""The environment as values: the node's folder, and the settings file in it.
+
+Apart from `settings`, for what git runs must not pay for a library of command lines.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from forge_p2p.config import NodeConfig
+from forge_p2p.errors import UsageError
+
+
+def default_home() -> Path:
+    """FORGE_HOME; else `forge` in XDG_DATA_HOME where that is set; else `~/.forge`."""
+    if chosen := os.environ.get("FORGE_HOME"):
+        return Path(chosen)
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data) / "forge"
+    try:
+        return Path.home() / ".forge"
+    except RuntimeError as error:
+        raise UsageError("this account has no home folder", hint="choose the node's folder with --home") from error
+
+
+@dataclass(slots=True)
+class Settings:
+    """Filled while the command line is read, and not changed after that. `home` is absolute."""
+
+    chosen_home: str = ""
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+    _config: NodeConfig | None = field(default=None, repr=False)
+
+    @property
+    def home(self) -> Path:
+        home = Path(self.chosen_home) if self.chosen_home else default_home()
+        return Path(os.path.abspath(home.expanduser()))
+
+    @property
+    def config(self) -> NodeConfig:
+        """The settings file, read on first use. Raises `UsageError`."""
+        if self._config is None:
+            from forge_p2p.cli.config import load_config
+            from forge_p2p.node.edge.settings import PREFIXES
+
+            config = load_config(self.home / "config.toml")
+            secrets = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""), edge_credentials=secrets)
+        return self._config

@@ -238,9 +238,9 @@ class QuicConnection:
             self._held_back = self._inbox.unread >= read_ahead
             if self.watch is not None:
                 self.watch.step(now)
-            if reading and self._may_wait():
-                wait = ANSWER_WAIT if now >= self._patient_from else FIRST_ANSWER_WAIT
-                self._answer_by = min(self._answer_by, now + wait)
+            is_new = now < self._patient_from
+            if reading and self._may_wait(1 if is_new else ANSWER_BYTES):
+                self._answer_by = min(self._answer_by, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
             else:
                 self._transmit(now)
             self._host.set_deadline(self, self._deadline())
@@ -284,10 +284,11 @@ class QuicConnection:
             self._inbox.end(failure)
             self._wake_all()
 
-    def _may_wait(self) -> bool:
+    def _may_wait(self, under_way: int) -> bool:
+        """Whether less than so much is on its way to the peer, or waits to be."""
         if not self.is_established or self.is_over or self._unanswered >= ANSWER_BYTES:
             return False
-        return self.engine.unsent() < ANSWER_BYTES  # what is not acknowledged counts
+        return self.engine.unsent() < under_way
 
     def _transmit(self, now: float) -> None:
         self._unanswered, self._answer_by = 0, math.inf

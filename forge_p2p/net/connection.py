@@ -165,10 +165,14 @@ class QuicConnection:
         self._given_up[stream_id] = None
         if len(self._given_up) > GIVEN_UP_STREAMS:
             del self._given_up[next(iter(self._given_up))]
+        waits = False
         with self._guard:
             self.engine.abort(stream_id, code)
+            waits = self._may_wait(trio.current_time())  # while the peer sends much on the stream, it does not
+            self._host.set_deadline(self, self._deadline())
         self._wake_senders()
-        self._host.schedule(self)
+        if not waits:
+            self._host.schedule(self)
 
     def ping(self) -> None:
         if not self.is_over:
@@ -238,10 +242,7 @@ class QuicConnection:
             self._held_back = self._inbox.unread >= read_ahead
             if self.watch is not None:
                 self.watch.step(now)
-            is_new = now < self._patient_from
-            if reading and self._may_wait(1 if is_new else ANSWER_BYTES):
-                self._answer_by = min(self._answer_by, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
-            else:
+            if not (reading and self._may_wait(now)):
                 self._transmit(now)
             self._host.set_deadline(self, self._deadline())
         self._wake_senders()
@@ -284,11 +285,15 @@ class QuicConnection:
             self._inbox.end(failure)
             self._wake_all()
 
-    def _may_wait(self, under_way: int) -> bool:
-        """Whether less than so much is on its way to the peer, or waits to be."""
+    def _may_wait(self, now: float) -> bool:
+        """Whether what there is to send may go with what is said next; it goes soon in any case."""
         if not self.is_established or self.is_over or self._unanswered >= ANSWER_BYTES:
             return False
-        return self.engine.unsent() < under_way
+        is_new = now < self._patient_from
+        if self.engine.unsent() >= (1 if is_new else ANSWER_BYTES):  # what is not acknowledged counts
+            return False
+        self._answer_by = min(self._answer_by, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
+        return True
 
     def _transmit(self, now: float) -> None:
         self._unanswered, self._answer_by = 0, math.inf

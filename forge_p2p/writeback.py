@@ -1,16 +1,28 @@
-"""Writing large files behind: the kernel begins to write early and lets go of what is written, so that the sync at the
-end finds little left to do and a gigabyte passing through does not push everything else out of the page cache.
+"""Writing large files so that the page cache neither costs more than the disk nor overflows.
 
-Measured on 1 GiB: the last sync takes 0.45 s without and 0.01 s with an early start. Letting the pages go costs
-nothing where memory is plentiful; in virtual machines that give free memory back to their host, where every page the
-cache grows by is a fault there, it made writing cost 0.24 s of CPU instead of 2.0 s. Small files stay in the cache.
+*Past the cache.* The blocks that lie whole within a write go to the disk straight from memory (O_DIRECT), by way of an
+aligned buffer; what is left at either edge, less than a block, is written as usual, so that writes may begin and end
+anywhere and nothing has to be remembered between them. Measured on 1 GB in pieces of 1 MiB on a virtual machine: 0.07 s
+of processor time, and 0.1 s for the copy into the buffer; through the page cache 0.6 to 1.8 s, because each fresh page
+of the cache is a fault there. Small writes, and file systems that refuse, go through the cache.
+
+*Behind the writer.* Of what went through the cache, the kernel is asked to begin writing early and to let go of what
+is written, so that the sync at the end finds little left to do and a gigabyte passing through does not push everything
+else out. Measured on 1 GiB: the last sync takes 0.45 s without and 0.01 s with an early start. Small files stay in the
+cache.
 """
 
 import ctypes
+import errno
+import mmap
 import os
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
+
+Buffer = bytes | bytearray | memoryview
 
 _SYNC_FILE_RANGE_WRITE: Final = 2
 
@@ -18,6 +30,15 @@ _STEP: Final = 8 << 20
 _LAG: Final = 16 << 20
 """Bytes behind the end where pages are let go: they had time to be written. What was not is met again in the window."""
 _WINDOW: Final = 128 << 20
+
+_BLOCK: Final = 4096
+"""What O_DIRECT is aligned to, in the file and in memory; what has larger blocks refuses, and is not asked again."""
+_DIRECT_MIN: Final = 256 << 10
+"""Bytes of whole blocks from which a write waits for the disk: less is not worth the wait."""
+_BOUNCE: Final = 1 << 20
+_IOV_MAX: Final = 1024
+
+_O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
 
 
 def _bind() -> Callable[[int, int, int, int], int] | None:
@@ -31,23 +52,50 @@ def _bind() -> Callable[[int, int, int, int], int] | None:
 
 _sync_file_range: Final = _bind()
 
+_bounces: deque[mmap.mmap] = deque()
+"""Aligned buffers that nobody uses now; a deque's end may be used by any number of threads."""
 
-class WriteBehind:
-    """For one file that is appended to. Failures to write show at the sync, never here."""
 
-    __slots__ = ("_fd", "_started")
+def write_all(fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+    """Writes the buffers one after the other from `offset` on, however the kernel cuts that. Raises `OSError`."""
+    for first in range(0, len(buffers), _IOV_MAX):
+        batch = buffers[first : first + _IOV_MAX]
+        total = sum(map(len, batch))
+        written = os.pwritev(fd, batch, offset) if total else 0
+        if written < total:
+            rest = memoryview(b"".join(batch))
+            while written < total:
+                written += os.pwrite(fd, rest[written:], offset + written)
+        offset += total
 
-    def __init__(self, fd: int, size: int = 0) -> None:
+
+class BulkFile:
+    """Writes to one open file, which it does not own. `direct_from`: where in the file going past the cache begins.
+    `write` may be called from several threads, the rest from one. Failures to write what is in the cache show at the
+    sync, never here."""
+
+    __slots__ = ("_direct", "_direct_from", "_fd", "_lock", "_started")
+
+    def __init__(self, fd: int, size: int = 0, *, direct_from: int = 0) -> None:
         self._fd = fd
         self._started = size
+        self._direct_from = direct_from
+        self._direct: int | None = None if _O_DIRECT else -1
+        self._lock = threading.Lock()
 
-    def wrote(self, size: int) -> None:
-        """The file has now `size` bytes; called after every write, acts every few MiB."""
-        if size - self._started >= _STEP:
-            self.start(size)
-            if size > 2 * _LAG:
-                end = size - _LAG
-                self._let_go(max(0, end - _WINDOW), min(end, _WINDOW))
+    def write(self, buffers: Sequence[Buffer], offset: int) -> None:
+        """Writes all of the buffers, one after the other from `offset` on. Raises `OSError`."""
+        total = sum(map(len, buffers))
+        head = -offset % _BLOCK
+        blocks = (total - head) // _BLOCK * _BLOCK
+        if blocks < _DIRECT_MIN or offset < self._direct_from or not self._opens_direct():
+            write_all(self._fd, buffers, offset)
+        else:
+            cut = _Cut(buffers)
+            write_all(self._fd, cut.take(head), offset)
+            self._write_blocks(cut, offset + head, blocks)
+            write_all(self._fd, cut.take(total - head - blocks), offset + head + blocks)
+        self._wrote(offset + total)
 
     def start(self, size: int) -> None:
         """Asks for everything up to `size` to be written soon."""
@@ -60,6 +108,94 @@ class WriteBehind:
         if size > 2 * _LAG:
             self._let_go(0, size)
 
+    def close(self) -> None:
+        """Closes what was opened to write past the cache; safe to repeat."""
+        with self._lock:
+            direct, self._direct = self._direct, -1
+        if direct is not None and direct >= 0:
+            os.close(direct)
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            self.close()
+
+    def _opens_direct(self) -> bool:
+        """Whether there is a way past the cache."""
+        if self._direct is None:
+            with self._lock:
+                if self._direct is None:
+                    self._direct = _open_direct(self._fd)
+        return self._direct >= 0
+
+    def _write_blocks(self, cut: "_Cut", offset: int, size: int) -> None:
+        try:
+            bounce = _bounces.pop()
+        except IndexError:
+            bounce = mmap.mmap(-1, _BOUNCE)
+        with memoryview(bounce) as view:
+            end = offset + size
+            while offset < end:
+                length = min(_BOUNCE, end - offset)
+                at = 0
+                for piece in cut.take(length):
+                    view[at : at + len(piece)] = piece
+                    at += len(piece)
+                with view[:length] as blocks:
+                    self._write_aligned(blocks, offset)
+                offset += length
+        _bounces.append(bounce)
+
+    def _write_aligned(self, blocks: memoryview, offset: int) -> None:
+        written = 0
+        if self._direct is not None and self._direct >= 0:
+            try:
+                written = os.pwrite(self._direct, blocks, offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self.close()  # it takes other alignments, or none: through the cache from now on
+        if written < len(blocks):
+            with blocks[written:] as rest:
+                write_all(self._fd, [rest], offset + written)
+
+    def _wrote(self, size: int) -> None:
+        """The file reaches to `size` now; acts every few MiB."""
+        if size - self._started >= _STEP:
+            self.start(size)
+            if size > 2 * _LAG:
+                end = size - _LAG
+                self._let_go(max(0, end - _WINDOW), min(end, _WINDOW))
+
     def _let_go(self, start: int, length: int) -> None:
         with suppress(OSError):  # advice; not every file system takes it
             os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
+
+
+class _Cut:
+    """Buffers, taken from the front in pieces of any size."""
+
+    __slots__ = ("_at", "_buffers", "_index")
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self._buffers = buffers
+        self._index = self._at = 0
+
+    def take(self, size: int) -> list[memoryview]:
+        """The next `size` bytes, uncopied. There must be so many."""
+        taken: list[memoryview] = []
+        while size:
+            piece = memoryview(self._buffers[self._index])[self._at : self._at + size]
+            taken.append(piece)
+            size -= len(piece)
+            self._at += len(piece)
+            if self._at == len(self._buffers[self._index]):
+                self._index, self._at = self._index + 1, 0
+        return taken
+
+
+def _open_direct(fd: int) -> int:
+    """The same file, opened to be written past the cache; -1 where that cannot be."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | _O_DIRECT)
+    except OSError:
+        return -1

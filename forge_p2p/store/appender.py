@@ -20,16 +20,16 @@ from forge_p2p.store.faults import disk_error, disk_errors
 from forge_p2p.store.layout import data_name, journal_name
 from forge_p2p.store.records import (
     JOURNAL_ROW,
-    Buffer,
     JournalHead,
     Slice,
     check_of,
     pack_journal_head,
     pack_journal_row,
 )
-from forge_p2p.writeback import WriteBehind
+from forge_p2p.writeback import BulkFile, write_all
 
-_IOV_MAX: Final = 1024
+_DIRECT_FROM: Final = 8 << 20
+"""Bytes from which a data file is written past the page cache; what is smaller may well be read again soon."""
 
 
 class Appender:
@@ -52,14 +52,14 @@ class Appender:
             head = JournalHead(file_id, int(time.time()), shared)
             os.pwrite(self._journal.fd, pack_journal_head(head), 0)
             self.file = DataFile(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC if whole else flags, 0o600))
-        self.behind = WriteBehind(self.file.fd)
+        self.bulk = BulkFile(self.file.fd, direct_from=_DIRECT_FROM)
 
     @classmethod
     def reopen(cls, folder: Path, head: JournalHead, size: int, entries: list[tuple[Hash, Slice]]) -> "Appender":
         """Goes on with what an earlier session wrote: `entries`, verified, of a data file cut to `size`."""
         appender = cls(folder, head.file_id, shared=head.shared)
         appender.size = size
-        appender.behind = WriteBehind(appender.file.fd, size)
+        appender.bulk = BulkFile(appender.file.fd, size, direct_from=_DIRECT_FROM)
         appender.entries = entries
         appender._journal_size = JOURNAL_ROW * (1 + len(entries))
         return appender
@@ -71,7 +71,7 @@ class Appender:
         added = int(time.time())
         rows = b"".join(pack_journal_row(chunk, where, added) for chunk, where in entries)
         with disk_errors(folder / journal_name(file_id), len(rows)):
-            _write_all(appender._journal.fd, [rows], JOURNAL_ROW)
+            write_all(appender._journal.fd, [rows], JOURNAL_ROW)
         appender.entries = entries
         appender.size = max(where.offset + where.stored for _, where in entries)
         return appender
@@ -88,15 +88,14 @@ class Appender:
             rows.append(pack_journal_row(chunk.hash, where, added))
             offset += stored
         try:
-            _write_all(self.file.fd, [chunk.data for chunk in chunks], self.size)
-            _write_all(self._journal.fd, [b"".join(rows)], self._journal_size)
+            self.bulk.write([chunk.data for chunk in chunks], self.size)
+            write_all(self._journal.fd, [b"".join(rows)], self._journal_size)
         except OSError as error:
             self._undo()
             raise disk_error(error, self._path, offset - self.size) from error
         self.size = offset
         self._journal_size += JOURNAL_ROW * len(rows)
         self.entries += entries
-        self.behind.wrote(offset)
         return entries
 
     def read(self) -> bytes:
@@ -113,7 +112,7 @@ class Appender:
         except OSError as error:
             self.broken = True
             raise disk_error(error, self._path, self.size) from error
-        self.behind.synced(self.size)
+        self.bulk.synced(self.size)
 
     def move(self, data_path: Path, journal_path: Path) -> None:
         """Renames both files to their final places; a second time does what the first has left. Raises `DiskError`,
@@ -146,16 +145,3 @@ class Appender:
             os.ftruncate(self._journal.fd, self._journal_size)
         except OSError:
             self.broken = True
-
-
-def _write_all(fd: int, buffers: list[Buffer], offset: int) -> None:
-    """`pwritev` until everything is written, however the kernel cuts it."""
-    for first in range(0, len(buffers), _IOV_MAX):
-        batch = buffers[first : first + _IOV_MAX]
-        total = sum(map(len, batch))
-        written = os.pwritev(fd, batch, offset)
-        if written < total:
-            rest = memoryview(b"".join(batch))
-            while written < total:
-                written += os.pwrite(fd, rest[written:], offset + written)
-        offset += total

@@ -19,7 +19,7 @@ from forge_p2p.store.layout import Layout
 def prepare(layout: Layout, appenders: Sequence[Appender]) -> None:
     """Makes the files' content durable, and the folders they go to. Raises `DiskFull` or `DiskError`."""
     for appender in appenders:
-        appender.behind.start(appender.size)
+        appender.bulk.start(appender.size)
     for appender in appenders:
         appender.sync()
     for folder in {layout.data_folder(appender.file_id) for appender in appenders}:

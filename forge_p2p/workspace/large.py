@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.workspace.ledger import Ledger
-from forge_p2p.writeback import WriteBehind
+from forge_p2p.writeback import BulkFile, write_all
 
 Raw = bytes | bytearray | memoryview
 
 _ZEROS = bytes(CHUNK_MAX)
-_GATHERED_MAX = 256
-"""Buffers in one system call; the systems' own limit is 1024 and more."""
-
-_BEHIND_FROM = 128 << 20
+_BULK_FROM = 128 << 20
 """Bytes from which a file would push too much else out of the page cache; what is smaller stays there to be read."""
 
 _NULL = os.O_WRONLY | os.O_CLOEXEC
@@ -32,7 +29,7 @@ class LargeFile:
         self._complete = complete
         self._descriptor = descriptor
         self._failed = descriptor < 0
-        self._behind = WriteBehind(descriptor) if entry.size >= _BEHIND_FROM else None
+        self._bulk = BulkFile(descriptor) if entry.size >= _BULK_FROM else None
         if self._failed:
             self._descriptor = os.open(os.devnull, _NULL)
 
@@ -55,20 +52,15 @@ class LargeFile:
         start = end = offset
         try:
             for buffer in buffers:
-                if is_zero_chunk(buffer) or len(run) == _GATHERED_MAX:
-                    write_all(self._descriptor, run, start)
-                    run, start = [], end
                 if is_zero_chunk(buffer):
-                    start += len(buffer)
+                    self._write(run, start)
+                    run, start = [], end + len(buffer)
                 else:
                     run.append(buffer)
                 end += len(buffer)
-            write_all(self._descriptor, run, start)
+            self._write(run, start)
         except OSError as error:
             self._fail(error)
-        else:
-            if self._behind is not None:
-                self._behind.wrote(end)
 
     def finish(self) -> None:
         """All has been written: the file gets its mode and time, and where it was there before, takes its place."""
@@ -81,9 +73,17 @@ class LargeFile:
 
     def close(self) -> None:
         """Gives the file up; safe after `finish`."""
+        if self._bulk is not None:
+            self._bulk.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _write(self, run: list[Raw], start: int) -> None:
+        if self._bulk is not None:
+            self._bulk.write(run, start)
+        else:
+            write_all(self._descriptor, run, start)
 
     def _fail(self, error: OSError) -> None:
         self._failed = True
@@ -93,12 +93,3 @@ class LargeFile:
 def is_zero_chunk(buffer: Raw) -> bool:
     """Whether a buffer is the chunk that holes are made of."""
     return len(buffer) == CHUNK_MAX and not buffer[0] and not buffer[-1] and bytes(buffer) == _ZEROS
-
-
-def write_all(descriptor: int, buffers: list[Raw], offset: int) -> None:
-    """Writes all of `buffers` from `offset` on, however often that takes. Raises `OSError`."""
-    total = sum(map(len, buffers))
-    written = os.pwritev(descriptor, buffers, offset) if total else 0
-    while written < total:
-        rest = memoryview(b"".join(buffers))[written:]
-        written += os.pwrite(descriptor, rest, offset + written)

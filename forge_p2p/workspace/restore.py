@@ -23,11 +23,12 @@ from forge_p2p.workspace.destination import remove_any, umask
 from forge_p2p.workspace.directories import Directories, unlock
 from forge_p2p.workspace.finishing import finish, remove_guarded
 from forge_p2p.workspace.found import found_file
-from forge_p2p.workspace.large import LargeFile, Raw, write_all
+from forge_p2p.workspace.large import LargeFile, Raw
 from forge_p2p.workspace.ledger import Ledger, Outcome
 from forge_p2p.workspace.names import temporary_name
 from forge_p2p.workspace.plan import RestorePlan
 from forge_p2p.workspace.statcache import StatCache
+from forge_p2p.writeback import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -391,6 +391,7 @@ class QuicConnection:
     def _on_terminated(self, event: Terminated) -> None:
         if self._closing:
             self._host.forget(self)
+            return
         if event.reason == "Idle timeout":
             self.fail(PeerError("the peer has gone silent"))
             return

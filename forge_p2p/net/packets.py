@@ -48,6 +48,9 @@ def runs(data: bytes, segment: int) -> list[tuple[int, int]]:
     may have several. Packets with a long header, which are few, each become a piece of their own."""
     if segment >= len(data):
         return [(0, len(data))]
+    ids = range(1, len(data), segment)
+    if max(data[::segment]) < 0x80 and len({data[start : start + CONNECTION_ID_LENGTH] for start in ids}) == 1:
+        return [(0, len(data))]  # nearly always
     cuts = [0]
     current = None if data[0] & 0x80 else data[1 : 1 + CONNECTION_ID_LENGTH]
     for start in range(segment, len(data), segment):

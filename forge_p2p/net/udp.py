@@ -124,7 +124,7 @@ class UdpSocket:
 
     def receive(self, limit: int) -> list[tuple[bytes, int, SocketAddress]]:
         """Up to `limit` reads of `(bytes, segment size, sender)`: the bytes are datagrams of the segment size each but
-        the last, which may be shorter. Empty when nothing is waiting."""
+        the last, which may be shorter. Empty when nothing is waiting but ICMP errors."""
         received = []
         read = self._raw.recvmsg
         for _ in range(limit):
@@ -136,7 +136,7 @@ class UdpSocket:
                 continue  # an ICMP error about an earlier send, which stands in the queue of errors too
             if data:
                 received.append((data, _segment_size(data, ancillary), sender))
-        if len(received) < limit:
+        if not received:
             self._read_errors()
         return received
 

@@ -1,7 +1,6 @@
 """A node's life: lock the folder, listen, serve peers and commands, and go down cleanly on request or on a signal."""
 
 import fcntl
-import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,13 +15,10 @@ from forge_p2p.node.control_server import ControlServer, listening
 from forge_p2p.node.folders import watch_folders
 from forge_p2p.node.healing import Healer
 from forge_p2p.node.home import Home
-from forge_p2p.node.local import LocalNode, Report, ignore_progress
+from forge_p2p.node.local import LocalNode, Report, collect_less, ignore_progress
 from forge_p2p.node.network import Network, open_network
 from forge_p2p.node.operations import operation
 from forge_p2p.node.results import Result, UpResult
-
-GC_THRESHOLD = 20_000
-"""Objects made and not freed after which the youngest are looked through."""
 
 OnReady = Callable[[UpResult], None]
 OnFirst = Callable[[Result], None]
@@ -40,16 +36,9 @@ def run(
     soon as it is up, its result going to `on_first`; an error of it takes the node down and is raised. Raises
     `StoreError` when a node is already up on this folder."""
     home.create()
-    _collect_less()
+    collect_less()
     with _locked(home), LocalNode(home, config) as node:
         trio.run(_main, node, on_ready, first, on_first)
-
-
-def _collect_less() -> None:
-    """A node makes hundreds of short-lived objects a chunk and hardly a cycle: collecting after every 700 of them took
-    a tenth of a busy node's time. What is there by now stays for good and need not be looked at."""
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 async def _main(node: LocalNode, on_ready: OnReady, first: FirstCall | None, on_first: OnFirst | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from forge_p2p.config import NodeConfig
 from forge_p2p.node.home import Home
-from forge_p2p.node.local import LocalNode, Report, ignore_progress
+from forge_p2p.node.local import LocalNode, Report, collect_less, ignore_progress
 from forge_p2p.node.operations import Operation, operation
 from forge_p2p.node.results import Result
 
@@ -43,6 +43,8 @@ def _run_async(node: LocalNode, found: Operation, arguments: dict[str, Any], on_
         arguments = {"emit": emit, **arguments}
 
     from forge_p2p.node.network import open_network
+
+    collect_less()
 
     async def main() -> Result:
         async with open_network(node, serve=False) as network:

@@ -22,6 +22,9 @@ without, 15 with it, for each chunk has its worker thread's call, its look for r
 PLACE_BYTES = 4 * 1024 * 1024
 """Most bytes in one call of a worker thread; when little has arrived, a call has little."""
 
+PLACERS = 2
+"""Tasks that place: making small files is the kernel's work, and one thread of it keeps a fetch of many waiting."""
+
 
 @dataclass(slots=True)
 class Waiting:
@@ -35,13 +38,13 @@ class Waiting:
 class IntakeHandler(Protocol):
     """Whom the intake reports to."""
 
-    async def stored(self, chunks: Sequence[EncodedChunk], waiting: Sequence[Waiting]) -> None:
+    def stored(self, chunks: Sequence[EncodedChunk], waiting: Sequence[Waiting]) -> None:
         """These are in the store now."""
 
-    async def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
+    def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
         """These are where they were wanted."""
 
-    async def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
+    def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """A peer has sent wrong bytes; none of these was taken."""
 
 
@@ -98,7 +101,7 @@ class Intake:
             contents = await trio.to_thread.run_sync(self._placer.store, arrivals)
         except CorruptChunk as error:
             if len(sessions) == 1:
-                await self._handler.corrupt(sessions.pop(), chunks, error)
+                self._handler.corrupt(sessions.pop(), chunks, error)
                 return
             for session in sessions:
                 await self._store_batch({chunk: each for chunk, each in batch.items() if each[0] is session})
@@ -109,7 +112,7 @@ class Intake:
                 check_size(chunk, slot)
         self._ready.extend(zip(waiting, contents, strict=True))
         self._ready_filled.set()
-        await self._handler.stored(chunks, waiting)
+        self._handler.stored(chunks, waiting)
 
     def _take_batch(self) -> Batch:
         """About `STORE_BYTES` of arrivals."""
@@ -124,7 +127,7 @@ class Intake:
         return batch
 
     async def place(self) -> None:
-        """Places what has been stored."""
+        """Places what has been stored. May run in several tasks."""
         while True:
             await self._ready_filled.wait()
             batch: list[Waiting] = []
@@ -136,11 +139,12 @@ class Intake:
                 contents += [(slot, content) for slot in waiting.slots]
                 size += len(content)
             if not batch:
-                self._ready_filled = trio.Event()
+                if self._ready_filled.is_set():  # else another task has been here, and others wait for this one
+                    self._ready_filled = trio.Event()
                 continue
             self._busy += 1
             try:
                 await trio.to_thread.run_sync(self._placer.place, contents)
             finally:
                 self._busy -= 1
-            await self._handler.placed(batch, contents)
+            self._handler.placed(batch, contents)

@@ -228,6 +228,12 @@ class PeerSession:
                 else:
                     self._dispatch(output)
         self._reschedule()
+        if sends:
+            await self._send(sends)
+        if self._closing:
+            self._scope.deadline = trio.current_time()
+
+    async def _send(self, sends: Sequence[outputs.SendData]) -> None:
         over = self.session.state in _OVER
         with trio.move_on_after(LINGER if over else math.inf):  # last words wait for no peer that does not read
             for send in sends:
@@ -235,8 +241,6 @@ class PeerSession:
                     await self.connection.send(send.stream_id, send.buffers, send.fin)
                 except StreamClosed:
                     continue  # the peer gave this request up while it was being answered; its abort is on the way to us
-        if self._closing:
-            self._scope.deadline = trio.current_time()
 
     async def _step(self) -> None:
         with trio.CancelScope() as self._scope:

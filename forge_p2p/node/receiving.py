@@ -25,10 +25,11 @@ from forge_p2p.errors import CorruptChunk, NotFound, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.handlers import ChunkSource
-from forge_p2p.node.intake import PACE, Intake, Waiting
+from forge_p2p.node.intake import PACE, PLACERS, Intake, Waiting
 from forge_p2p.node.likely import Hearsay
 from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.node.resolving import Resolving
+from forge_p2p.node.until import Until
 from forge_p2p.proto.swarm import Distance, Item, PeerStatistics, Request, Swarm, SwarmLimits
 from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.store.base import Ingest
@@ -82,7 +83,7 @@ class Receiver:
         self._distrusted: set[NodeId] = set()
         self._waiting: dict[Hash, Waiting] = {}
         self._intake = Intake(placer, self._waiting, self)
-        self._changed = trio.Condition()
+        self._until = Until()
         self._pump_wanted = trio.Event()
         self._bases = placer.bases()
         self._resolving = Resolving(self._bases, self)
@@ -96,11 +97,10 @@ class Receiver:
                 nursery.start_soon(self._pump)
                 nursery.start_soon(self._resolving.run)
                 nursery.start_soon(self._intake.store)
-                nursery.start_soon(self._intake.place)
+                for _ in range(PLACERS):
+                    nursery.start_soon(self._intake.place)
                 await produce(self)
-                async with self._changed:
-                    while self._waiting or not (self._intake.idle and self._swarm.idle):
-                        await self._changed.wait()
+                await self._until.true(lambda: not self._waiting and self._intake.idle and self._swarm.idle)
                 nursery.cancel_scope.cancel()
         self._on_placed(self.counts)
 
@@ -158,9 +158,7 @@ class Receiver:
 
     async def much_wanted(self, least: int) -> int:
         """Returns when so many raw bytes are to be fetched, and how many."""
-        async with self._changed:
-            while self._swarm.pending_bytes < least:
-                await self._changed.wait()
+        await self._until.true(lambda: self._swarm.pending_bytes >= least)
         return self._swarm.pending_bytes
 
     def statistics(self) -> list[PeerStatistics]:
@@ -201,10 +199,9 @@ class Receiver:
 
     async def taken(self, target: NodeTarget) -> Raw:
         """The content of a chunk wanted into `target`, once it is there."""
-        async with self._changed:
-            while target.content is None:
-                await self._changed.wait()
+        await self._until.true(lambda: target.content is not None)
         content, target.content = target.content, None
+        assert content is not None
         return content
 
     async def _place_stored(self, present: Sequence[Wanted]) -> None:
@@ -222,23 +219,17 @@ class Receiver:
         await self._offer(again, urgent=True)
         placed = sum(size for _, size, slot in present if not isinstance(slot.target, NodeTarget))
         self._placed(placed - sum(size for _, size, _ in lost))
-        await self._notify()
+        self._until.changed()
 
     async def _offer(self, items: list[Item], urgent: bool) -> None:
         if not items:
             return
         if not urgent:
-            async with self._changed:
-                while self._swarm.room < len(items):
-                    await self._changed.wait()
+            await self._until.true(lambda: self._swarm.room >= len(items))
         self._swarm.offer(items, urgent)
         self._hearsay.offered(items)
         self._pump_wanted.set()
-        await self._notify()
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        self._until.changed()
 
     # Called by sessions, synchronously, from their receive loops.
 
@@ -282,9 +273,7 @@ class Receiver:
     async def _pump(self) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                due = self._swarm.next_deadline()
-                with trio.move_on_at(min(math.inf if due is None else due, self._hopeless_at)):
-                    await self._pump_wanted.wait()
+                await self._pump_due()
                 if self._downlink is not None:
                     await trio.sleep(self._downlink.debt(trio.current_time()))
                 if self._swarm.peers > 1:
@@ -303,7 +292,15 @@ class Receiver:
                 for peer, number in self._swarm.take_given_up():
                     _session(peer).give_up(number)
                 self._check_hope(now)
-                await self._notify()
+                self._until.changed()
+
+    async def _pump_due(self) -> None:
+        if self._pump_wanted.is_set():
+            await trio.lowlevel.checkpoint()
+            return
+        due = self._swarm.next_deadline()
+        with trio.move_on_at(min(math.inf if due is None else due, self._hopeless_at)):
+            await self._pump_wanted.wait()
 
     async def _send(self, session: ChunkSource, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -342,21 +339,21 @@ class Receiver:
 
     # What becomes of what arrives; called by the intake.
 
-    async def stored(self, chunks: Sequence[EncodedChunk], waiting: Sequence[Waiting]) -> None:
+    def stored(self, chunks: Sequence[EncodedChunk], waiting: Sequence[Waiting]) -> None:
         self._swarm.stored(sum([each.item.size for each in waiting]))
         self.counts.fetched += sum([chunk.size for chunk in chunks])
         self.progressed = True
         self._on_stored([chunk.hash for chunk in chunks])
         self._pump_wanted.set()
-        await self._notify()
+        self._until.changed()
 
-    async def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
+    def placed(self, waiting: Sequence[Waiting], contents: Sequence[tuple[Slot, Raw]]) -> None:
         self._swarm.written(sum([each.item.size for each in waiting]))
         self._placed(sum(len(content) for slot, content in contents if not isinstance(slot.target, NodeTarget)))
         self._pump_wanted.set()
-        await self._notify()
+        self._until.changed()
 
-    async def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
+    def corrupt(self, session: ChunkSource, chunks: Sequence[EncodedChunk], error: CorruptChunk) -> None:
         """The peer is left for good; what it sent is asked of others."""
         reason = PeerError(f"the peer at {session.where} sent wrong bytes: {error.message}")
         session.blame(reason)
@@ -364,27 +361,27 @@ class Receiver:
             self._distrusted.add(session.peer_id)
         self._hearsay.remove(session)
         self._swarm.remove_peer(session, reason.message, trio.current_time())
-        await self._offer_again([chunk.hash for chunk in chunks])
+        self._offer_again([chunk.hash for chunk in chunks])
 
     def resolved(self, session: ChunkSource, chunks: Sequence[EncodedChunk]) -> None:
         self._intake.arrived(session, [(0, chunk) for chunk in chunks])
 
-    async def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
+    def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
         """Who sent a wrong delta is asked for whole chunks from now on: if these are wrong too, it is left."""
         self._bases.drop(chunks)
         if error is not None and session.peer_id is not None:
             LOG.warning("%s sent a wrong delta and is asked for none any more: %s", session.where, error.message)
             self._bases.poisoners.add(session.peer_id)
-        await self._offer_again(chunks)
+        self._offer_again(chunks)
 
-    async def _offer_again(self, chunks: Sequence[Hash]) -> None:
+    def _offer_again(self, chunks: Sequence[Hash]) -> None:
         for chunk in chunks:
             waiting = self._waiting[chunk]
             self._swarm.stored(waiting.item.size)
             self._swarm.written(waiting.item.size)
             self._swarm.offer([waiting.item], waiting.urgent)
         self._pump_wanted.set()
-        await self._notify()
+        self._until.changed()
 
     def _placed(self, size: int) -> None:
         self.counts.placed += size

@@ -23,7 +23,7 @@ class ResolvingHandler(Protocol):
     def resolved(self, session: ChunkSource, chunks: Sequence[EncodedChunk]) -> None:
         """These are what was asked for."""
 
-    async def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
+    def unresolved(self, session: ChunkSource, chunks: Sequence[Hash], error: CorruptChunk | None) -> None:
         """These have to be fetched whole. `error`: the peer sent it; `None`: the base has gone."""
 
 
@@ -54,7 +54,7 @@ class Resolving:
                 if isinstance(outcome, EncodedChunk):
                     self._handler.resolved(session, [outcome])
                 else:
-                    await self._handler.unresolved(session, [delta.hash], outcome)
+                    self._handler.unresolved(session, [delta.hash], outcome)
 
     def _take_batch(self) -> list[tuple[ChunkSource, DeltaChunk]]:
         batch: list[tuple[ChunkSource, DeltaChunk]] = []

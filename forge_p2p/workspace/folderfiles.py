@@ -14,8 +14,9 @@ from forge_p2p.content.pathtext import path_text
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import DiskError
 from forge_p2p.workspace.faults import disk_error
-from forge_p2p.workspace.large import LargeFile, Raw, write_all
+from forge_p2p.workspace.large import LargeFile, Raw
 from forge_p2p.workspace.ledger import Ledger
+from forge_p2p.writeback import write_all
 
 MODE = 0o444
 """What arrives is not to be edited."""

@@ -38,6 +38,11 @@ def measure(command: Words, *, environment: Mapping[str, str] | None = None, fol
         return service.finished()
 
 
+def _environment() -> dict[str, str]:
+    """This process's own, but that Python programs keep what they compile, as they do when they are installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Service:
     """A program that runs beside others until the context is left. `peak` is then its peak memory in bytes."""
 
@@ -52,7 +57,7 @@ class Service:
             self._report = opened.enter_context(tempfile.NamedTemporaryFile())
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", os.fspath(LAUNCHER), self._report.name, *words(command)],
-                env={**os.environ, **(environment or {})},
+                env={**_environment(), **(environment or {})},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,

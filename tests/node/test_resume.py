@@ -170,7 +170,7 @@ def test_sender_gone_for_good(tmp_path: Path, how: signal.Signals) -> None:
 
 
 def test_interrupted_by_the_user(tmp_path: Path) -> None:
-    source, copy, home = a_tree(tmp_path / "source", 30 * MB), tmp_path / "copy", settings(tmp_path / "there")
+    source, copy, home = a_tree(tmp_path / "source", 120 * MB), tmp_path / "copy", settings(tmp_path / "there")
     count = tmp_path / "count"
     count.write_bytes(bytes(8))
     with node(tmp_path / "here", "share", str(source)) as sharing:

@@ -61,6 +61,10 @@ class SwarmLimits:
     narrowest: int = 2 * MIB
     """Measured on loopback, where it rules: with 4 MiB and requests of 2 MiB a kill costs 2.6 MB of what had come, with
     this about 1 MB and 5 % more processor time, with half of it 0.8 MB and 20 % more."""
+    flight_first: int = 1 * MIB
+    """Under way of a peer that is alone; see `window`."""
+    flight_least: int = 768 * KIB
+    flight_margin: float = 0.003
     backlog: int = 768 * KIB
     """Received and not yet stored: past it the window shrinks."""
     request_bytes: int = wire.WANT_BYTES_MAX

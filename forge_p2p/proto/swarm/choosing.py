@@ -133,7 +133,7 @@ class Choosing:
         if self._window.full or len(source.open) >= self._limits.requests_per_peer:
             return 0
         if len(self._sources) == 1 and not source.spared:
-            return self._window.share
+            return self._window.free_alone(source.pace.outstanding)
         if source.retry_at > now and len(self._sources) > 1:
             return 0
         limit, outstanding = source.pace.limit, source.pace.outstanding

@@ -110,6 +110,9 @@ class Requests:
             return []
         fresh: list[int] = []
         total = kept = 0
+        age = now - entry.sent_at
+        if entry.left == len(entry.wants):
+            self._window.begun(age)
         for index in indexes:
             want = entry.wants[index]
             if want is None:
@@ -126,6 +129,8 @@ class Requests:
         source.chunks += len(fresh)
         source.duplicates += total - kept
         self._window.received(kept)
+        if not entry.left:
+            self._window.answered(sum([item.size for item in entry.request.items]), age)
         return fresh
 
     def _arrived(self, entry: Open, want: Want) -> None:

@@ -1,8 +1,15 @@
-"""How much may be asked for: the bytes that are under way or in memory, and a bound that follows the disk.
+"""How much may be asked for: the bytes that are under way or in memory, and bounds that follow the disk and the path.
 
 While what arrives is stored at once the window grows, up to what a long path needs; where it piles up it shrinks, for
 all of that is lost if the process is killed.
+
+Of a peer that is alone, no more is under way than comes within twice its delay and a few milliseconds: enough that it
+never waits, and no queue in between, which would be lost with the process and sent once more. It is found by trying, as
+delay-based congestion control does (L. Brakmo and L. Peterson, "TCP Vegas", 1995): a request that is answered within
+that time lets more be under way, one that takes longer less.
 """
+
+from math import inf
 
 from forge_p2p.proto.swarm.base import MIB, SwarmLimits
 
@@ -10,13 +17,15 @@ from forge_p2p.proto.swarm.base import MIB, SwarmLimits
 class Window:
     """Raw bytes asked for or received and not yet written, against their bound."""
 
-    __slots__ = ("_backlog", "_least", "_limits", "_size", "unwritten")
+    __slots__ = ("_backlog", "_delay", "_flight", "_least", "_limits", "_size", "unwritten")
 
     def __init__(self, limits: SwarmLimits) -> None:
         self._limits = limits
         self._least = min(limits.window, limits.narrowest)
         self._size = self._least
         self._backlog = 0
+        self._flight = min(limits.window, limits.flight_first)
+        self._delay = inf
         self.unwritten = 0
 
     @property
@@ -28,6 +37,24 @@ class Window:
     def share(self) -> int:
         """The most bytes of one request."""
         return min(self._limits.request_bytes, max(self._size // 4, MIB))
+
+    def free_alone(self, outstanding: int) -> int:
+        """The most bytes of one request to a peer that is alone and owes `outstanding`: half of what may be under way,
+        and nothing until so much is free."""
+        part = min(self._flight // 2, self._limits.request_bytes)
+        return part if outstanding + self._backlog + part <= self._flight else 0
+
+    def begun(self, age: float) -> None:
+        """A request's first bytes came so long after it."""
+        self._delay = min(self._delay, age)
+
+    def answered(self, size: int, age: float) -> None:
+        """A request of `size` bytes was answered in full so long after it."""
+        if age <= 2 * self._delay + self._limits.flight_margin:
+            self._flight = min(self._flight + size // 2, self._limits.window)
+        else:
+            least = min(self._limits.window, self._limits.flight_least)
+            self._flight = max(self._flight - size // 2, least)
 
     def received(self, size: int) -> None:
         """So much of what was asked for is in memory."""

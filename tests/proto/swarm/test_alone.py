@@ -48,12 +48,39 @@ def test_the_window_counts_what_is_not_written() -> None:
     swarm = a_swarm(SwarmLimits(window=1000, request_bytes=1000, requests_per_peer=100))
     swarm.offer(items(30))
     swarm.add_peer("a", 0.0)
-    (request,) = swarm.next_requests(0.0)
-    swarm.received(request.number, range(len(request.items)), 0.0)
-    swarm.ended(request.number, Code.OK, 0.0)
+    for request in swarm.next_requests(0.0):
+        swarm.received(request.number, range(len(request.items)), 0.0)
+        swarm.stored(500)
+        swarm.ended(request.number, Code.OK, 0.0)
     assert swarm.next_requests(0.0) == []
-    swarm.written(1000)
+    swarm.written(500)
     assert len(swarm.next_requests(0.0)) == 1
+
+
+def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None:
+    """A link of 100,000 bytes a second, 10 ms away, with all the room in the world to queue in between."""
+    limits = SwarmLimits(flight_first=2000, flight_least=1000, flight_margin=0.01, requests_per_peer=1000)
+    swarm = a_swarm(limits)
+    swarm.offer(items(8000, size=100))
+    swarm.add_peer("a", 0.0)
+    rate, delay, busy_until = 100_000, 0.010, 0.0
+    arrivals: list[tuple[float, Request]] = []
+    under_way: list[int] = []
+    now = 0.0
+    while swarm.pending:
+        for request in swarm.next_requests(now):
+            size = sum(item.size for item in request.items)
+            busy_until = max(busy_until, now + delay) + size / rate
+            arrivals.append((busy_until, request))
+        under_way.append(sum(len(request.items) * 100 for _, request in arrivals))
+        now, request = arrivals.pop(0)
+        size = len(request.items) * 100
+        swarm.received(request.number, range(len(request.items)), now)
+        swarm.stored(size)
+        swarm.written(size)
+        swarm.ended(request.number, Code.OK, now)
+    assert max(under_way[len(under_way) // 2 :]) <= 2 * rate * (2 * delay + 0.01) + 1000
+    assert now <= 1.3 * 800_000 / rate, "and the link is hardly ever idle"
 
 
 def test_the_window_follows_the_disk() -> None:

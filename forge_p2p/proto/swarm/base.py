@@ -59,12 +59,13 @@ class SwarmLimits:
     window: int = 16 * MIB
     """The widest; covers what is in flight on a 1 Gbit/s path with 100 ms of delay."""
     narrowest: int = 2 * MIB
-    """Measured on loopback, where it rules: with 4 MiB and requests of 2 MiB a kill costs 2.6 MB of what had come, with
-    this about 1 MB and 5 % more processor time, with half of it 0.8 MB and 20 % more."""
-    flight_first: int = 1 * MIB
-    """Under way of a peer that is alone; see `window`."""
-    flight_least: int = 768 * KIB
-    flight_margin: float = 0.003
+    """Rules where the disk is slower than the peers. On loopback, with 4 MiB and requests of 2 MiB a kill cost 2.6 MB
+    of what had come, with this about 1 MB and 5 % more processor time, with half of it 0.8 MB and 20 % more."""
+    flight_least: int = 640 * KIB
+    """Under way of a peer that is alone, at first and at least; see `window`."""
+    flight_enough: int = 4 * MIB
+    """Beyond this, a hundredth of what has come lets nothing more be under way."""
+    flight_margin: float = 0.0025
     backlog: int = 768 * KIB
     """Received and not yet stored: past it the window shrinks."""
     request_bytes: int = wire.WANT_BYTES_MAX

@@ -3,28 +3,33 @@
 While what arrives is stored at once the window grows, up to what a long path needs; where it piles up it shrinks, for
 all of that is lost if the process is killed.
 
-Of a peer that is alone, no more is under way than comes within twice its delay and a few milliseconds: enough that it
-never waits, and no queue in between, which would be lost with the process and sent once more. It is found by trying, as
-delay-based congestion control does (L. Brakmo and L. Peterson, "TCP Vegas", 1995): a request that is answered within
-that time lets more be under way, one that takes longer less.
+Of a peer that is alone, no more is under way than comes within one and a half times its delay and a few milliseconds:
+enough that it never waits, and no queue in between, which would be lost with the process and sent once more. It is
+found by trying, as delay-based congestion control does (L. Brakmo and L. Peterson, "TCP Vegas", 1995): a request that
+is answered within that time, and finds most of what came before stored, lets more be under way, any other less. But a
+hundredth of what has come in this process may always be under way: to lose that is no loss, larger requests cost less,
+and where delays vary too much to tell anything by them the window is wide before long.
 """
 
 from math import inf
 
 from forge_p2p.proto.swarm.base import MIB, SwarmLimits
 
+_HARMLESS = 100
+
 
 class Window:
     """Raw bytes asked for or received and not yet written, against their bound."""
 
-    __slots__ = ("_backlog", "_delay", "_flight", "_least", "_limits", "_size", "unwritten")
+    __slots__ = ("_backlog", "_brought", "_delay", "_flight", "_least", "_limits", "_size", "unwritten")
 
     def __init__(self, limits: SwarmLimits) -> None:
         self._limits = limits
         self._least = min(limits.window, limits.narrowest)
         self._size = self._least
         self._backlog = 0
-        self._flight = min(limits.window, limits.flight_first)
+        self._brought = 0
+        self._flight = min(limits.window, limits.flight_least)
         self._delay = inf
         self.unwritten = 0
 
@@ -41,8 +46,10 @@ class Window:
     def free_alone(self, outstanding: int) -> int:
         """The most bytes of one request to a peer that is alone and owes `outstanding`: half of what may be under way,
         and nothing until so much is free."""
-        part = min(self._flight // 2, self._limits.request_bytes)
-        return part if outstanding + self._backlog + part <= self._flight else 0
+        harmless = min(self._brought // _HARMLESS, self._limits.flight_enough)
+        flight = min(max(self._flight, harmless), self._limits.window)
+        part = min(flight // 2, self._limits.request_bytes)
+        return part if outstanding + self._backlog + part <= flight else 0
 
     def begun(self, age: float) -> None:
         """A request's first bytes came so long after it."""
@@ -50,7 +57,8 @@ class Window:
 
     def answered(self, size: int, age: float) -> None:
         """A request of `size` bytes was answered in full so long after it."""
-        if age <= 2 * self._delay + self._limits.flight_margin:
+        prompt = age <= 1.5 * self._delay + self._limits.flight_margin
+        if prompt and self._backlog <= self._flight * 3 // 4:
             self._flight = min(self._flight + size // 2, self._limits.window)
         else:
             least = min(self._limits.window, self._limits.flight_least)
@@ -59,6 +67,7 @@ class Window:
     def received(self, size: int) -> None:
         """So much of what was asked for is in memory."""
         self._backlog += size
+        self._brought += size
 
     def stored(self, size: int) -> None:
         """`size` raw bytes of what was received would outlive the process."""

@@ -59,7 +59,7 @@ def test_the_window_counts_what_is_not_written() -> None:
 
 def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None:
     """A link of 100,000 bytes a second, 10 ms away, with all the room in the world to queue in between."""
-    limits = SwarmLimits(flight_first=2000, flight_least=1000, flight_margin=0.01, requests_per_peer=1000)
+    limits = SwarmLimits(flight_least=1000, flight_enough=0, flight_margin=0.01, requests_per_peer=1000)
     swarm = a_swarm(limits)
     swarm.offer(items(8000, size=100))
     swarm.add_peer("a", 0.0)
@@ -81,6 +81,26 @@ def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None
         swarm.ended(request.number, Code.OK, now)
     assert max(under_way[len(under_way) // 2 :]) <= 2 * rate * (2 * delay + 0.01) + 1000
     assert now <= 1.3 * 800_000 / rate, "and the link is hardly ever idle"
+
+
+def test_of_a_lone_peer_a_hundredth_of_what_it_has_brought_may_be_under_way() -> None:
+    """However long it takes to answer: a request that takes a second is one behind a queue."""
+    limits = SwarmLimits(flight_least=1000, flight_enough=5000, requests_per_peer=1000)
+    swarm = a_swarm(limits)
+    swarm.offer(items(8000))
+    swarm.add_peer("a", 0.0)
+    asked: list[int] = []
+    for now in range(1, 2000):
+        requests = swarm.next_requests(float(now))
+        asked.append(sum(len(request.items) * 100 for request in requests))
+        for request in requests:
+            swarm.received(request.number, range(len(request.items)), now + 0.001 if now == 1 else now + 1.0)
+            swarm.stored(len(request.items) * 100)
+            swarm.written(len(request.items) * 100)
+            swarm.ended(request.number, Code.OK, now + 1.0)
+    assert sum(asked) == 800_000
+    assert all(size <= max(1500, sum(asked[:at]) // 100) for at, size in enumerate(asked))
+    assert 4000 < max(asked) <= 5000
 
 
 def test_the_window_follows_the_disk() -> None:

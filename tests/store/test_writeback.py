@@ -90,7 +90,7 @@ def test_what_the_file_system_says_to_it(tmp_path: Path, error: str, lines: int)
     """Other alignments than ours are no error, a full or failing disk is."""
     path = tmp_path / "file"
     inject = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64", "-e", f"inject=pwrite64:error={error}"]
-    command = [*inject, sys.executable, "-c", VICTIM, path]
+    command = [*inject, sys.executable, "-c", VICTIM, str(path)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (finished.returncode != 0) == bool(lines), finished.stderr
     if not lines:

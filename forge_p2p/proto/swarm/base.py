@@ -68,6 +68,10 @@ class SwarmLimits:
     flight_margin: float = 0.0025
     backlog: int = 768 * KIB
     """Received and not yet stored: past it the window shrinks."""
+    narrowest_edge: int = 12 * MIB
+    backlog_edge: int = 8 * MIB
+    """The same when a bucket is a source: measured with those of peers, a gigabyte took 1,000 requests, one after the
+    other."""
     request_bytes: int = wire.WANT_BYTES_MAX
     """A quarter of the window at most."""
     request_items: int = wire.HASHES_MAX

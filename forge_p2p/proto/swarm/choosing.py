@@ -10,7 +10,7 @@ hardly, and others need its uplink more.
 from collections.abc import Iterator, Mapping
 from math import inf
 
-from forge_p2p.proto.swarm.base import Peer, Request, SwarmLimits
+from forge_p2p.proto.swarm.base import Distance, Peer, Request, SwarmLimits
 from forge_p2p.proto.swarm.book import Book
 from forge_p2p.proto.swarm.requests import Requests
 from forge_p2p.proto.swarm.sources import Open, Source
@@ -106,7 +106,7 @@ class Choosing:
             return self._probe(source, now)
         if not source.complete:
             return self._exactly(source, self._book.rarest(source, room), now)
-        if source.spared and spare:
+        if spare and self.spares(source):
             return self._ask_spared(source, room, now)
         book = self._book
         return self._first_of((book.outright, book.urgent, book.normal, book.held), source, room, now)
@@ -132,8 +132,8 @@ class Choosing:
         """The most bytes of a request to this peer now."""
         if self._window.full or len(source.open) >= self._limits.requests_per_peer:
             return 0
-        if len(self._sources) == 1 and not source.spared:
-            return self._window.free_alone(source.pace.outstanding)
+        if len(self._sources) == 1 and not self.spares(source):
+            return self._window.share if source.spared else self._window.free_alone(source.pace.outstanding)
         if source.retry_at > now and len(self._sources) > 1:
             return 0
         limit, outstanding = source.pace.limit, source.pace.outstanding
@@ -156,6 +156,11 @@ class Choosing:
         return self._requests.ask(source, wants, now, alone=len(self._sources) == 1)
 
     # Sparing
+
+    def spares(self, source: Source) -> bool:
+        """Whether a source is asked only for what others do not have. A bucket that is alone is asked for everything,
+        in order: so little of it is asked for twice, in few ranges."""
+        return source.spared and not (source.distance is Distance.EDGE and len(self._sources) == 1)
 
     def _ask_spared(self, source: Source, room: int, now: float) -> Request | None:
         book = self._book

@@ -110,7 +110,9 @@ class Swarm:
         self._sources[peer] = source
         if not complete:
             self._book.welcome(source)
-        if source.spared or len(self._sources) > 1:
+        if distance is Distance.EDGE:
+            self._window.widen()
+        if self._choosing.spares(source) or len(self._sources) > 1:
             self._book.shuffle()
 
     def is_likely(self, peer: Peer) -> bool:

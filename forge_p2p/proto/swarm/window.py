@@ -21,7 +21,7 @@ _HARMLESS = 100
 class Window:
     """Raw bytes asked for or received and not yet written, against their bound."""
 
-    __slots__ = ("_backlog", "_brought", "_delay", "_flight", "_least", "_limits", "_size", "unwritten")
+    __slots__ = ("_allowed", "_backlog", "_brought", "_delay", "_flight", "_least", "_limits", "_size", "unwritten")
 
     def __init__(self, limits: SwarmLimits) -> None:
         self._limits = limits
@@ -31,7 +31,15 @@ class Window:
         self._brought = 0
         self._flight = min(limits.window, limits.flight_least)
         self._delay = inf
+        self._allowed = limits.backlog
         self.unwritten = 0
+
+    def widen(self) -> None:
+        """A bucket is among the sources: what comes from it comes in ranges of megabytes, several at once, and is as
+        quickly asked for again."""
+        self._allowed = max(self._allowed, self._limits.backlog_edge)
+        self._least = min(self._limits.window, max(self._least, self._limits.narrowest_edge))
+        self._size = max(self._size, self._least)
 
     @property
     def full(self) -> bool:
@@ -72,7 +80,7 @@ class Window:
     def stored(self, size: int) -> None:
         """`size` raw bytes of what was received would outlive the process."""
         self._backlog -= size
-        if self._backlog > self._limits.backlog:
+        if self._backlog > self._allowed:
             self._size = max(self._size - size, self._least)
-        elif self._backlog < self._limits.backlog // 2:
+        elif self._backlog < self._allowed // 2:
             self._size = min(self._size + size, self._limits.window)

@@ -1,4 +1,4 @@
-"""What every home of names has to do, wherever it is: this node's store, another node over QUIC."""
+"""What every home of names has to do, wherever it is: this node's store, another node over QUIC, a bucket."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from forge_p2p.bucket.reflog import BucketLog
 from forge_p2p.content.link import Kind, Link, Root, hash_bytes
 from forge_p2p.content.ref import NOTHING, RefRecord, sign_record
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import NodeId
+from forge_p2p.node.edge.managing import set_bucket
+from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.networks import Joined
-from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome
+from forge_p2p.node.refs.homes import BucketHome, LocalHome, RefHome, RemoteHome
 from forge_p2p.proto.reflog import Exists, Stored, Tip
 from forge_p2p.wire.limits import REF_RECORDS_COUNT
 from tests.node.names import joined
@@ -77,7 +81,19 @@ async def remote(path: Path) -> AsyncIterator[Case]:
         yield Case(home, network, lambda unsigned: sign_record(writer.node.key, unsigned), node.node.node_id)
 
 
-@pytest.fixture(params=[local, remote], ids=["local", "remote"])
+@asynccontextmanager
+async def bucket(path: Path) -> AsyncIterator[Case]:
+    async with founder(path / "a") as node:
+        network = await joined(node)
+        await trio.to_thread.run_sync(
+            lambda: set_bucket(node.node, url=f"file://{path}/bucket", report=ignore_progress)
+        )
+        edge = node.node.edge
+        home = BucketHome(BucketLog(edge.bucket, network.network))
+        yield Case(home, network, lambda unsigned: sign_record(node.node.key, unsigned), edge.node_id)
+
+
+@pytest.fixture(params=[local, remote, bucket], ids=["local", "remote", "bucket"])
 async def case(request: Any, tmp_path: Path) -> AsyncIterator[Case]:
     async with request.param(tmp_path) as opened:
         yield opened

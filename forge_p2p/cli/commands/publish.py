@@ -25,7 +25,13 @@ from forge_p2p.node.refs.results import PublishResult
     type=click.IntRange(0),
     help="Only if this record is the newest; 0: only if the name is new.",
 )
-@click.option("--move-to", "new_home", default="", metavar="NODEID", help="The node to keep the name from now on.")
+@click.option(
+    "--move-to",
+    "new_home",
+    default="",
+    metavar="NODEID",
+    help='The node to keep the name from now on; "bucket": the bucket of this one.',
+)
 @pass_settings
 def command(
     settings: Settings,

@@ -11,7 +11,7 @@ from forge_p2p.bucket.reading import Reader
 from forge_p2p.config import EdgeConfig
 from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import NotFound
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.edge.settings import EdgeRecord, config_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Edge:
         self.catalogue = Catalogue(opened.origin, opened.reads, cache, by)
         self.reader = Reader(opened.reads, opened.origin)
         self._opened = opened
+
+    @property
+    def node_id(self) -> NodeId:
+        """What records of names call the bucket when it is their home."""
+        return NodeId(bytes.fromhex(self.record.id))
 
     @property
     def where(self) -> str:

@@ -47,23 +47,30 @@ class Book:
         """The node at which the record after `head` has to be put; `None`: nobody knows yet."""
         return head.home if head is not None else self._authority(network).founder
 
-    def adopt(self, network: NetworkId, name: str, since: Since, home: NodeId) -> RefRecord | None:
+    def adopt(
+        self, network: NetworkId, name: str, since: Since, home: NodeId, *, vouched: bool = True
+    ) -> RefRecord | None:
         """Takes over what the home of a name told; the newest record then. Records after one that moves the home away
-        are for the new one to tell. Raises `BadRef`."""
+        are for the new one to tell. `vouched`: the home is one that verifies. Raises `BadRef`."""
         head = self.head(network, name)
-        if head is not None and since.tip.seq < head.seq and self._has_just_moved(head):
+        if head is not None and since.tip.seq < head.seq and self.has_just_moved(head):
             return head  # the new home has not heard of that yet, and so has nothing to tell
         check_tip(name, head, since.tip)
         records = [record for record in since.records if head is None or record.seq > head.seq]
         moved = next((at for at, record in enumerate(records, 1) if record.home != home), len(records))
-        self.judge(network).verify_run(name, records[:moved], head, vouched=True, now=time.time())
+        self.judge(network).verify_run(name, records[:moved], head, vouched=vouched, now=time.time())
         self._node.refs.put_all(records[:moved])
         return records[moved - 1] if moved else head
 
-    def _has_just_moved(self, head: RefRecord) -> bool:
+    def has_just_moved(self, head: RefRecord) -> bool:
         """Whether it is the newest record itself that says where its successor goes."""
         before = self._node.refs.range(head.network, head.name, head.seq - 1, 1)
         return self.home_of(head.network, before[0] if before else None) != head.home
+
+    def whole(self, network: NetworkId, name: str) -> list[RefRecord]:
+        """All records that are known here."""
+        head = self.head(network, name)
+        return self._node.refs.range(network, name, 1, head.seq) if head is not None else []
 
     def believable(self, network: NetworkId, name: str, since: Since) -> RefRecord | None:
         """The newest record that somebody else than the home tells, if it is newer than what is known here. Nothing is

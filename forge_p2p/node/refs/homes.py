@@ -1,5 +1,6 @@
-"""Where a log is kept: one interface for this node's own store, another node over the wire, and what comes later."""
+"""Where a log is kept: one interface for this node's own store, another node over the wire, and a bucket."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ from forge_p2p.wire.limits import REF_NAMES_COUNT, REF_RECORDS_COUNT
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 
 if TYPE_CHECKING:
+    from forge_p2p.bucket.reflog import BucketLog
     from forge_p2p.node.peer import PeerSession
 
 TIMEOUT = 20.0
@@ -37,8 +39,8 @@ class Since:
 class RefHome(Protocol):
     """The logs of one network's names at one place; as `proto.reflog.RefLog`, for who may have to wait.
 
-    Errors: `BadRef`, `PeerError` when the place cannot be reached, `NotHome`, `Refused`, `StoreError`, `DiskError`.
-    """
+    Errors: `BadRef`, `BucketError`, `PeerError` when the place cannot be reached, `NotHome`, `Refused`, `StoreError`,
+    `DiskError`."""
 
     async def put_if_absent(self, record: RefRecord) -> Stored | Exists: ...
 
@@ -68,6 +70,29 @@ class LocalHome:
 
     async def since(self, name: str, from_seq: int, count: int = REF_RECORDS_COUNT) -> Since:
         return await trio.to_thread.run_sync(read_since, self._log, name, from_seq, count)
+
+    async def names(self, after: str = "", count: int = REF_NAMES_COUNT) -> list[str]:
+        return await trio.to_thread.run_sync(self._log.names, after, count)
+
+
+class BucketHome:
+    """The logs in a bucket. Nobody there verifies anything: `vouched` is never to be said of what it tells."""
+
+    def __init__(self, log: "BucketLog") -> None:
+        self._log = log
+
+    async def put_if_absent(self, record: RefRecord) -> Stored | Exists:
+        return await trio.to_thread.run_sync(self._log.put_if_absent, record)
+
+    async def fill(self, records: Sequence[RefRecord]) -> None:
+        """See `BucketLog.fill`."""
+        await trio.to_thread.run_sync(self._log.fill, records)
+
+    async def head(self, name: str) -> RefRecord | None:
+        return await trio.to_thread.run_sync(self._log.head, name)
+
+    async def since(self, name: str, from_seq: int, count: int = REF_RECORDS_COUNT) -> Since:
+        return Since(*await trio.to_thread.run_sync(self._log.since, name, from_seq, count))
 
     async def names(self, after: str = "", count: int = REF_NAMES_COUNT) -> list[str]:
         return await trio.to_thread.run_sync(self._log.names, after, count)

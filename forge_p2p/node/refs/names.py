@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -18,12 +19,13 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
 from forge_p2p.node.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
-from forge_p2p.node.refs.homes import LocalHome, RefHome, RemoteHome, Since, all_names
+from forge_p2p.node.refs.homes import BucketHome, LocalHome, RefHome, RemoteHome, Since, all_names
 from forge_p2p.proto.membership import encode_head
 from forge_p2p.proto.reflog import Exists, Stored, Tip
 from forge_p2p.proto.timers import TokenBucket
 
 if TYPE_CHECKING:
+    from forge_p2p.node.edge.opened import Edge
     from forge_p2p.node.members import Members
     from forge_p2p.node.peer import PeerSession
 
@@ -84,21 +86,23 @@ class Names:
             home = await self._home(network, name, head)
             if home == self._members.own_id:
                 return head
-            remote = RemoteHome(await self._reach(network, name, home, READ_PATIENCE if reading else math.inf))
-            since = await self._since(remote, network, name, head)
-            newest = await trio.to_thread.run_sync(self.book.adopt, network, name, since, home)
+            place = await self._place(network, name, home, READ_PATIENCE if reading else math.inf)
+            since = await self._since(place, network, name, head)
+            vouched = not isinstance(place, BucketHome)
+            adopt = partial(self.book.adopt, network, name, since, home, vouched=vouched)
+            newest = await trio.to_thread.run_sync(adopt)
             if newest == head or newest is None or (newest.seq == since.tip.seq and newest.home == home):
                 return newest
 
-    async def _since(self, remote: RemoteHome, network: NetworkId, name: str, head: RefRecord | None) -> Since:
+    async def _since(self, place: RefHome, network: NetworkId, name: str, head: RefRecord | None) -> Since:
         """What the home has after `head`. What members told already need not come again: the home says whether it is
         the newest that it has, by its hash."""
         heard = self._newest_heard.get((network, name))
         if heard is not None and head is not None and heard.previous == head.hash:
-            since = await remote.since(name, heard.seq + 1)
+            since = await place.since(name, heard.seq + 1)
             if since.tip == Tip(heard.seq, heard.hash):
                 return Since(since.tip, [heard])
-        return await remote.since(name, head.seq + 1 if head else 1)
+        return await place.since(name, head.seq + 1 if head else 1)
 
     async def names(self, network: NetworkId) -> list[str]:
         """Those at the node that made the network. Raises `HomeUnreachable`."""
@@ -106,7 +110,7 @@ class Names:
         home = await self._home(network, what, None)
         if home == self._members.own_id:
             return []
-        return await all_names(RemoteHome(await self._reach(network, what, home)))
+        return await all_names(await self._place(network, what, home))
 
     async def put(self, record: RefRecord) -> Stored | Exists:
         """Puts a record at the home of its name, which has just been refreshed. Raises `HomeUnreachable`, `NotHome`,
@@ -115,24 +119,30 @@ class Names:
         home = await self._home(record.network, record.name, head)
         if home == self._members.own_id:
             return await self.accept(record, None)
-        remote = RemoteHome(await self._reach(record.network, record.name, home))
-        answer = await remote.put_if_absent(record)
+        place = await self._place(record.network, record.name, home)
+        if isinstance(place, BucketHome) and head is not None and self.book.has_just_moved(head):
+            await place.fill(await trio.to_thread.run_sync(self.book.whole, record.network, record.name))
+        answer = await place.put_if_absent(record)
         if isinstance(answer, Stored):
             await trio.to_thread.run_sync(self._members.node.refs.put, record)
             self._news(record)
         return answer
 
     async def hearsay(self, network: NetworkId, name: str) -> RefRecord | None:
-        """The newest record that other members tell, where the home cannot be asked; `None` if none is newer than what
-        is known here."""
+        """The newest record that other members or this node's bucket tell, where the home cannot be asked; `None` if
+        none is newer than what is known here."""
         head = await trio.to_thread.run_sync(self.book.head, network, name)
         best: RefRecord | None = None
-        for session in self._members.peering.sessions(network)[:HEARSAY_ASKED]:
+        places: list[RefHome] = [
+            RemoteHome(session) for session in self._members.peering.sessions(network)[:HEARSAY_ASKED]
+        ]
+        edge = await trio.to_thread.run_sync(self._members.node.find_edge)
+        for place in [*places, *([] if edge is None else [self._bucket(edge, network)])]:
             try:
-                since = await RemoteHome(session).since(name, head.seq + 1 if head else 1)
+                since = await place.since(name, head.seq + 1 if head else 1)
                 found = await trio.to_thread.run_sync(self.book.believable, network, name, since)
             except ForgeError as error:
-                LOG.info("what %s says of %s is no help: %s", session.where, name, error)
+                LOG.info("what somebody else than its home says of %s is no help: %s", name, error)
                 continue
             if found is not None and (best is None or found.seq > best.seq):
                 best = found
@@ -144,7 +154,7 @@ class Names:
         home = await self._home(network, prefix, None)
         place: RefHome = LocalHome(self._members.node.refs.log(network))
         if home != self._members.own_id:
-            place = RemoteHome(await self._reach(network, prefix, home))
+            place = await self._place(network, prefix, home)
         found: list[str] = []
         after = prefix
         while len(found) < count:
@@ -170,6 +180,20 @@ class Names:
             )
         return home
 
+    async def _place(
+        self, network: NetworkId, name: str, home: NodeId, patience: float = math.inf
+    ) -> BucketHome | RemoteHome:
+        """The home itself: this node's bucket, if it is that, else a member. Raises as `_reach`."""
+        edge = await trio.to_thread.run_sync(self._members.node.find_edge)
+        if edge is None or edge.node_id != home:
+            return RemoteHome(await self._reach(network, name, home, patience))
+        return self._bucket(edge, network)
+
+    def _bucket(self, edge: "Edge", network: NetworkId) -> BucketHome:
+        from forge_p2p.bucket.reflog import BucketLog
+
+        return BucketHome(BucketLog(edge.bucket, network))
+
     async def _reach(self, network: NetworkId, name: str, node_id: NodeId, patience: float = math.inf) -> "PeerSession":
         """A session with the home of a name, within `patience` seconds. Raises `HomeUnreachable`."""
         peering = self._members.peering
@@ -190,7 +214,7 @@ class Names:
         reason = f": {problem}" if problem else ""
         raise HomeUnreachable(
             f"the home of {name!r}, node {node_id.hex()[:16]}, cannot be reached{reason}",
-            hint="is it up (forge up there)? forge peers shows who is; nothing was published meanwhile",
+            hint="is it up (forge up there)? forge peers shows who is; if it is a bucket: forge edge set URL",
         )
 
     async def _look_for(self, network: NetworkId, node_id: NodeId) -> None:

@@ -17,7 +17,7 @@ from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.ids import NodeId
 from forge_p2p.node.adding import add
-from forge_p2p.node.local import Report
+from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.results import PublishResult
 from forge_p2p.node.refs.writing import Change, Intent, Written, describe, require_writer, write
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from forge_p2p.node.network import Network
     from forge_p2p.node.peer import PeerSession
 
+BUCKET = "bucket"
+"""Written for a node's id: the bucket of this node."""
+
 ASK_AGAIN = 0.1
 """Seconds until the home is asked again whether it has begun to fetch."""
 
@@ -38,7 +41,7 @@ ASK_AGAIN = 0.1
 class Options:
     """How a name is published. `protect`: whether only admins may write it from now on; `None`: as it was. `expires`:
     seconds until it stands for nothing; 0: never. `after`: see `write`. `home`: the id of the node that keeps the name
-    from now on; empty: as it was."""
+    from now on, or `BUCKET`; empty: as it was."""
 
     protect: bool | None = None
     expires: float = 0.0
@@ -64,7 +67,7 @@ async def publish(
         raise UsageError(f"{name!r} names a record; publishing makes the next one", hint="leave @ and its number out")
     require_writer(named)
     wanted = Options(**options)
-    new_home = _node_id(wanted.home)
+    new_home = await trio.to_thread.run_sync(_new_home, network.node, wanted.home)
     added = await _add(network, path, report)
     root = parse_link(added.link)
     await _offer(members, named, root, path, added)
@@ -139,8 +142,14 @@ async def held_elsewhere(
     network: "Network", members: "Members", named: Named, written: Written, report: Report
 ) -> bool:
     """Whether the home has all of the content of a record. A command that ends waits until it has, as long as it goes
-    on; a node that stays looks no further than itself."""
+    on; a node that stays looks no further than itself. A bucket is given it. Raises what that does."""
     record = written.record
+    edge = await trio.to_thread.run_sync(network.node.find_edge)
+    if edge is not None and record.home == edge.node_id:
+        from forge_p2p.node.edge.pushing import push
+
+        await push(network, what=named.ref(record.seq), in_network="", report=report)
+        return True
     if network.stays or record.home == members.own_id:
         return False
     session = members.peering.connected(named.network, record.home)
@@ -195,9 +204,11 @@ class _Watch:
         self._changed.set()
 
 
-def _node_id(text: str) -> NodeId | None:
+def _new_home(node: LocalNode, text: str) -> NodeId | None:
     if not text:
         return None
+    if text == BUCKET:
+        return node.edge.node_id
     try:
         found = bytes.fromhex(text)
     except ValueError:

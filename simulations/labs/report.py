@@ -22,7 +22,6 @@ from simulations.versus import report as versus
 PAGE = ROOT / "docs" / "labs.md"
 PLOTS = ROOT / "docs" / "plots"
 RESULTS = Path(__file__).parent / "results"
-FORGE = "forge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,11 @@ class Outcome:
     scenario: Scenario
     size: int
     turns: Mapping[str, Sequence[Turn]]
+
+    @property
+    def forge(self) -> str:
+        """The contender that the bars are for: the scenario's first system."""
+        return self.scenario.systems[0]
 
     def median(self, contender: str, figure: str) -> float:
         return statistics.median(turn.figures[figure] for turn in self.turns[contender])
@@ -45,29 +49,29 @@ class Outcome:
 
     def verdicts(self) -> list[str]:
         """One line for each bar, of Forge alone."""
-        if FORGE not in self.turns:
+        if self.forge not in self.turns:
             return []
         return [f"{'reached' if reached else 'MISSED'}: {text}" for text, reached in self._bars()]
 
     def _bars(self) -> list[tuple[str, bool]]:
         bars = self.scenario.bars
-        failed = sum(len(turn.failures) for name, turns in self.turns.items() if name == FORGE for turn in turns)
+        failed = sum(len(turn.failures) for name, turns in self.turns.items() if name == self.forge for turn in turns)
         found = [("everybody who was not killed finishes with the right bytes", failed == 0)]
         if bars.last:
             text = f"the last agent within {bars.last} times one copy over the uplink"
-            found.append((text, self.median(FORGE, "last") <= bars.last))
+            found.append((text, self.median(self.forge, "last") <= bars.last))
         if bars.copies:
             text = f"at most {bars.copies} copies from the origin"
-            found.append((text, self.median(FORGE, "copies") <= bars.copies))
+            found.append((text, self.median(self.forge, "copies") <= bars.copies))
         if bars.goodput:
-            share = self.median(f"{FORGE}, no loss", "seconds") / self.median(FORGE, "seconds")
+            share = self.median(f"{self.forge}, no loss", "seconds") / self.median(self.forge, "seconds")
             text = f"more than {bars.goodput:.0%} of the goodput without loss"
             found.append((f"{text}: {share:.0%}", share > bars.goodput))
         if bars.amplification:
             text = f"a stranger gets at most {bars.amplification} times what it sends"
-            found.append((text, self.median(FORGE, "amplification") <= bars.amplification))
+            found.append((text, self.median(self.forge, "amplification") <= bars.amplification))
         if bars.seconds:
-            found.append((f"within {bars.seconds} s", self.median(FORGE, "seconds") <= bars.seconds))
+            found.append((f"within {bars.seconds} s", self.median(self.forge, "seconds") <= bars.seconds))
         return found
 
 

@@ -3,10 +3,19 @@
 from simulations.labs.systems.base import System
 from simulations.labs.systems.bittorrent import BitTorrent
 from simulations.labs.systems.forge import ForgeNetwork, ForgeTicket
+from simulations.labs.systems.forge_git import ForgeGit
 from simulations.labs.systems.git import Git
 from simulations.labs.systems.http import Http
 
 SYSTEMS: dict[str, System] = {
     system.name: system
-    for system in (ForgeNetwork(), ForgeTicket(), Http(), Git(), BitTorrent(), BitTorrent(super_seeding=True))
+    for system in (
+        ForgeNetwork(),
+        ForgeTicket(),
+        ForgeGit(),
+        Http(),
+        Git(),
+        BitTorrent(),
+        BitTorrent(super_seeding=True),
+    )
 }

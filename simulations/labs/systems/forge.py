@@ -102,7 +102,7 @@ def up(host: Host, *, liar: bool = False) -> Program:
 
 def start_up(host: Host, *, liar: bool = False) -> Program:
     """Starts the node."""
-    return host.start([*(LIAR if liar else COMMAND), "up"], _environment(host), "node.log")
+    return host.start([*(LIAR if liar else COMMAND), "up"], environment(host), "node.log")
 
 
 def is_up(host: Host) -> bool:
@@ -151,7 +151,7 @@ def wait_for_peers(host: Host, count: int, patience: float = PATIENCE) -> None:
 
 def start(host: Host, *arguments: str) -> Program:
     """Starts a command on a host."""
-    return host.start([*COMMAND, *arguments], _environment(host), "node.log")
+    return host.start([*COMMAND, *arguments], environment(host), "node.log")
 
 
 def run(host: Host, *arguments: str) -> str:
@@ -170,7 +170,7 @@ def finish(program: Program) -> str:
 def fetchers(stage: Stage, what: str) -> dict[str, Program]:
     """`forge get` on every agent, waiting for the word."""
     started = {
-        name: host.start([*GET, what, host.folder / "copy"], _environment(host), "get.log")
+        name: host.start([*GET, what, host.folder / "copy"], environment(host), "get.log")
         for name, host in stage.agents.items()
     }
     for program in started.values():
@@ -178,6 +178,6 @@ def fetchers(stage: Stage, what: str) -> dict[str, Program]:
     return started
 
 
-def _environment(host: Host) -> dict[str, str]:
+def environment(host: Host) -> dict[str, str]:
     """A node's folder of its own, and this checkout's Forge."""
     return {"FORGE_HOME": str(home(host)), "PYTHONPATH": str(ROOT)}

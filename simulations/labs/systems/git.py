@@ -41,7 +41,7 @@ class Git:
     @contextmanager
     def open(self, stage: Stage) -> Iterator[Mapping[str, Program]]:
         origin = stage.origin
-        _make_repository(stage.content, origin.folder / "repositories" / "lab.git")
+        make_repository(stage.content, origin.folder / "repositories" / "lab.git")
         socket = origin.folder / "fcgi.socket"
         origin.start(
             [program("fcgiwrap"), "-c", str(len(stage.agents)), "-s", f"unix:{socket}"], QUIET, log="fcgiwrap.log"
@@ -58,7 +58,7 @@ class Git:
         raise LabError("git has no node to restart")
 
 
-def _make_repository(content: Path, bare: Path) -> None:
+def make_repository(content: Path, bare: Path) -> None:
     """One commit of one file, packed."""
     _git("init", "--quiet", "--bare", str(bare))
     blob = _git("--git-dir", str(bare), "hash-object", "-w", str(content))

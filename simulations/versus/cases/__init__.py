@@ -2,10 +2,10 @@
 
 from simulations.versus.bench import Case
 from simulations.versus.cases import adds, gets, hot, memory, resume, starts, syncs, updates, wire
-from simulations.versus.git import clones, joins, moves
+from simulations.versus.git import checkouts, clones, joins, moves
 
 CASES: dict[str, Case] = {
     case.name: case
-    for module in (gets, wire, updates, syncs, adds, memory, resume, starts, hot, clones, moves, joins)
+    for module in (gets, wire, updates, syncs, adds, memory, resume, starts, hot, clones, moves, joins, checkouts)
     for case in module.CASES
 }

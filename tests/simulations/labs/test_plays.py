@@ -92,6 +92,12 @@ def test_members_of_a_network_get_their_copies_and_a_liar_does_no_harm(tmp_path:
     assert 1 <= turn.figures["copies"] < 2.5
 
 
+def test_a_repository_is_cloned_by_all(tmp_path: Path) -> None:
+    turn = play(QUICK, "forge-git", tmp_path)
+    assert turn.failures == {}
+    assert turn.figures["finished"] == 2
+
+
 def test_members_find_each_other_on_the_lan(tmp_path: Path) -> None:
     turn = play(load("meet"), "forge", tmp_path)
     assert turn.failures == {}

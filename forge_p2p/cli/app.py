@@ -38,12 +38,13 @@ COMMANDS = {
     "why": "Say who has a link's content, and how it came.",
     "network": "Create, join and manage private networks.",
     "store": "Inspect, verify, clean or rebuild the store.",
+    "seed": "Run a seed: node, gateway and bucket from one file.",
     "config": "Check a seed's file.",
     "completion": "Print the completion script for a shell.",
 }
 
 
-ELSEWHERE = {"config": "forge_edge.commands.config"}
+ELSEWHERE = {"config": "forge_edge.commands.config", "seed": "forge_edge.commands.seed"}
 """Commands that put a node together with what stands beside it, and so are not below it."""
 
 
@@ -58,10 +59,11 @@ class LazyGroup(click.Group):
         return list(self.known)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.known:
-            return None
-        module = ELSEWHERE.get(cmd_name, f"{self.package}.{cmd_name}")
-        command: click.Command = import_module(module).command
+        return self.load(cmd_name) if cmd_name in self.known else None
+
+    def load(self, name: str) -> click.Command:
+        """The command called `name`."""
+        command: click.Command = import_module(ELSEWHERE.get(name, f"{self.package}.{name}")).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -53,6 +53,14 @@ class BucketEntry:
 
     url: str
     every: float = 600.0
+    endpoint: str = ""
+    region: str = ""
+    cdn: str = ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As `forge edge set` takes them."""
+        return {"endpoint": self.endpoint, "region": self.region, "cdn": self.cdn}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,7 @@ GATEWAY: dict[str, tuple[str, Read]] = {
 
 NETWORK: dict[str, Read] = {"token_file": _path, "name": read_word, "label": read_word}
 FOLLOW: dict[str, Read] = {"name": _name, "mirror": read_flag}
-BUCKET: dict[str, Read] = {"url": _text, "every": read_duration}
+BUCKET: dict[str, Read] = {"url": _text, "every": read_duration, "endpoint": _text, "region": _text, "cdn": _text}
 
 _OWN = ("home", "gateway", "network", "follow", "bucket")
 

@@ -136,11 +136,11 @@ class Lookups:
             self._machine.stop(lookup, trio.current_time())
             self._pump()
 
-    def announce(self, root: Hash) -> None:
-        """This node has `root`, or some of it, until `withdraw`."""
+    def announce(self, root: Hash, after: float = 0.0) -> None:
+        """This node has `root`, or some of it, until `withdraw`. Said `after` seconds, or before along with others."""
         if root not in self._announced:
             self._announced.add(root)
-            self._machine.announce(dht_key(self._secret, root), ROOT_TTL, trio.current_time())
+            self._machine.announce(dht_key(self._secret, root), ROOT_TTL, trio.current_time(), after)
             self._pump()
 
     def withdraw(self, root: Hash) -> None:

@@ -4,6 +4,13 @@ Only what would touch the machine is replaced: datagrams go through the simulate
 of 5 s, and its asyncio code runs on a loop whose time is the world's. Values are the names of providers. A key has one
 value in that package, so the last provider to announce itself is the one who is found; to be fair providers announce
 themselves as often as ours do, not once an hour.
+
+One thing in the package is bounded (`Link.welcome_if_new`), because an hour of it may otherwise never end. It gives a
+node that it meets the values that this one should keep, and takes it into its table; whoever is not in the table is
+met anew. Where the bucket is full the newcomer only becomes a replacement (`KBucket.add_node`, False), and so
+`RoutingTable.is_new_node` still says that it is new when it answers the STORE: `handle_call_response` welcomes it
+again, with the same values. With two values each answer makes two more of them. Measured with 500 nodes and seed 1: one
+node welcomed one newcomer 200,003 times within six seconds, and memory grew by a gigabyte in a minute.
 """
 
 import asyncio
@@ -18,6 +25,7 @@ import kademlia.protocol
 import kademlia.routing
 import kademlia.storage
 from kademlia.network import Server
+from kademlia.node import Node as PackageNode
 from kademlia.protocol import KademliaProtocol
 
 from forge_p2p.content.contact import Contact
@@ -70,7 +78,9 @@ class WorldLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        raise RuntimeError(context.get("message")) from context.get("exception")
+        """What fails is a defect of the simulation; what still waits when the world ends is none."""
+        if "exception" in context:
+            raise RuntimeError(context.get("message")) from context["exception"]
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """It stays in the world's heap and does nothing."""
@@ -99,6 +109,15 @@ class Link(KademliaProtocol):  # type: ignore[misc]  # the package has no types
         if name not in {"ping", "store", "find_node", "find_value"}:
             raise AttributeError(name)
         return lambda address, *args: self._owner.call(name, address, args)
+
+    def welcome_if_new(self, node: PackageNode) -> None:
+        """As the package says of itself: a new node is sent the values that it should keep. One that waits for a place
+        in a full bucket has them; all else that is done about it stays, the ping to the bucket's eldest included."""
+        router = self.router
+        if node.id in router.buckets[router.get_bucket_for(node)].replacement_nodes:
+            router.add_contact(node)
+        else:
+            super().welcome_if_new(node)
 
 
 class Theirs(Node):

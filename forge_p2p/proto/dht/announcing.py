@@ -87,17 +87,18 @@ class Announcing:
         late = now - self._limits.announce.late
         return sum(provided.wanted < late for provided in self._provided.values())
 
-    def announce(self, key: bytes, ttl: int, now: float) -> None:
-        """Announces `key` from now on, for `ttl` seconds at a time."""
+    def announce(self, key: bytes, ttl: int, now: float, after: float = 0.0) -> None:
+        """Announces `key` from now on, for `ttl` seconds at a time; the first time within `after` seconds."""
         place = int.from_bytes(key, "big")
         provided = self._provided.get(place)
+        wanted = now + after
         if provided is None:
-            provided = self._provided[place] = Provided(key, place, ttl, now, now)
+            provided = self._provided[place] = Provided(key, place, ttl, wanted, wanted)
             insort(self._places, place)
         elif provided.ttl == ttl:
             return
         provided.ttl = ttl
-        self._plan(provided, now)
+        self._plan(provided, wanted)
 
     def withdraw(self, key: bytes, now: float) -> None:
         """Takes the announcement of `key` back where it went."""
@@ -122,7 +123,7 @@ class Announcing:
         """This node has found its place: announces what could not be announced before."""
         for provided in self._provided.values():
             if not provided.holders and not provided.busy:
-                self._plan(provided, now)
+                self._plan(provided, max(now, provided.wanted))
 
     def next_deadline(self) -> float | None:
         return self._due.next()

@@ -129,11 +129,11 @@ class Dht:
         """Enough was found: `LookupDone` comes at once. Nothing happens if it is over."""
         self._searches.stop(lookup, now)
 
-    def announce(self, key: bytes, ttl: int, now: float) -> None:
+    def announce(self, key: bytes, ttl: int, now: float, after: float = 0.0) -> None:
         """This node has `key`, until `withdraw`. `ttl`: seconds, 60 to a day, for which others remember it; it is said
-        again at half of that."""
+        again at half of that. `after`: seconds for which that can wait; it is said before if that costs no lookup."""
         ttl = min(max(ttl, TTL_MIN), self._limits.providers.ttl_max)
-        self._announcing.announce(_checked(key), ttl, now)
+        self._announcing.announce(_checked(key), ttl, now, after)
 
     def withdraw(self, key: bytes, now: float) -> None:
         """This node no longer has `key`: tells those who were told."""

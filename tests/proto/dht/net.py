@@ -106,3 +106,12 @@ class Net:
         self.run(seconds)
         assert [done.lookup for done in self.done[before:]] == [lookup]
         return {provider.contact.node_id for provider in self.found}
+
+
+def alone(number: int = 0, limits: DhtLimits | None = None) -> Dht:
+    one = contact(number)
+    return Dht(one.node_id, random.Random(number), 0.0, one.addresses, limits)
+
+
+def queries(dht: Dht) -> list[SendQuery]:
+    return [output for output in dht.take() if isinstance(output, SendQuery)]

@@ -101,6 +101,8 @@ class WorldLoop(asyncio.AbstractEventLoop):
 class Link(KademliaProtocol):  # type: ignore[misc]  # the package has no types
     """The package's protocol over the simulated network."""
 
+    router: kademlia.routing.RoutingTable
+
     def __init__(self, owner: "Theirs", server: Server) -> None:
         super().__init__(server.node, server.storage, server.ksize)
         self._owner = owner

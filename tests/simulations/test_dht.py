@@ -60,7 +60,7 @@ def _fill_bucket_of(keeper: Theirs, newcomer: Theirs) -> None:
 
 def _near(keeper: Theirs, newcomer: Theirs, count: int) -> list[bytes]:
     """Keys for which the keeper is nearest of all it knows, and the newcomer nearer than the farthest of these."""
-    found = []
+    found: list[bytes] = []
     number = 0
     while len(found) < count:
         number += 1

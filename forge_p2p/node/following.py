@@ -77,8 +77,8 @@ class _Follower:
 
     def is_due(self, now: float) -> bool:
         """Whether that is to be told now and not with what comes next."""
-        few = len(self.arrived) < ENOUGH and not self.others and not self.holding.complete
-        return self.has_news and not (few and now < self.told_at + GATHER)
+        pressing = self.others or self.withheld or self.holding.complete or len(self.arrived) >= ENOUGH
+        return self.has_news and (bool(pressing) or now >= self.told_at + GATHER)
 
     def take_news(self, now: float) -> list[messages.Told]:
         """What there is to tell, in messages."""

@@ -8,9 +8,8 @@ What arrives is at the same time told to those who follow the root here (`follow
 each other what they have.
 """
 
-import random
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +21,7 @@ from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
 from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
 from forge_p2p.node.bases import Previous
+from forge_p2p.node.finding import Supply
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding
 from forge_p2p.node.likely import Likely, LikelySink
@@ -39,24 +39,6 @@ if TYPE_CHECKING:
 
 FOLLOWED_MAX = 12
 """Nodes at which a root is followed at once. Kraken's graphs have 10 connections a node."""
-
-HEARD = 1.0
-"""Seconds in which the members connected say whether they have something of it, before the DHT is asked; most have
-said so after a round trip."""
-
-LOOK_FOR_MORE = 2.0
-"""Seconds in which who has everything may name others, before the DHT is asked for more."""
-
-LOOK_AGAIN_FIRST, LOOK_AGAIN_MAX = 0.5, 30.0
-"""Seconds until the DHT is asked again who has a root, doubled each time: some start at the same time."""
-
-WELL_FED = 4
-"""With so many sources, one of which has everything, the DHT is not asked: a lookup costs some thirty questions, and on
-a LAN as many handshakes. Measured with fifty agents that start together on two processors: half of their work."""
-
-ANNOUNCE_LATER = 20.0
-"""Seconds, a half more or less by chance, until one of so many announces itself: the others are found meanwhile, and an
-agent that has gone by then has cost nobody an announcement and its withdrawal."""
 
 RETRY_FIRST, RETRY_MAX, RETRIES = 0.5, 8.0, 8
 """Seconds until a node that was lost is followed again, doubled each time, and how often in a row."""
@@ -131,12 +113,8 @@ class Swarming:
         self._known_to = None if previous is None else previous.known_to
         self._find_timeout = FIND_FACTOR * members.dial_timeout
         self._followed: dict[tuple[NetworkId, NodeId], _Followed | None] = {}
-        self._sources: set[PeerSession] = set()
-        self._complete: set[PeerSession] = set()
-        self._looking: set[trio.CancelScope] = set()
-        self._ever = False
+        self._supply = Supply()
         self._problem: ForgeError | None = None
-        self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._likely = Likely(members, sink, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
@@ -161,7 +139,7 @@ class Swarming:
     async def keep(self) -> None:
         """All of it is here: it belongs to the networks that it came from."""
         for network in self.held_in:
-            self._announce(network)
+            self._supply.announce(self._members.lookups[network], self._root.link.hash)
             keep = partial(self._members.holdings.keep, network, self._root, origin=False)
             self._members.holdings.tell(await trio.to_thread.run_sync(keep))
 
@@ -187,7 +165,7 @@ class Swarming:
         """Nodes that fetch the same now and have a capability."""
         return [
             session.peer_id
-            for session in self._sources
+            for session in self._supply.sessions
             if session.peer_id is not None
             and capability in session.capabilities
             and self._root.link.hash not in session.opened
@@ -199,10 +177,8 @@ class Swarming:
         """A followed node says what it has."""
         assert session.member is not None
         self.held_in.add(session.member.network)
-        if first or session not in self._sources:
-            self._sources.add(session)
+        if self._supply.add(session, complete=told.complete) or first:
             self.used.add(session)
-            self._ever = True
             if self._previous and not self._may_hear(session.member.network):
                 self._sink.hides_bases(session)
             elif self._previous and not told.previous and self._previous not in session.opened:
@@ -214,15 +190,10 @@ class Swarming:
             self._sink.completed(session, origin=told.origin)
         if told.complete:
             session.opened.add(self._root.link.hash)
-            self._complete.add(session)
-        if self._well_fed:
-            for lookup in self._looking:
-                lookup.cancel()
         data = told.prefixes
         if data:
             prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
             self._sink.holds(session, prefixes)
-        self._changed.set()
 
     def compare(self, session: "PeerSession", followed: _Followed, withheld: int) -> None:
         """A followed node has much to tell, of which much may be here, too."""
@@ -268,58 +239,24 @@ class Swarming:
                 self._nursery.start_soon(probe, sessions, self._members.dial_timeout / 2)
             self._members.peering.joined.append(self._joined)
             try:
-                await self._look(network)
+                found = partial(self._met_by_dht, network)
+                lookups = self._members.lookups[network]
+                await self._supply.look(lookups, self._root.link.hash, lambda: bool(self._followed), found)
             finally:
                 self._members.peering.joined.remove(self._joined)
+
+    def _met_by_dht(self, network: NetworkId, contact: Contact) -> None:
+        self._members.peering.meet(network, contact, Found.DHT)
+        self._consider(network, contact)
 
     def _joined(self, network: NetworkId, session: "PeerSession") -> None:
         """A member connected just now: if nobody has been found yet, it may be the one. Else it may have something."""
         if network not in self._networks or session.peer_id is None:
             return
-        if not self._sources:
+        if not self._supply.sessions:
             self._consider(network, Contact(session.peer_id, ()))
         elif (network, session.peer_id) not in self._followed and self._nursery is not None:
             self._nursery.start_soon(self._likely.ask, session)
-
-    @property
-    def _well_fed(self) -> bool:
-        """Whether there are sources enough."""
-        return self._has_all and len(self._sources) >= WELL_FED
-
-    @property
-    def _has_all(self) -> bool:
-        """Whether a source has everything."""
-        return not self._complete.isdisjoint(self._sources)
-
-    async def _look(self, network: NetworkId) -> None:
-        """Asks the DHT now and then, unless there are sources enough."""
-        delay = LOOK_AGAIN_FIRST
-        with trio.move_on_after(HEARD):
-            while self._followed and not self._has_all:
-                await self._changed.wait()
-        if self._has_all:
-            await trio.sleep(LOOK_FOR_MORE)
-        while True:
-            if not self._well_fed:
-                with trio.CancelScope() as lookup:
-                    self._looking.add(lookup)
-                    await self._look_once(network)
-                self._looking.discard(lookup)
-            if self._ever and not self._has_all:
-                self._announce(network)
-            await trio.sleep(delay * (0.75 + random.random() / 2))
-            delay = min(2 * delay, LOOK_AGAIN_MAX)
-
-    async def _look_once(self, network: NetworkId) -> None:
-        async with aclosing(self._members.lookups[network].providers(self._root.link.hash)) as providers:
-            async for contact in providers:
-                self._members.peering.meet(network, contact, Found.DHT)
-                self._consider(network, contact)
-
-    def _announce(self, network: NetworkId) -> None:
-        """Lets the DHT know that some of it is here, soon if few others have it."""
-        after = ANNOUNCE_LATER * (0.5 + random.random()) if self._well_fed else 0.0
-        self._members.lookups[network].announce(self._root.link.hash, after)
 
     def _consider(self, network: NetworkId, contact: Contact) -> None:
         key = (network, contact.node_id)
@@ -353,7 +290,7 @@ class Swarming:
                     await trio.sleep(delay)
         finally:
             self._followed.pop(key, None)
-            self._changed.set()
+            self._supply.changed.set()
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
@@ -362,10 +299,8 @@ class Swarming:
         try:
             await followed.over.wait()
         finally:
-            if session in self._sources:
-                self._sources.discard(session)
+            if self._supply.remove(session):
                 self._sink.remove_source(session, _why_gone(session))
-                self._changed.set()
             with trio.move_on_after(1.0, shield=True):
                 with suppress(PeerError):
                     await session.unfollow(followed.number)
@@ -381,15 +316,16 @@ class Swarming:
     async def _watch(self) -> None:
         """Waits as long as there is a source, or hope for one."""
         while True:
-            self._changed = trio.Event()
-            wait = float("inf") if self._sources else (self._patience if self._ever else self._find_timeout)
+            supply = self._supply
+            supply.changed = trio.Event()
+            wait = float("inf") if supply.sessions else (self._patience if supply.ever else self._find_timeout)
             with trio.move_on_after(wait) as waiting:
-                await self._changed.wait()
-            if waiting.cancelled_caught and not self._sources:
+                await supply.changed.wait()
+            if waiting.cancelled_caught and not supply.sessions:
                 raise self._nobody()
 
     def _nobody(self) -> ForgeError:
-        if self._ever:
+        if self._supply.ever:
             return PeerError(
                 f"everybody who had the content has gone: {self._problem or 'no reason given'}",
                 hint="what has arrived is kept: the same command goes on where this one stopped",

@@ -52,6 +52,8 @@ class Holding:
     watchers: set[Arrived]
     complete: bool
     closure: Closure | None = None
+    confirmed: bool = False
+    """Somebody in the network has some of it: what arrives is that network's, too, and no other's alone."""
 
     @property
     def origin(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from forge_p2p.content.summary import HeardSummary
-from forge_p2p.ids import prefix_of
+from forge_p2p.ids import NetworkId, prefix_of
 from forge_p2p.node.groups import contained
 from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.proto.hello import SETS
@@ -46,35 +46,40 @@ class LikelySink(Protocol):
 
 
 class Likely:
-    """Those of one fetch. `used` is given the sessions that told something."""
+    """Those of one fetch. `held_in`: the networks in which somebody has the root; members of others are asked for none
+    of its chunks. `used` is given the sessions that told something."""
 
-    def __init__(self, members: "Members", sink: LikelySink, used: "set[PeerSession]") -> None:
+    def __init__(self, members: "Members", sink: LikelySink, held_in: set[NetworkId], used: "set[PeerSession]") -> None:
         self._members = members
         self._sink = sink
+        self._held_in = held_in
         self._used = used
         self._asked: set[PeerSession] = set()
 
     async def ask(self, session: "PeerSession") -> None:
         """Asks a member for as long as the fetch goes on; runs until cancelled, or there is nobody to ask."""
-        if SETS not in session.capabilities or session in self._asked or len(self._asked) >= ASKED_MAX:
+        if session.member is None or SETS not in session.capabilities:
+            return
+        if session in self._asked or len(self._asked) >= ASKED_MAX:
             return
         self._asked.add(session)
         with contained("asking for a summary"):
             try:
-                await self._ask(session)
+                await self._ask(session, session.member.network)
             finally:
                 self._asked.discard(session)
 
-    async def _ask(self, session: "PeerSession") -> None:
+    async def _ask(self, session: "PeerSession", network: NetworkId) -> None:
         least = WORTH_ASKING
         while not session.ended.is_set():
             wanted = await self._sink.much_wanted(least)
-            summary = await self._members.summaries.of(session, wanted // PRICE)
-            if summary is None:
-                least = 4 * max(least, wanted)
-                continue
-            self._used.add(session)
-            self._sink.may_have(session, summary, self._members.distance(session))
+            if network in self._held_in:
+                summary = await self._members.summaries.of(session, wanted // PRICE)
+                if summary is None:
+                    least = 4 * max(least, wanted)
+                    continue
+                self._used.add(session)
+                self._sink.may_have(session, summary, self._members.distance(session))
             with trio.move_on_after(AGAIN):
                 await session.ended.wait()
         self._sink.remove_source(session, "it has left")

@@ -1,9 +1,10 @@
 """Summaries of what members have (`content.summary`): this node's own, one for each network, and those it was told.
 
 What the own summary of a network names is what its members may have from here: the chunks of whole roots, and of roots
-under way what has arrived. It is brought up to date when somebody asks. What came is added; when a root was dropped, or
-the store says that something is about to be collected (`Store.epoch`), the generation ends and what is left is looked
-for anew. Who was told may ask for what is named, and for nothing else.
+under way, once somebody in the network has said that it has some, what has arrived. It is brought up to date when
+somebody asks. What came is added; when a root was dropped, or the store says that something is about to be collected
+(`Store.epoch`), the generation ends and what is left is looked for anew. Who was told may ask for what is named, and
+for nothing else.
 """
 
 import secrets
@@ -72,7 +73,8 @@ class Own:
     async def _refresh(self) -> None:
         epoch = await trio.to_thread.run_sync(self._node.store.epoch)
         collected, self._epoch = epoch != self._epoch, epoch
-        present = sorted(self._holdings.of(self._network), key=_age)
+        present = [each for each in self._holdings.of(self._network) if each.complete or each.confirmed]
+        present.sort(key=_age)
         begins = collected or self._outdated or not self._named.keys() <= set(present)
         if begins:
             self._begin()

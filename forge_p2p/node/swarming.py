@@ -116,7 +116,7 @@ class Swarming:
         self._supply = Supply()
         self._problem: ForgeError | None = None
         self._nursery: trio.Nursery | None = None
-        self._likely = Likely(members, sink, self.used)
+        self._likely = Likely(members, sink, self.held_in, self.used)
         self.holdings: list[Holding] = [members.holdings.begin(network, root) for network in networks]
 
     async def run(self) -> None:
@@ -177,6 +177,8 @@ class Swarming:
         """A followed node says what it has."""
         assert session.member is not None
         self.held_in.add(session.member.network)
+        for holding in self.holdings:
+            holding.confirmed = holding.confirmed or holding.network == session.member.network
         if self._supply.add(session, complete=told.complete) or first:
             self.used.add(session)
             if self._previous and not self._may_hear(session.member.network):

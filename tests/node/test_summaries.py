@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ import zstandard
 
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.summary import CAPACITY_MIN, HeardSummary, Summary, Update
-from forge_p2p.node import summaries
+from forge_p2p.node import networking, summaries
+from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.results import GetResult
 from forge_p2p.node.scope import Closure
+from forge_p2p.proto.outputs import RequestReceived
 from forge_p2p.wire import messages, sets
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader
@@ -107,6 +110,83 @@ async def test_a_small_fetch_asks_nobody_for_a_summary(tmp_path: Path) -> None:
         await fetched(third, await shared(origin, tmp_path / "small"), tmp_path / "copy")
         members = await neighbour.members()
         assert not members.summaries._own
+
+
+async def test_who_only_seems_to_have_it_hears_nothing_of_the_earlier_version(tmp_path: Path) -> None:
+    """No bases are named to it, though the reader has many, and the origin is told."""
+    async with three(tmp_path) as (origin, neighbour, third, older):
+        await fetched(third, await shared(origin, older), tmp_path / "copy")
+        (tmp_path / "other").write_bytes(noise(50, 3 * MB))
+        await fetched(neighbour, await shared(origin, tmp_path / "other"), tmp_path / "copy of other")
+        told_of_bases = hinted(neighbour)
+        newer = tmp_path / "newer"
+        shutil.copytree(older, newer)
+        (newer / "0.bin").write_bytes(noise(0, MB) + b"edited" + noise(0, 2 * MB)[MB:])
+        (newer / "other").write_bytes(noise(50, 3 * MB)[: 2 * MB] + b"edited" + noise(50, 3 * MB)[2 * MB :])
+        result = await fetched(third, await shared(origin, newer), tmp_path / "copy")
+        assert contents(tmp_path / "copy") == contents(newer)
+        assert by_peer(result)[neighbour.node.node_id.hex()] > MB
+        assert told_of_bases == []
+
+
+def hinted(network: Network) -> list[int]:
+    """The requests to a node, from now on, that name bases."""
+    found: list[int] = []
+    server = network._server
+    assert server is not None
+    before = server.requested
+
+    def requested(session: PeerSession, request: RequestReceived) -> None:
+        if session.session.hints(request.request_id) is not None:
+            found.append(request.request_id)
+        before(session, request)
+
+    server.requested = requested  # type: ignore[method-assign]
+    return found
+
+
+async def test_members_of_another_network_are_asked_and_told_nothing(tmp_path: Path) -> None:
+    """The reader is in two networks. Who has much of it in the other one is not asked for chunks, and while the fetch
+    goes on cannot find out about it."""
+    older = first_version(tmp_path / "older")
+    async with (
+        founder(tmp_path / "a") as origin,
+        founder(tmp_path / "x", "other") as other,
+        member(tmp_path / "c", await token(origin)) as reader,
+    ):
+        await trio.to_thread.run_sync(
+            partial(networking.join, reader.node, token=await token(other), name="other", report=ignore_progress)
+        )
+        members = await reader.members()
+        with trio.fail_after(10):
+            while len([each for each in members.peering.networks if members.peering.sessions(each)]) < 2:
+                await trio.sleep(0.05)
+        await shared(other, older, "other")
+        link = await shared(origin, next_version(tmp_path / "newer", older))
+        summaries_of_other = (await other.members()).summaries
+        secret = prefixes(origin, link)
+        seen: list[int] = []
+
+        async def look() -> None:
+            asking = await other.members()
+            (team,) = asking.peering.networks
+            (session,) = asking.peering.sessions(team)
+            heard = await asking.summaries.of(session, ROOM)
+            if heard is not None:
+                seen.extend(heard.among(secret))
+
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                for _ in range(6):
+                    await look()
+                    await trio.sleep(0.1)
+
+            nursery.start_soon(watch)
+            result = await fetched(reader, link, tmp_path / "copy")
+        assert by_peer(result).keys() == {origin.node.node_id.hex()}
+        assert not summaries_of_other._own, "nobody asked"
+        assert len(seen) < 6 * len(secret) / 20
 
 
 async def test_it_is_told_once_and_then_what_came(tmp_path: Path) -> None:

@@ -47,12 +47,16 @@ def _mirror(settings: Settings, upstream: str, name: str, in_network: str) -> Mi
     from forge_p2p.git.calls import Node
     from forge_p2p.git.copies import Copy, copy_path
     from forge_p2p.git.publishing import publish
+    from forge_p2p.git.upkeep import tidy
 
     began = monotonic()
     copy = Copy(copy_path(settings.home, "mirrors", f"{in_network}/{name}"), [upstream], git_environment(settings))
     copy.refresh()
     copy.follow_head(upstream)
-    outcome = publish(Node(runner(settings), name, in_network), copy.git)
+    node = Node(runner(settings), name, in_network)
+    outcome = publish(node, copy.git)
+    if outcome.put is not None:
+        tidy(node, copy.git)
     about, put = outcome.published.about, outcome.put
     seconds = monotonic() - began
     url = f"forge://{about.network}/{about.name}"

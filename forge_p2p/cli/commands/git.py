@@ -40,10 +40,12 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
     from forge_p2p.git.calls import Node
     from forge_p2p.git.publishing import publish as published_by
     from forge_p2p.git.running import find_repository
+    from forge_p2p.git.upkeep import tidy
 
     repository_url(name, in_network)
     git = find_repository(os.fsencode(repository), dict(os.environ))
-    outcome = published_by(Node(runner(settings), name, in_network), git)
+    node = Node(runner(settings), name, in_network)
+    outcome = published_by(node, git)
     about = outcome.published.about
     url = f"forge://{about.network}/{about.name}"
     if outcome.put is None:
@@ -51,6 +53,7 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
         emit(settings, about, [url])
         return
     put = outcome.put
+    tidy(node, git)
     refs, size, took = format_count(outcome.refs, "ref"), format_size(put.new_bytes), format_duration(put.seconds)
     remark(settings, f"{refs}, {size} new, {url} is at record {put.seq} now, {took}")
     remark(settings, *(["the home has the content"] if put.held else []), *(f"note: {note}" for note in put.notes))

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from forge_p2p.content.gitrefname import NAME_MAX, clash_among, fault_of_ref
+from forge_p2p.content.link import Link
 from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
 from forge_p2p.errors import Malformed
 
@@ -30,6 +31,11 @@ RULES_MAX: Final = 256
 
 MANIFEST: Final = b"manifest"
 PACKS: Final = b"packs"
+VOUCHED: Final = b"vouched"
+VOUCHED_LISTING: Final = b"vouched/listing"
+VOUCHED_MANIFEST: Final = b"vouched/manifest"
+"""Listing and manifest of the newest record by an admin, where a later one is somebody else's (`gitpolicy`)."""
+
 SUFFIXES: Final = (b".pack", b".rev", b".idx")
 """In the order in which git may see them: what has an `.idx` is a pack."""
 
@@ -174,25 +180,30 @@ def manifest_entry(entries: Iterable[Entry]) -> Entry:
 
 
 def files_of(manifest: GitManifest, entries: Iterable[Entry]) -> dict[bytes, Entry]:
-    """The files of the manifest's packs, by path. Raises `Malformed` unless the listing has each of them, and nothing
-    besides."""
+    """The files of the manifest's packs, and what is vouched for, by path. Raises `Malformed` unless the listing has
+    each of them, and nothing besides."""
     found = {entry.path: entry for entry in entries if entry.kind == EntryKind.FILE and entry.path != MANIFEST}
     wanted = {path for pack in manifest.packs for path in pack_paths(pack.hash)}
+    if VOUCHED_LISTING in found or VOUCHED_MANIFEST in found:
+        wanted |= {VOUCHED_LISTING, VOUCHED_MANIFEST}
     if wanted != found.keys():
         strange = min(wanted ^ found.keys())
         raise Malformed(f"manifest and listing of a repository do not agree on {strange!r}")
     return found
 
 
-def repository_listing(manifest: Entry, files: Mapping[bytes, Entry], packs: Sequence[GitPack]) -> list[Entry]:
-    """The listing of a repository, sorted: its manifest and the files of its packs. No times and modes of anybody's
-    machine are in it, so that what is the same has the same link."""
-    found = [_plain(MANIFEST, manifest)]
-    if packs:
-        found.append(Entry(PACKS, EntryKind.DIRECTORY, 0o755, 0, 0, 0, b""))
-    found += [_plain(path, files[path]) for pack in packs for path in pack_paths(pack.hash)]
+def repository_listing(
+    manifest: Entry, files: Mapping[bytes, Entry], packs: Sequence[GitPack], vouched: Mapping[bytes, Link]
+) -> list[Entry]:
+    """The listing of a repository, sorted: its manifest, the files of its packs, and what is vouched for, by path. No
+    times and modes of anybody's machine are in it, so that what is the same has the same link."""
+    found = [_plain(MANIFEST, manifest.link)]
+    found += [_plain(path, files[path].link) for pack in packs for path in pack_paths(pack.hash)]
+    found += [_plain(path, link) for path, link in vouched.items()]
+    folders = [folder for folder, has in ((PACKS, packs), (VOUCHED, vouched)) if has]
+    found += [Entry(folder, EntryKind.DIRECTORY, 0o755, 0, 0, 0, b"") for folder in folders]
     return sorted(found, key=lambda entry: sort_key(entry.path))
 
 
-def _plain(path: bytes, entry: Entry) -> Entry:
-    return Entry(path, EntryKind.FILE, 0o444, 0, entry.size, entry.level, entry.payload)
+def _plain(path: bytes, link: Link) -> Entry:
+    return Entry(path, EntryKind.FILE, 0o444, 0, link.size, link.level, link.hash)

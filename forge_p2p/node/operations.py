@@ -65,6 +65,8 @@ OPERATIONS = {
     "git_read": Operation("repositories.reading", "read", network=True, emits=True),
     "git_files": Operation("repositories.fetching", "files", network=True),
     "git_put": Operation("repositories.putting", "put", network=True),
+    "git_share": Operation("repositories.sharing", "share", network=True),
+    "git_list": Operation("repositories.sharing", "listed", network=True),
     "edge_set": Operation("edge.managing", "set_bucket"),
     "edge_status": Operation("edge.managing", "status"),
     "edge_gc": Operation("edge.collecting", "gc"),

@@ -33,9 +33,12 @@ from forge_p2p.node.refs.results import (
 from forge_p2p.node.repositories.results import (
     CheckoutResult,
     MirrorResult,
+    RepositoriesResult,
     RepositoryFilesResult,
     RepositoryPutResult,
     RepositoryResult,
+    RepositoryShareResult,
+    RulesResult,
 )
 from forge_p2p.node.syncing.results import SyncResult
 
@@ -304,6 +307,9 @@ Result = (
     | RepositoryPutResult
     | CheckoutResult
     | MirrorResult
+    | RepositoriesResult
+    | RepositoryShareResult
+    | RulesResult
     | CacheSaveResult
     | CacheRestoreResult
     | NetworksResult
@@ -352,6 +358,8 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "git_read": RepositoryResult,
     "git_files": RepositoryFilesResult,
     "git_put": RepositoryPutResult,
+    "git_share": RepositoryShareResult,
+    "git_list": RepositoriesResult,
     "edge_set": EdgeStatus,
     "edge_status": EdgeStatus,
     "edge_gc": EdgeGc,

@@ -119,7 +119,7 @@ def test_a_listing_and_its_manifest_agree() -> None:
     made = manifest()
     file = Entry(b"x", EntryKind.FILE, 0o600, 7, 5, 0, bytes(32))
     files = dict.fromkeys(pack_paths(OID), file)
-    listing = repository_listing(file, files, made.packs)
+    listing = repository_listing(file, files, made.packs, {})
     decoder = ListingDecoder()
     assert [each for page in encode_pages(listing) for each in decoder.feed(page)] == listing
     assert manifest_entry(listing).mode == 0o444

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forge_p2p.cli import git_checkout, git_mirror
+from forge_p2p.cli import git_checkout, git_mirror, git_rules, git_share
 from forge_p2p.cli.environment import repository_url
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
@@ -24,6 +24,9 @@ def command() -> None:
 
 command.add_command(git_checkout.command)
 command.add_command(git_mirror.command)
+command.add_command(git_rules.command)
+command.add_command(git_share.share)
+command.add_command(git_share.listed)
 
 
 @command.command("publish", cls=ForgeCommand)

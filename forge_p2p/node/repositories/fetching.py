@@ -24,7 +24,7 @@ from forge_p2p.node.getting import keep_cached
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.placing import LargeTarget, Placer, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts
-from forge_p2p.node.repositories.reading import manifest_and_files, require_repository
+from forge_p2p.node.repositories.reading import open_repository, require_repository
 from forge_p2p.node.repositories.results import RepositoryFilesResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target, parse_target
@@ -48,7 +48,7 @@ async def files(
     started = time.monotonic()
     target = parse_target(what, (), in_network)
     require_repository(target.root, "this link")
-    _, known = await manifest_and_files(network, target)
+    known = (await open_repository(network, target)).files
     chosen = _chosen(known, names)
     with await trio.to_thread.run_sync(FolderFiles, path_bytes(folder), chosen) as place:
         wanted = [known[path] for path in chosen]

@@ -13,13 +13,16 @@ import trio
 
 from forge_p2p.content import walk
 from forge_p2p.content.gitmanifest import (
+    VOUCHED_LISTING,
+    VOUCHED_MANIFEST,
     decode_manifest,
     manifest_entry,
     pack_paths,
     repository_listing,
 )
-from forge_p2p.content.link import Kind, Root
+from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.content.membership import Role
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages
@@ -31,7 +34,7 @@ from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
 from forge_p2p.node.refs.writing import Change, require_writer, write
-from forge_p2p.node.repositories.reading import manifest_and_files, require_repository
+from forge_p2p.node.repositories.reading import open_repository, require_repository
 from forge_p2p.node.repositories.results import RepositoryPutResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target
@@ -56,10 +59,13 @@ async def put(
     if named.seq:
         raise UsageError(f"{name!r} names a record; a push makes the next one", hint="leave @ and its number out")
     before: dict[bytes, Entry] = {}
+    vouched: dict[bytes, Link] = {}
     if base:
         before = await _before(network, named, parse_link(base))
+        if named.joined.membership.role is not Role.ADMIN:
+            vouched = await trio.to_thread.run_sync(_vouched, members, named, after, before)
     report(Progress("ingest"))
-    root, new_bytes = await trio.to_thread.run_sync(_stored, network.node, folder, before)
+    root, new_bytes = await trio.to_thread.run_sync(stored, network.node, folder, before, vouched)
     await _offer(members, named, root)
     report(Progress("publish"))
 
@@ -81,10 +87,22 @@ async def _before(network: "Network", named: Named, base: Root) -> dict[bytes, E
     """The files of the packs there were, all of them here: who pushes can give everything that the name stands for."""
     require_repository(base, "what is pushed to")
     target = Target(base, None, (), named.joined.name)
-    _, files = await manifest_and_files(network, target)
-    if not await trio.to_thread.run_sync(_is_whole, network.node, base):
+    files = (await open_repository(network, target)).files
+    holding = (await network.members()).holdings.find(named.network, base.link.hash)
+    known = holding is not None and holding.complete
+    if not known and not await trio.to_thread.run_sync(_is_whole, network.node, base):
         await prefetch(network, base, named.joined.name, partial(hold, network.node, base))
     return files
+
+
+def _vouched(members: "Members", named: Named, seq: int, before: dict[bytes, Entry]) -> dict[bytes, Link]:
+    """What a record that is not an admin's carries of the newest that is: that was record `seq`, or it carries the
+    same. Blocks."""
+    last = members.names.book.at(named.network, named.name, seq)
+    if last.role is Role.ADMIN and last.target.kind is Kind.GIT:
+        entries = listing_here(members.node, last.target)
+        return {VOUCHED_LISTING: last.target.link, VOUCHED_MANIFEST: manifest_entry(entries).link}
+    return {path: before[path].link for path in (VOUCHED_LISTING, VOUCHED_MANIFEST) if path in before}
 
 
 def _is_whole(node: LocalNode, root: Root) -> bool:
@@ -94,8 +112,9 @@ def _is_whole(node: LocalNode, root: Root) -> bool:
         return False
 
 
-def _stored(node: LocalNode, folder: str, before: dict[bytes, Entry]) -> tuple[Root, int]:
-    """The repository's root, durable, and the bytes that are new. Blocks. Raises `Malformed`."""
+def stored(node: LocalNode, folder: str, before: dict[bytes, Entry], vouched: dict[bytes, Link]) -> tuple[Root, int]:
+    """The root of what is in `folder` and of packs that were there `before`, durable, and the bytes that are new.
+    Blocks. Raises `Malformed`."""
     with TemporaryDirectory(prefix="forge-") as forgotten:  # nobody will scan that folder again
         adder = Adder(node, *_scanned(folder, forgotten), ignore_progress)
         added = adder.run()
@@ -106,7 +125,7 @@ def _stored(node: LocalNode, folder: str, before: dict[bytes, Entry]) -> tuple[R
     for pack in decoded.packs:
         if missing := [path for path in pack_paths(pack.hash) if path not in files]:
             raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
-    pages = encode_pages(repository_listing(manifest, files, decoded.packs))
+    pages = encode_pages(repository_listing(manifest, files, decoded.packs, vouched))
     with node.store.ingest() as ingest:
         with Writer(ingest) as writer:
             root = Root(Kind.GIT, store_pages(writer, pages))

@@ -2,17 +2,30 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from forge_p2p.content import walk
-from forge_p2p.content.gitmanifest import decode_manifest, files_of, manifest_entry
-from forge_p2p.content.link import Kind, Root
+from forge_p2p.content.gitmanifest import (
+    MANIFEST,
+    MANIFEST_MAX,
+    VOUCHED_LISTING,
+    VOUCHED_MANIFEST,
+    GitManifest,
+    decode_manifest,
+    files_of,
+    manifest_entry,
+)
+from forge_p2p.content.gitpolicy import fault_against
+from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import format_link
+from forge_p2p.content.membership import Role
+from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.content.ticket import is_ticket
-from forge_p2p.errors import CorruptChunk, NotFound, UsageError
+from forge_p2p.errors import CorruptChunk, Malformed, NotFound, Untrusted, UsageError
 from forge_p2p.node.expanding import content, listing
 from forge_p2p.node.fetching import fetching
 from forge_p2p.node.getting import listing_here
@@ -27,6 +40,9 @@ if TYPE_CHECKING:
     from forge_p2p.node.network import Network
     from forge_p2p.node.receiving import Receiver
 
+BLOCK = 64
+"""Records of a log that are read at once."""
+
 Emit = Callable[[bytes], Awaitable[None]]
 
 
@@ -38,7 +54,7 @@ async def read(network: "Network", *, name: str, in_network: str = "", emit: Emi
         target = parse_target(name)
         assert target.ticket is not None
         require_repository(target.root, "this ticket")
-        await emit((await manifest_and_files(network, target))[0])
+        await emit((await open_repository(network, target)).data)
         author = target.ticket.server.hex()
         return RepositoryResult("", "", 0, format_link(target.root), author, "", "", member=False, notes=[])
     members = await network.members()
@@ -51,7 +67,10 @@ async def read(network: "Network", *, name: str, in_network: str = "", emit: Emi
             raise
         return RepositoryResult(named.joined.name, named.name, 0, "", "", "", own_role, member=True, notes=[])
     require_repository(record.target, f"{named.name!r}")
-    await emit((await manifest_and_files(network, Target(record.target, None, (), named.joined.name)))[0])
+    repository = await open_repository(network, Target(record.target, None, (), named.joined.name))
+    by_admin = await trio.to_thread.run_sync(newest_by_admin, network.node, record)
+    require_vouched(record, repository, by_admin)
+    await emit(repository.data)
     return RepositoryResult(
         network=named.joined.name,
         name=named.name,
@@ -71,32 +90,88 @@ def require_repository(root: Root, what: str) -> None:
         raise UsageError(f"{what} stands for files, not for a git repository", hint="forge pull gets them")
 
 
-async def manifest_and_files(network: "Network", target: Target) -> tuple[bytes, dict[bytes, Entry]]:
-    """The manifest's bytes and the files of its packs by path, checked, from the store or fetched. Raises `Malformed`,
-    and as `get`."""
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What a root of kind `git` holds: the manifest, and as bytes; the files of its packs, and others, by path; the
+    manifest that is vouched for, if there is one, and the link of its listing."""
+
+    data: bytes
+    manifest: GitManifest
+    files: dict[bytes, Entry]
+    vouched: GitManifest | None
+    vouched_listing: Link | None
+
+
+async def open_repository(network: "Network", target: Target) -> Repository:
+    """What is in a repository, checked, from the store or fetched. Raises `Malformed`, and as `get`."""
     try:
-        data, entries = await trio.to_thread.run_sync(_here, network.node, target.root)
+        return await trio.to_thread.run_sync(_here, network.node, target.root)
     except (NotFound, CorruptChunk):
-        data, entries = await _fetched(network, target)
-    return data, await trio.to_thread.run_sync(lambda: files_of(decode_manifest(data), entries))
+        await _fetch(network, target)
+    return await trio.to_thread.run_sync(_here, network.node, target.root)
 
 
-def _here(node: LocalNode, root: Root) -> tuple[bytes, list[Entry]]:
+def _here(node: LocalNode, root: Root) -> Repository:
+    data, entries = _manifest_of(node, root)
+    manifest = decode_manifest(data)
+    files = files_of(manifest, entries)
+    if VOUCHED_LISTING not in files:
+        return Repository(data, manifest, files, None, None)
+    listing_link = files[VOUCHED_LISTING].link
+    if max(listing_link.size, files[VOUCHED_MANIFEST].size) > MANIFEST_MAX:
+        raise Malformed(f"what a repository is vouched for by has more than {MANIFEST_MAX} bytes")
+    listed = [entry for page in walk.entries(listing_link, node.store.read) for entry in page]
+    if manifest_entry(listed).link != files[VOUCHED_MANIFEST].link:
+        raise Malformed("what a repository is vouched for by is not of one piece")
+    vouched = decode_manifest(b"".join(walk.stream(files[VOUCHED_MANIFEST].link, node.store.read)))
+    return Repository(data, manifest, files, vouched, listing_link)
+
+
+def _manifest_of(node: LocalNode, root: Root) -> tuple[bytes, list[Entry]]:
     entries = listing_here(node, root)
     return b"".join(walk.stream(manifest_entry(entries).link, node.store.read)), entries
 
 
-async def _fetched(network: "Network", target: Target) -> tuple[bytes, list[Entry]]:
-    entries: list[Entry] = []
-    data = bytearray()
+async def _fetch(network: "Network", target: Target) -> None:
+    """Brings everything but the packs into the store."""
 
     async def produce(receiver: "Receiver") -> None:
-        entries.extend(await listing(receiver, target.root.link))
-        async with aclosing(content(receiver, manifest_entry(entries).link)) as pieces:
-            async for piece in pieces:
-                data.extend(piece)
+        entries = await listing(receiver, target.root.link)
+        manifest_entry(entries)
+        for entry in entries:
+            if entry.path in (MANIFEST, VOUCHED_LISTING, VOUCHED_MANIFEST) and entry.size <= MANIFEST_MAX:
+                async with aclosing(content(receiver, entry.link)) as pieces:
+                    async for _ in pieces:
+                        pass
 
     async with fetching(network, target) as fetch:
         await fetch.run(produce, lambda counts: None)
         await fetch.commit()
-    return bytes(data), entries
+
+
+def newest_by_admin(node: LocalNode, record: RefRecord) -> RefRecord | None:
+    """The newest record of an admin's up to `record`, as far as the log is here. Blocks."""
+    if record.role is Role.ADMIN:
+        return record
+    last = record.seq - 1
+    while last > 0:
+        first = max(1, last - BLOCK + 1)
+        for each in reversed(node.refs.range(record.network, record.name, first, last - first + 1)):
+            if each.role is Role.ADMIN:
+                return each
+        last = first - 1
+    return None
+
+
+def require_vouched(record: RefRecord, repository: Repository, by_admin: RefRecord | None) -> None:
+    """Raises `Untrusted` if who signed `record` did with protected refs what only admins may."""
+    if by_admin is not None and by_admin.target == record.target:
+        return
+    expected = by_admin.target.link if by_admin is not None and by_admin.target.kind is Kind.GIT else None
+    fault = "it does not show what an admin signed last" if repository.vouched_listing != expected else ""
+    fault = fault or fault_against(repository.vouched, repository.manifest)
+    if fault:
+        raise Untrusted(
+            f"refused {record.name!r} as record {record.seq} by node {record.author.hex()[:16]} has it: {fault}",
+            hint=f"an admin can set it right: forge rollback {record.name} SEQ",
+        )

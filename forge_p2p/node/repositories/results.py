@@ -72,3 +72,48 @@ class MirrorResult(Struct, frozen=True):
     new_bytes: int
     seconds: float
     notes: list[str]
+
+
+class RuleEntry(Struct, frozen=True):
+    """`pattern` is a ref or ends in `/*`. `protected`: only admins move what it covers; `forward`: that is not
+    rewound."""
+
+    pattern: str
+    protected: bool
+    forward: bool
+
+
+class RulesResult(Struct, frozen=True):
+    """The rules of a repository by record `seq`."""
+
+    network: str
+    name: str
+    seq: int
+    rules: list[RuleEntry]
+
+
+class RepositoryShareResult(Struct, frozen=True):
+    """`git clone forge::TICKET` gets the repository at `link` as it was, until `expires` (0: until it is unshared)."""
+
+    ticket: str
+    link: str
+    expires: float
+    bytes: int
+
+
+class RepositoryEntry(Struct, frozen=True):
+    """A name that stands for a repository: its newest record, and which node signed it when."""
+
+    name: str
+    seq: int
+    time: float
+    author: str
+    link: str
+
+
+class RepositoriesResult(Struct, frozen=True):
+    """The repositories of a network. `notes` as in `NamesResult`."""
+
+    network: str
+    repositories: list[RepositoryEntry]
+    notes: list[str]

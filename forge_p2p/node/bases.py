@@ -36,10 +36,11 @@ class Previous:
 
 
 class Bases:
-    """The bases of one fetch. `poisoners`: peers whose deltas were wrong; they are asked for whole chunks alone."""
+    """The bases of one fetch. `poisoners`: peers whose deltas were wrong, in this fetch or before; they are asked for
+    whole chunks alone."""
 
-    def __init__(self, store: Store) -> None:
-        self.poisoners: set[NodeId] = set()
+    def __init__(self, store: Store, poisoners: set[NodeId]) -> None:
+        self.poisoners = poisoners
         self._store = store
         self._bases: dict[Hash, Hash] = {}
         self._lacking: WeakSet[ChunkSource] = WeakSet()

@@ -70,7 +70,7 @@ class Fetching:
         edge = None if self._peers_only else await trio.to_thread.run_sync(self.node.find_edge)
         self._has_edge = edge is not None
         receiver = self._receiver = Receiver(
-            Placer(self._store, self.ingest),
+            Placer(self._store, self.ingest, self.node.poisoners),
             self.ingest,
             on_placed,
             on_stored=self._stored,
@@ -184,6 +184,8 @@ class Fetching:
         ticket = require_ticket(self._target, time.time())
         session = await self._network.dial(self._target.addresses, ticket.server, ticket.capability.encode())
         self.sessions.append(session)
+        if ticket.server in self.node.poisoners and self._receiver is not None:
+            self._receiver.hides_bases(session)  # before it has said who it is
         return session
 
 

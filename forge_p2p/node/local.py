@@ -47,6 +47,8 @@ class LocalNode:
         self._refs: RefStore | None = None
         self._healer: Heal | None = None
         self._edge: Edge | None = None
+        self.poisoners: set[NodeId] = set()
+        """Nodes that have sent wrong deltas since this process began."""
         self.watched: WatchedFolders | None = None
         """Of a node that stays."""
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound
-from forge_p2p.ids import Hash
+from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.bases import Bases
 from forge_p2p.store.base import Ingest, Store
 
@@ -95,16 +95,17 @@ Stored = tuple[Hash, int, Slot]
 
 class Placer:
     """Takes arrivals in, and puts what was there already in place. Safe from several threads. `destination` is set
-    before the first file is wanted."""
+    before the first file is wanted. `poisoners`: those whose deltas are not trusted; more may be added."""
 
-    def __init__(self, store: Store, ingest: Ingest) -> None:
+    def __init__(self, store: Store, ingest: Ingest, poisoners: set[NodeId] | None = None) -> None:
         self.destination: Destination | None = None
         self._store = store
         self._ingest = ingest
+        self._poisoners = set() if poisoners is None else poisoners
 
     def bases(self) -> Bases:
         """What is here already and may be like what is to come."""
-        return Bases(self._store)
+        return Bases(self._store, self._poisoners)
 
     def store(self, arrivals: Sequence[Arrival]) -> list[Raw]:
         """Verifies and stores chunks from a peer; returns their content. From here on a kill does not lose them. Raises

@@ -264,6 +264,30 @@ async def test_a_wrong_delta_costs_the_chunk_whole(pair: Pair, lie: str, caplog:
     _, liar = await update(pair, LIES[lie])
     assert liar.connections == 2, "the session goes on"
     assert caplog.text.count("sent a wrong delta") == 1, "it is not asked for another"
+    assert pair.there.node.poisoners == {liar.node_id}
+
+
+async def test_who_sent_a_wrong_delta_is_remembered_by_the_node(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """The next fetch from it names no bases either."""
+    old = noise(1, 900_000)
+    versions = [old, old[:400_000] + b"inserted" + old[400_000:], old[:500_000] + b"other" + old[500_000:]]
+    content: dict[Hash, bytes] = {}
+    first, second, third = (Root(Kind.BLOB, store(content, each)) for each in versions)
+    asked: list[Hints | None] = []
+    lies = answering(LIES["noise"])
+
+    async def answer(liar: Liar, session: PeerSession, request: RequestReceived) -> None:
+        asked.append(session.session.hints(request.request_id))
+        await lies(liar, session, request)
+
+    async with lying(answer, content) as liar:
+        for root in (first, second, third):
+            before = len(asked)
+            await get(pair.there, liar.ticket(root), pair.path / "copy")
+    assert any(hints is not None for hints in asked)
+    assert all(hints is None for hints in asked[before:])
+    assert caplog.text.count("sent a wrong delta") == 1
+    assert (pair.path / "copy").read_bytes() == versions[2]
 
 
 async def test_who_says_to_lack_every_base_is_given_signatures_once(pair: Pair) -> None:

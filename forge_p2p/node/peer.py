@@ -87,6 +87,8 @@ class PeerSession:
         self.ended = trio.Event()
         self.reason: ForgeError | None = None
         self.retryable = True
+        self.has_left = False
+        """It has said goodbye: it goes down."""
         self.members: MemberHandler | None = None
         """Hears what the peer says as a member; a session of a ticket needs none."""
         self._handler = handler
@@ -355,6 +357,7 @@ class PeerSession:
 
     def _gone(self, event: outputs.PeerGone) -> None:
         self.retryable = event.code.retryable or event.code is Code.OK
+        self.has_left = event.code is Code.LEAVING
         if self.reason is None and event.code in _NO_RIGHT:
             self.reason = Refused(f"{self.where} refused: {event.reason}")
         elif self.reason is None and event.code is not Code.OK:

@@ -18,7 +18,7 @@ from simulations.versus.process import Failed, Service, measure
 
 KEY = "measuring"
 FOLDER = "content"
-PATIENCE = 120.0
+PATIENCE = 900.0
 """Seconds until something counts as never."""
 
 DELAY = 10

@@ -16,10 +16,13 @@ from forge_p2p.net.base import Address
 from forge_p2p.node.peering import (
     ACQUAINTANCES_MAX,
     IDLE,
+    INTERVAL,
     KEPT,
     MET_MAX,
     OUTGOING_MAX,
+    RETRY_FIRST,
     RETRY_LATE,
+    RETRY_LEFT,
     RETRY_MAX,
     Found,
     Peering,
@@ -51,6 +54,7 @@ class FakeSession:
     used: float = field(default_factory=trio.current_time)
     ended: trio.Event = field(default_factory=trio.Event)
     reason: ForgeError | None = None
+    has_left: bool = False
 
     async def leave(self, *_: object, reason: str = "") -> None:
         await trio.lowlevel.checkpoint()
@@ -131,6 +135,24 @@ async def test_a_new_address_is_tried_at_once(autojump_clock: MockClock) -> None
         session = peers.connected(NETWORK, contact(1).node_id)
         assert session is not None
         assert session.connection.address.host == "192.0.2.99"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("has_left", "first"), [(False, RETRY_FIRST), (True, RETRY_LEFT)])
+async def test_who_said_goodbye_is_let_go(autojump_clock: MockClock, has_left: bool, first: float) -> None:
+    """Whoever vanished is dialled soon, whoever has gone is not; and it is connected at once when it calls."""
+    world = World({contact(1).node_id})
+    async with trio.open_nursery() as nursery:
+        peers = peering(world, nursery)
+        session: Any = await peers.session(NETWORK, contact(1))
+        nursery.start_soon(peers.run)
+        world.dials.clear()
+        ended = trio.current_time()
+        session.reason, session.has_left = PeerError("it went"), has_left
+        session.ended.set()
+        await trio.sleep(60)
+        assert world.dials
+        assert first <= world.dials[0][0] - ended < first + 3 * INTERVAL
         nursery.cancel_scope.cancel()
 
 

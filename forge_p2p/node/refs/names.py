@@ -202,9 +202,12 @@ class Names:
             async with trio.open_nursery() as nursery:
                 if peering.connected(network, node_id) is None:
                     nursery.start_soon(self._look_for, network, node_id)
+                has_dialled = False  # however it was with the last dial: somebody waits for this one
                 while (session := peering.connected(network, node_id)) is None:
                     known = next((each for each in peering.known(network) if each.contact.node_id == node_id), None)
-                    if known is not None and known.contact.addresses and known.retry_at <= trio.current_time():
+                    due = known is not None and (not has_dialled or known.retry_at <= trio.current_time())
+                    if known is not None and due and known.contact.addresses:
+                        has_dialled = True
                         with suppress(PeerError):
                             await peering.session(network, known.contact)
                     problem = known.problem if known is not None else problem

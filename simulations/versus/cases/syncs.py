@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from simulations.versus import syncthing, versions
@@ -15,7 +16,7 @@ from simulations.versus.syncthing import until, within
 
 WATCH, SYNCTHING, EAGER = "forge sync --watch", "syncthing", "syncthing, fsWatcherDelayS=1"
 SYNC = "forge sync"
-FILES = 300
+FILES, MANY = 300, 10_000
 """In the folder that is watched."""
 
 FIRST_MAX = 300.0
@@ -26,17 +27,20 @@ CALM = 1.0
 
 
 @contextmanager
-def watch(bench: Bench) -> Iterator[Trial]:
+def watch(bench: Bench, files: int = FILES) -> Iterator[Trial]:
     """Each contender has two folders of its own; each turn edits one file in the first."""
     with ExitStack() as opened:
-        folders = {name: _folders(bench, place) for name, place in ((WATCH, "f"), (SYNCTHING, "s"), (EAGER, "e"))}
+        files = FILES if bench.quick else files
+        folders = {
+            name: _folders(bench, place, files) for name, place in ((WATCH, "f"), (SYNCTHING, "s"), (EAGER, "e"))
+        }
         opened.enter_context(_forge_watching(bench, *folders[WATCH]))
         for name, delay in ((SYNCTHING, 1 if bench.quick else syncthing.DELAY), (EAGER, 1)):
             pair = syncthing.pair(bench.fresh(f"{folders[name][0].name}.instances"), *folders[name], delay)
             for each in opened.enter_context(pair):
                 each.unpause()
         for _, there in folders.values():
-            until(_filled(there))
+            until(_filled(there, files))
         yield Trial(
             [Contender(name, _edit(*folders[name]), lambda: time.sleep(CALM)) for name in folders],
             bars=[
@@ -46,7 +50,7 @@ def watch(bench: Bench) -> Iterator[Trial]:
                     lambda medians: 5 * medians.seconds[WATCH] <= medians.seconds[SYNCTHING],
                 ),
             ],
-            note=f"{FILES} files. Syncthing lets {syncthing.DELAY} s pass by default before it looks at changes.",
+            note=f"{files:,} files. Syncthing lets {syncthing.DELAY} s pass by default before it looks at changes.",
         )
 
 
@@ -107,12 +111,12 @@ def first(bench: Bench) -> Iterator[Trial]:
         )
 
 
-def _folders(bench: Bench, name: str) -> tuple[Path, Path]:
-    """A folder with `FILES` small files, and an empty one."""
+def _folders(bench: Bench, name: str, files: int) -> tuple[Path, Path]:
+    """A folder with so many small files, and an empty one."""
     here, there = bench.fresh(f"{name}.here"), bench.fresh(f"{name}.there")
     here.mkdir()
     there.mkdir()
-    for number in range(FILES):
+    for number in range(files):
         (here / f"file{number}").write_text(f"{number}\n" * 1000)
     return here, there
 
@@ -130,9 +134,9 @@ def _forge_watching(bench: Bench, here: Path, there: Path) -> Iterator[None]:
             yield
 
 
-def _filled(there: Path) -> Callable[[], bool]:
+def _filled(there: Path, files: int) -> Callable[[], bool]:
     """Whether all files have arrived."""
-    return lambda: all((there / f"file{number}").exists() for number in range(FILES))
+    return lambda: all((there / f"file{number}").exists() for number in range(files))
 
 
 def _edit(here: Path, there: Path) -> Callable[[], Turn]:
@@ -160,5 +164,6 @@ def _text(file: Path) -> str:
 
 CASES = [
     Case("watch_edit", "An edit on one side, until it is in the other's folder", watch, 3),
+    Case("watch_edit_many", "An edit among 10,000 files", partial(watch, files=MANY), 3),
     Case("first_sync", "First sync of a folder, 32,000 files, 534 MB", first, 1, warm=False),
 ]

@@ -195,6 +195,8 @@ class _Folder:
         try:
             watch = Watch(self._root, patient=self._patient)
             changed = watch.begin(seen)
+            if len(watch.items) > NAMES_MAX:
+                raise Unwatchable(f"it holds more than {NAMES_MAX:,} names")
         except BaseException as error:
             if watch is not None:
                 watch.close()

@@ -267,11 +267,24 @@ def test_few_are_watched(eye: Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         top.mkdir()
         eye.folders.scan(os.fsencode(top), eye.cache)
     assert len(os.listdir("/proc/self/fd")) == before + 2 * 2
+
+
+def test_few_names_are_watched(eye: Eye, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched, "NAMES_MAX", 3)
-    for name in "abcd":
+    before = len(os.listdir("/proc/self/fd"))
+    other = tmp_path / "other"
+    other.mkdir()
+    for top in (eye.top, other):
+        for name in "ab":
+            (top / name).touch()
+        eye.folders.scan(os.fsencode(top), eye.cache)
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert eye.folders.is_watched(os.fsencode(other))
+    for name in "cd":
         eye.write(name)
     eye.look()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert "more than 3 names" in eye.told[0]
+    assert not eye.folders.is_watched(os.fsencode(eye.top))
 
 
 def test_what_is_expected_is_looked_at_before_it_is_asked_for(eye: Eye) -> None:

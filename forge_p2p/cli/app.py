@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "Show what was added, removed, changed and moved.",
     "follow": "Keep what a name stands for in the store, and print changes.",
     "git": "Publish git repositories, which others clone by forge://NAME.",
+    "lfs": "Have Git LFS keep large files in Forge.",
     "shares": "List what this node shares.",
     "unshare": "End a share; its tickets stop working.",
     "sync": "Make DIR and a name the same, in both directions.",

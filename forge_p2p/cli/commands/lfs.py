@@ -1,0 +1,83 @@
+"""`forge lfs`: large files of git repositories by Forge."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forge_p2p.cli.output import remark
+from forge_p2p.cli.run import call_node
+from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
+from forge_p2p.errors import UsageError
+from forge_p2p.node.home import Home
+
+_SCHEME = "forge://"
+
+
+@click.group("lfs")
+def command() -> None:
+    """Have Git LFS keep large files in Forge."""
+
+
+@command.command("install", cls=ForgeCommand)
+@click.argument("repository", type=click.Path(path_type=Path), default=".")
+@pass_settings
+def install(settings: Settings, repository: Path) -> None:
+    """Set REPOSITORY up, so that git lfs push and pull go through Forge.
+
+    Only this repository: others keep their LFS servers. Its remote has to be a forge:// URL, whose network then has the
+    objects, too.
+    """
+    from forge_p2p.git import lfs
+    from forge_p2p.git.running import find_repository
+
+    if shutil.which("git-lfs") is None:
+        raise UsageError("git-lfs is not installed", hint="apt-get install git-lfs, or see git-lfs.com")
+    git = find_repository(os.fsencode(repository), dict(os.environ))
+    git.run("lfs", "install", "--local")
+    for name, value in lfs.settings(_program()).items():
+        git.run("config", "--local", name, value)
+    remark(settings, f"{repository}: git lfs goes through Forge")
+
+
+@command.command("transfer", cls=ForgeCommand, hidden=True)
+@pass_settings
+def transfer(settings: Settings) -> None:
+    """Speak git-lfs's custom transfer protocol. git lfs runs this."""
+    from forge_p2p.git.lfs import Transfer, answers
+
+    def run(name: str, arguments: dict[str, Any]) -> object:
+        home = Home(settings.home)
+        result = call_node(home, name, arguments, None)
+        if result is None:
+            from forge_p2p.node import inprocess
+
+            result = inprocess.run(home, settings.config, name, arguments, lambda progress: None)
+        return result
+
+    folder = Path(_git("rev-parse", "--git-path", "lfs/tmp")).absolute()
+    for line in answers(Transfer(run, _network_of, folder), sys.stdin):
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+def _network_of(remote: str) -> str:
+    """The network in a remote's URL, where it says one."""
+    url = remote if _SCHEME in remote else _git("config", "--get", f"remote.{remote}.url")
+    path = url.partition(_SCHEME)[2].strip("/")
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _program() -> str:
+    """How `forge` is called: as it was now, if that is a program."""
+    called = shutil.which(sys.argv[0])
+    beside = Path(sys.executable).parent / "forge"
+    return str(Path(called).absolute()) if called and not called.endswith(".py") else str(beside)

@@ -1,0 +1,99 @@
+"""Large files by git-lfs itself, through the agent that `forge lfs install` sets up."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from forge_p2p.errors import Conflict, Malformed
+from forge_p2p.git.lfs import Transfer, answers
+from tests.git.harness import Person
+from tests.git.test_mirror_and_checkout import ok
+
+
+def set_up(person: Person, repository: Path) -> None:
+    """As a person does, with this checkout's forge for the one on the PATH."""
+    ok(person, "lfs", "install", str(repository))
+    forge = person.bin / "forge"
+    if not forge.exists():
+        helper = (person.bin / "git-remote-forge").read_text()
+        forge.write_text(helper.replace("forge_p2p.cli.git_remote", "forge_p2p.cli.main"))
+        forge.chmod(0o755)
+    person.git("config", "lfs.customtransfer.forge.path", str(forge), at=repository)
+
+
+def test_a_large_file_goes_from_one_to_another(ada: Person, bob: Person) -> None:
+    content = random.Random(5).randbytes(3 << 20)
+    work = ada.repository("project")
+    set_up(ada, work)
+    ada.git("lfs", "track", "*.bin", at=work)
+    (work / "large.bin").write_bytes(content)
+    ada.git("add", "--all", at=work)
+    ada.git("commit", "--quiet", "--message", "large", at=work)
+    ada.forge("git", "publish", str(work), "team/large")
+    ada.git("remote", "add", "origin", "forge://team/large", at=work)
+    ada.git("lfs", "push", "--all", "origin", at=work)
+    ada.git("lfs", "push", "--all", "origin", at=work)
+
+    bob.git("clone", "--quiet", "forge://team/large", "copy", GIT_LFS_SKIP_SMUDGE="1")
+    copy = bob.folder / "copy"
+    assert (copy / "large.bin").stat().st_size < 200
+    set_up(bob, copy)
+    bob.git("lfs", "pull", at=copy)
+    assert (copy / "large.bin").read_bytes() == content
+    assert bob.git("status", "--porcelain", at=copy) == ""
+    assert not list((copy / ".git" / "lfs" / "tmp").glob("forge-*"))
+    (copy / "other.bin").write_bytes(content[::-1])
+    bob.git("add", "--all", at=copy)
+    bob.git("commit", "--quiet", "--message", "more", at=copy)
+    bob.git("push", "--quiet", at=copy)
+    ada.git("pull", "--quiet", "origin", "main", at=work)
+    assert (work / "other.bin").read_bytes() == content[::-1]
+
+
+OID = "ab" * 32
+
+
+def said(transfer: Transfer, *messages: object) -> list[dict[str, object]]:
+    return [json.loads(line) for line in answers(transfer, [json.dumps(message) for message in messages])]
+
+
+def test_what_a_name_stands_for_is_hashed(tmp_path: Path) -> None:
+    """Whoever may write the name could have put anything there."""
+
+    def run(name: str, arguments: dict[str, str]) -> None:
+        assert (name, arguments["name"], arguments["in_network"]) == ("pull", f"lfs/{OID}", "team")
+        (Path(arguments["destination"]) / "object").write_bytes(b"forged")
+
+    transfer = Transfer(run, lambda remote: "team", tmp_path)
+    ready, answer = said(transfer, {"event": "init", "remote": "origin"}, {"event": "download", "oid": OID, "size": 6})
+    assert ready == {}
+    assert isinstance(answer["error"], dict)
+    assert "another content" in answer["error"]["message"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_already_is_no_error(tmp_path: Path) -> None:
+    def run(name: str, arguments: dict[str, object]) -> None:
+        raise Conflict("somebody was faster")
+
+    (tmp_path / "file").write_bytes(b"content")
+    message = {"event": "upload", "oid": OID, "size": 7, "path": str(tmp_path / "file")}
+    _, answer = said(Transfer(run, str, tmp_path / "tmp"), message)
+    assert answer == {"event": "complete", "oid": OID}
+
+
+@pytest.mark.parametrize("oid", ["../../etc/passwd", "", "AB" * 32, "ab" * 31, "ab" * 32 + "\n"])
+def test_names_that_are_none(tmp_path: Path, oid: str) -> None:
+    def run(name: str, arguments: dict[str, object]) -> None:
+        raise AssertionError("nothing is asked of the node")
+
+    (answer,) = said(Transfer(run, str, tmp_path), {"event": "download", "oid": oid, "size": 1})
+    assert "names no LFS object" in str(answer["error"])
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", "3"])
+def test_what_is_no_message(tmp_path: Path, line: str) -> None:
+    with pytest.raises(Malformed):
+        Transfer(lambda name, arguments: None, str, tmp_path).handle(line)

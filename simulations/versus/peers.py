@@ -15,6 +15,7 @@ from simulations.versus.process import Failed, Service
 _PACKAGES = {
     "zsyncmake": "zsync",
     "nginx": "nginx-light",
+    "wrk": "wrk",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "ip": "iproute2",

@@ -40,6 +40,11 @@ _DESCRIPTOR: Final = 0xA0
 
 _BLOCK_MAX: Final = 128 * 1024
 
+_NODES_MAX: Final = 128
+"""Decoded list nodes kept, some 60 KB each. They are named by their hash, so they cannot become wrong."""
+
+_nodes: dict[Link, list[Link]] = {}
+
 
 class Pieces:
     """What one gateway reads. `relayed` counts bytes that came through the node."""
@@ -153,7 +158,8 @@ def read_here(store: Store, link: Link, start: int, stop: int, frames: bool) -> 
         piece = raw if (first, last) == (0, leaf.size) else memoryview(raw)[first:last]
         pieces += raw_frames(piece) if frames else [piece]
         got += last - first
-    return got, pieces
+    # One write for all of them: each costs the loop more than copying a chunk costs this thread.
+    return got, pieces if len(pieces) < 2 else [b"".join(pieces)]
 
 
 def _first_is_compressed(store: Store, link: Link) -> bool:
@@ -169,12 +175,20 @@ def leaves_between(store: Store, link: Link, start: int, stop: int) -> Sequence[
     """The chunks that hold any byte of `[start, stop)`, with their offsets. Raises `NotFound`, `CorruptChunk`."""
     spans = [(0, link)]
     for _ in range(link.level):
-        spans = [
-            found
-            for base, each in spans
-            for found in overlapping(decode_node(each, store.read(each.hash)), base, start, stop)
-        ]
+        spans = [found for base, each in spans for found in overlapping(_children(store, each), base, start, stop)]
     return spans
+
+
+def _children(store: Store, link: Link) -> list[Link]:
+    """The children of a list node. A reader comes to the same node for every `STEP`, and decoding it takes as long as
+    checking a megabyte; so the last ones are kept."""
+    children = _nodes.get(link)
+    if children is None:
+        children = decode_node(link, store.read(link.hash))
+        if len(_nodes) >= _NODES_MAX:
+            _nodes.clear()
+        _nodes[link] = children
+    return children
 
 
 def _decoded(chunk: EncodedChunk) -> Raw | None:

@@ -132,12 +132,16 @@ class Git:
         lines = self.run("for-each-ref", "--format=%(objectname) %(refname)", *spaces).splitlines()
         return {name: bytes.fromhex(oid.decode()) for oid, _, name in (line.partition(b" ") for line in lines)}
 
-    def resolve(self, name: bytes) -> bytes:
-        """The object that a revision names. Raises `NotFound`."""
-        done = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", name)
-        if done.returncode:
-            raise NotFound(f"{name.decode(errors='replace')} names nothing here")
-        return bytes.fromhex(done.stdout.split()[-1].decode())
+    def resolve(self, names: Sequence[bytes]) -> list[bytes]:
+        """The objects that revisions name. Raises `NotFound`."""
+        if not names:
+            return []
+        feed = (name + b"\n" for name in names)
+        lines = self.run("cat-file", "--batch-check=%(objectname)", feed=feed).splitlines()
+        for name, line in zip(names, lines, strict=True):
+            if line.endswith((b" missing", b" ambiguous")):
+                raise NotFound(f"{name.decode(errors='replace')} names nothing here")
+        return [bytes.fromhex(line.decode()) for line in lines]
 
     def is_connected(self, oids: Iterable[bytes]) -> bool:
         """Whether all that these objects need is here."""

@@ -36,7 +36,7 @@ class Push:
         """Why each ref was not moved, empty for those that were. Raises what concerns all of them."""
         require_pusher(self._published)
         told = self._manifest(self._published).ref_map()
-        wishes = [self._wish(spec, told) for spec in specs]
+        wishes = self._wishes(specs, told)
         for _ in range(TRIES):
             faults = faults_of(self._git, self._manifest(self._published), self._role, wishes)
             if self._options.atomic and any(faults.values()):
@@ -63,10 +63,14 @@ class Push:
             raise UsageError(f"{published.about.name!r} has {manifest.object_format} objects, this repository others")
         return manifest
 
-    def _wish(self, spec: Refspec, told: dict[bytes, bytes]) -> Wish:
-        new = self._git.resolve(spec.source) if spec.source else b""
-        lease = self._options.leases.get(spec.ref)
-        return Wish(spec.ref, new, told.get(spec.ref, b""), spec.force, lease)
+    def _wishes(self, specs: Sequence[Refspec], told: dict[bytes, bytes]) -> list[Wish]:
+        sources = list(dict.fromkeys(spec.source for spec in specs if spec.source))
+        new = dict(zip(sources, self._git.resolve(sources), strict=True))
+        leases = self._options.leases
+        return [
+            Wish(spec.ref, new.get(spec.source, b""), told.get(spec.ref, b""), spec.force, leases.get(spec.ref))
+            for spec in specs
+        ]
 
     def _put(self, wishes: Sequence[Wish]) -> None:
         updates = [Update(wish.ref, wish.new) for wish in wishes]

@@ -1,6 +1,6 @@
 """What may be done with a ref, in the words that git turns into its own messages (`push_update_ref_status`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -42,18 +42,18 @@ def faults_of(git: Git, manifest: GitManifest, role: Role, wishes: Sequence[Wish
     """Why each wish cannot be granted, empty where it can."""
     now = manifest.ref_map()
     faults = {wish.ref: _fault(git, manifest, role, wish, now.get(wish.ref, b"")) for wish in wishes}
-    after = dict(now)
-    for wish in wishes:
-        if faults[wish.ref]:
-            continue
-        if not wish.new:
-            after.pop(wish.ref, None)
-            continue
-        after[wish.ref] = wish.new
-        if clash := clash_among(after):
-            faults[wish.ref] = f"there cannot be both {clash.decode(errors='replace')} and refs below it"
-            after = {ref: oid for ref, oid in after.items() if ref != wish.ref or ref in now}
+    if clash_among(_after(now, wishes, faults)):
+        for wish in wishes:  # one after the other, to find out whose fault it is
+            done = wishes[: wishes.index(wish) + 1]
+            if clash := clash_among(_after(now, done, faults)):
+                faults[wish.ref] = f"there cannot be both {clash.decode(errors='replace')} and refs below it"
     return faults
+
+
+def _after(now: Mapping[bytes, bytes], wishes: Sequence[Wish], faults: Mapping[bytes, str]) -> set[bytes]:
+    """The refs that there are once the wishes without a fault are granted."""
+    good = [wish for wish in wishes if not faults[wish.ref]]
+    return (now.keys() | {wish.ref for wish in good}) - {wish.ref for wish in good if not wish.new}
 
 
 def _fault(git: Git, manifest: GitManifest, role: Role, wish: Wish, now: bytes) -> str:
@@ -64,10 +64,13 @@ def _fault(git: Git, manifest: GitManifest, role: Role, wish: Wish, now: bytes) 
         return "stale info"
     if protected and role is not Role.ADMIN:
         return "protected ref: only admins of the network move it"
-    rewinds = "" if not now or now == wish.new else _rewinds(git, wish, now)
+    forced = wish.force or wish.lease is not None
+    rewinds = ""
+    if now and now != wish.new and (forward or not forced):
+        rewinds = _rewinds(git, wish, now)
     if rewinds and forward:
         return "protected ref: it only goes forward"
-    if wish.force or wish.lease is not None:
+    if forced:
         return ""
     if now != wish.told:
         return "fetch first"

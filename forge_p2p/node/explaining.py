@@ -68,6 +68,7 @@ def _peer(
         down=down,
         failures=known.failures,
         problem=known.problem,
+        chunks=members.summaries.known(network, contact.node_id),
     )
 
 

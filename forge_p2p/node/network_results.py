@@ -92,7 +92,8 @@ class PeerStatus(Struct, frozen=True):
 class PeerEntry(Struct, frozen=True):
     """Somebody known in a network. `found`: how it came to be known: "lan", "static", "token", "met" (connected before
     a restart), "called", "swarm" or "dht". `connected` seconds, 0 = not connected; `sent` and `received` UDP payload
-    bytes and `up` and `down` bytes a second, of this session. `problem`: why it could not be reached last time."""
+    bytes and `up` and `down` bytes a second, of this session. `problem`: why it could not be reached last time.
+    `chunks`: about how many its summary named when a fetch last asked for it; 0: it was not asked."""
 
     network: str
     node_id: str
@@ -108,6 +109,7 @@ class PeerEntry(Struct, frozen=True):
     down: float
     failures: int
     problem: str
+    chunks: int = 0
 
 
 class PeersResult(Struct, frozen=True):

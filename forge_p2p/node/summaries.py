@@ -80,6 +80,8 @@ class Own:
             self._begin()
         here = self._holdings.still_here if collected else self._holdings.ready
         for holding in present:
+            if begins and self._left_out:
+                self._left_out.add(holding)  # what is older than what did not fit is not even looked for
             if holding in self._left_out or self._named.get(holding) == holding.complete or not await here(holding):
                 continue
             if sum([len(each.prefixes) for each in {**self._named, holding: True}]) <= NAMED_MAX:
@@ -137,6 +139,11 @@ class Summaries:
     def leave(self, network: NetworkId) -> None:
         """The node left a network."""
         self._own.pop(network, None)
+
+    def known(self, network: NetworkId, node_id: NodeId) -> int:
+        """About how many chunks a member had when it last told its summary; 0: it did not."""
+        heard = self._heard.get((network, node_id))
+        return heard.summary.count if heard is not None else 0
 
     async def asked(self, session: "PeerSession", request_id: int, query: SummaryQuery) -> None:
         """Answers a member. Raises `PeerError` when it has gone."""

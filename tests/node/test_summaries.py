@@ -13,9 +13,10 @@ import zstandard
 
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.summary import CAPACITY_MIN, HeardSummary, Summary, Update
-from forge_p2p.node import networking, summaries
+from forge_p2p.node import explaining, networking, summaries
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.network_results import PeerEntry
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.results import GetResult
 from forge_p2p.node.scope import Closure
@@ -102,6 +103,13 @@ async def test_a_neighbour_with_an_earlier_version_spares_the_origin(tmp_path: P
         assert brought[neighbour.node.node_id.hex()] > 12 * MB
         assert brought[origin.node.node_id.hex()] < 5 * MB
         assert all(not source.failures for source in result.sources)
+        shown = {each.node_id: each.chunks for each in await peers_of(third)}
+        assert shown[origin.node.node_id.hex()] == 0
+        assert shown[neighbour.node.node_id.hex()] > 150
+
+
+async def peers_of(network: Network) -> list[PeerEntry]:
+    return (await explaining.running_peers(network, report=ignore_progress)).members
 
 
 async def test_a_small_fetch_asks_nobody_for_a_summary(tmp_path: Path) -> None:

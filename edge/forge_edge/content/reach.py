@@ -6,8 +6,9 @@ a root reaches is computed once and kept as `node.scope` keeps it, 8 bytes a chu
 
 import asyncio
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import Hash
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.networks import TICK, Joined
 from forge_p2p.node.scope import Closure
 from forge_p2p.store.base import Store
 
@@ -56,7 +57,8 @@ class Reach:
             known = self._held.get(folder)
             if known is None or known[0] != stamp:
                 names = frozenset(name for name in os.listdir(folder) if is_link(name))
-                known = self._held[folder] = stamp, names
+                # While a change is so fresh that the next may bear the same time, it is not taken for the last.
+                known = self._held[folder] = (0 if stamp > time.time_ns() - TICK else stamp), names
         except FileNotFoundError:
             return frozenset()
         return known[1]
@@ -89,8 +91,3 @@ def _compute(read: Callable[[Hash], bytes], root: Root) -> Closure | None:
         return Closure(root, read)
     except ForgeError:
         return None
-
-
-def first(networks: Iterable[Joined], holds: Callable[[Joined], bool]) -> Joined | None:
-    """The first network for which it holds."""
-    return next((each for each in networks if holds(each)), None)

@@ -4,6 +4,7 @@ import logging
 
 import trio
 
+from forge_p2p.node.groups import contained
 from forge_p2p.node.local import LocalNode
 from forge_p2p.workspace.watched import RESCAN, WatchedFolders
 
@@ -20,12 +21,13 @@ RENEWING = RESCAN / 5
 async def watch_folders(node: LocalNode) -> None:
     """Has `node` watch what it looks at, until cancelled."""
     watched = node.watched = WatchedFolders(LOG.warning)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_renew, node, watched)
-        while True:
-            await trio.lowlevel.wait_readable(watched)
-            await trio.to_thread.run_sync(watched.attend, node.stat_cache)
-            await trio.sleep(PAUSE)
+    with contained("the watch over folders"):  # without it they are still right, by looks alone
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_renew, node, watched)
+            while True:
+                await trio.lowlevel.wait_readable(watched)
+                await trio.to_thread.run_sync(watched.attend, node.stat_cache)
+                await trio.sleep(PAUSE)
 
 
 async def _renew(node: LocalNode, watched: WatchedFolders) -> None:

@@ -7,10 +7,10 @@ from samples is wrong about files of several parts.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 import lz4.block
+import msgspec
 import zstandard
 from blake3 import blake3
 
@@ -37,8 +37,7 @@ class Effort(Enum):
     COLD = "cold"
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedChunk:
+class EncodedChunk(msgspec.Struct, frozen=True, gc=False):
     """A chunk in stored form. `hash` names the raw bytes, `size` is their count (at most `CHUNK_MAX`)."""
 
     hash: Hash

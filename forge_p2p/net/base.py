@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from forge_p2p.ids import NodeId
 
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(msgspec.Struct, frozen=True, gc=False):
     """Bytes of a stream, in order. `fin`: the peer will send no more on it."""
 
     stream_id: int

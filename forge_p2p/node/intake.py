@@ -12,6 +12,7 @@ from forge_p2p.errors import CorruptChunk
 from forge_p2p.ids import Hash
 from forge_p2p.node.handlers import ChunkSource
 from forge_p2p.node.placing import Arrival, Placer, Raw, Slot, check_size, group_of
+from forge_p2p.node.until import Until
 from forge_p2p.proto.swarm import Item
 
 STORE_BYTES = 1 * 1024 * 1024
@@ -24,6 +25,10 @@ PLACE_BYTES = 4 * 1024 * 1024
 
 PLACERS = 2
 """Tasks that place: making small files is the kernel's work, and one thread of it keeps a fetch of many waiting."""
+
+SECOND_BYTES = 1024 * 1024
+"""Stored and not placed, beyond which one task does not place alone: a call of a worker thread costs as much as a few
+chunks."""
 
 
 @dataclass(slots=True)
@@ -63,13 +68,15 @@ class Intake:
         self._inbox: deque[tuple[ChunkSource, EncodedChunk]] = deque()
         self._ready: deque[tuple[Waiting, Raw]] = deque()
         self._inbox_filled = trio.Event()
-        self._ready_filled = trio.Event()
-        self._busy = 0
+        self._ready_bytes = 0
+        self._placing = 0
+        self._to_place = Until()
+        self._storing = 0
 
     @property
     def idle(self) -> bool:
         """All that arrived is in place."""
-        return not (self._inbox or self._ready or self._busy)
+        return not (self._inbox or self._ready or self._storing or self._placing)
 
     def arrived(self, session: ChunkSource, chunks: Sequence[tuple[int, EncodedChunk]]) -> None:
         """Takes chunks from a peer, unverified."""
@@ -86,11 +93,11 @@ class Intake:
             if not batch:
                 self._inbox_filled = trio.Event()
                 continue
-            self._busy += 1
+            self._storing += 1
             try:
                 await self._store_batch(batch)
             finally:
-                self._busy -= 1
+                self._storing -= 1
 
     async def _store_batch(self, batch: Batch) -> None:
         """Stores a batch; if something in it is wrong, once more for each of its peers, to find out whose that is."""
@@ -111,7 +118,8 @@ class Intake:
             for slot in each.slots:
                 check_size(chunk, slot)
         self._ready.extend(zip(waiting, contents, strict=True))
-        self._ready_filled.set()
+        self._ready_bytes += sum([len(content) for content in contents])
+        self._to_place.changed()
         self._handler.stored(chunks, waiting)
 
     def _take_batch(self) -> Batch:
@@ -129,7 +137,7 @@ class Intake:
     async def place(self) -> None:
         """Places what has been stored. May run in several tasks."""
         while True:
-            await self._ready_filled.wait()
+            await self._to_place.true(self._has_to_place)
             batch: list[Waiting] = []
             contents: list[tuple[Slot, Raw]] = []
             size = 0
@@ -138,13 +146,15 @@ class Intake:
                 batch.append(waiting)
                 contents += [(slot, content) for slot in waiting.slots]
                 size += len(content)
-            if not batch:
-                if self._ready_filled.is_set():  # else another task has been here, and others wait for this one
-                    self._ready_filled = trio.Event()
-                continue
-            self._busy += 1
+            self._ready_bytes -= size
+            self._placing += 1
             try:
                 await trio.to_thread.run_sync(self._placer.place, contents)
             finally:
-                self._busy -= 1
+                self._placing -= 1
+            self._to_place.changed()
             self._handler.placed(batch, contents)
+
+    def _has_to_place(self) -> bool:
+        """Whether another task is to place what is ready."""
+        return bool(self._ready) and (not self._placing or self._ready_bytes >= SECOND_BYTES)

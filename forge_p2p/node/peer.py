@@ -247,8 +247,9 @@ class PeerSession:
     async def _step(self) -> None:
         with trio.CancelScope() as self._scope:
             self._reschedule()
-            for event in await self.connection.receive():
-                now = trio.current_time()
+            events = await self.connection.receive()
+            now = trio.current_time()
+            for event in events:
                 if isinstance(event, StreamData):
                     self.session.receive_stream(event.stream_id, event.data, event.fin, now)
                 else:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound
@@ -51,8 +53,7 @@ class NodeTarget:
     content: Raw | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SmallTarget:
+class SmallTarget(msgspec.Struct, frozen=True):
     """A file of one chunk."""
 
     entry: Entry
@@ -76,8 +77,7 @@ class KeptTarget:
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """Where in a target a chunk belongs; `offset` is 0 but for large files. `size`: what the list that names the chunk
     says of it, 0 where none says."""
 

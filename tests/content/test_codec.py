@@ -4,13 +4,13 @@ import random
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 
 import lz4.block
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from forge_p2p.content.codec import Codec, Effort, EncodedChunk, decode, encode
 from forge_p2p.content.link import CHUNK_MAX, hash_bytes

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+import msgspec
+
 from forge_p2p.ids import Hash
 from forge_p2p.wire import limits as wire
 
@@ -30,8 +32,7 @@ class Distance(IntEnum):
     EDGE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A chunk to fetch; `size` in raw bytes, for the window."""
 
     hash: Hash

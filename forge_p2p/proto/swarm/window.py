@@ -7,15 +7,15 @@ Of a peer that is alone, no more is under way than comes within one and a half t
 enough that it never waits, and no queue in between, which would be lost with the process and sent once more. It is
 found by trying, as delay-based congestion control does (L. Brakmo and L. Peterson, "TCP Vegas", 1995): a request that
 is answered within that time, and finds most of what came before stored, lets more be under way, any other less. But a
-hundredth of what has come in this process may always be under way: to lose that is no loss, larger requests cost less,
-and where delays vary too much to tell anything by them the window is wide before long.
+two-hundredth of what has come in this process may always be under way: to lose that is no loss, larger requests cost
+less, and where delays vary too much to tell anything by them the window is wide before long.
 """
 
 from math import inf
 
 from forge_p2p.proto.swarm.base import MIB, SwarmLimits
 
-_HARMLESS = 100
+_HARMLESS = 200
 
 
 class Window:

@@ -148,4 +148,4 @@ def test_bombs_are_refused_without_memory(name: str) -> None:
 
 def test_unknown_codec() -> None:
     with pytest.raises(CorruptChunk, match="codec 9"):
-        decode(replace(encoded(b"x"), codec=9))  # type: ignore[arg-type]  # as a record on disk could say
+        decode(replace(encoded(b"x"), codec=9))  # as a record on disk could say

@@ -15,7 +15,8 @@ def main() -> int:
     """Ends as the program has ended."""
     report, *command = sys.argv[1:]
     start = time.perf_counter()
-    child = os.posix_spawnp(command[0], command, os.environ)
+    # A shell's background jobs ignore SIGINT, and so would all that they start.
+    child = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGINT])
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(child, number))
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - start

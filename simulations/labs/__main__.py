@@ -4,6 +4,7 @@ python -m simulations.labs [--scenario NAME]... [--system NAME]... [--rounds N] 
 """
 
 import argparse
+import compileall
 import random
 import shutil
 import signal
@@ -23,6 +24,7 @@ from simulations.labs.plays.outcome import Turn
 from simulations.labs.scenario import Scenario
 from simulations.labs.systems import SYSTEMS
 from simulations.labs.tools import LabError, require_root
+from simulations.labs.topology import ROOT
 
 MB = 10**6
 
@@ -39,6 +41,7 @@ def main() -> int:
         left = ownership.sweep(*([options.work] if options.work else []))
         if left:
             _say(f"removed what earlier runs have left: {', '.join(left)}")
+        compileall.compile_dir(ROOT / "forge_p2p", quiet=1)  # as an installation does, whatever the environment says
         good = [] if options.clean else [_play(name, options) for name in options.scenario or scenario.names()]
     except LabError as error:
         _say(f"FAILED: {error}")

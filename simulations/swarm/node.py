@@ -3,8 +3,7 @@
 Of the wire there is a delay; of the uplink, that it sends one batch after the other at its rate, in the order that
 `Turns` decides; of the downlink, that what comes through it takes its time, and that a sender has to wait for a slower
 receiver before that gets more. So an uplink is shared fairly by bytes among all who ask, as by the transport's fair
-queueing. Verifying and storing take a fixed time. What was stored is told to the neighbours every 0.1 s, as
-`node.following` does.
+queueing. Verifying and storing take a fixed time. What was stored is told to the neighbours as `node.following` does.
 """
 
 import random
@@ -12,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.ids import prefix_of
+from forge_p2p.node.following import ENOUGH, GATHER
+from forge_p2p.node.following import INTERVAL as TELL_INTERVAL
 from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
 from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
 from simulations.swarm.clock import Clock
 
-TELL_INTERVAL = 0.1
 STORE_TIME = 0.005
 STALL_TIMEOUT = 20.0
 """Seconds after which a session leaves a peer that sends nothing of what it was asked."""
@@ -75,6 +75,7 @@ class Node:
         self._turns: Turns[Node] = Turns(sent=Sent())
         self.neighbours: list[Node] = []
         self._untold: list[int] = []
+        self._told_at = -GATHER
         self._sending = False
         self.down_free = 0.0
         self._open: dict[int, Node] = {}
@@ -209,8 +210,12 @@ class Node:
     def _tell(self) -> None:
         if not self.alive:
             return
-        untold, self._untold = self._untold, []
+        gathering = len(self._untold) < ENOUGH and self.clock.now < self._told_at + GATHER
+        untold: list[int] = []
+        if not gathering or self.complete:
+            untold, self._untold = self._untold, []
         if untold:
+            self._told_at = self.clock.now
             for neighbour in self.neighbours:
                 if not neighbour.complete:
                     self.clock.after(self.delay, neighbour.told, self, untold)

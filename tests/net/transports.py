@@ -86,3 +86,9 @@ async def echo(connection: Connection) -> None:
                     await connection.send(event.stream_id, [event.data], event.fin)
     except PeerError:
         return
+
+
+async def connect(server: Endpoint, client: Endpoint) -> tuple[Connection, Connection]:
+    """The client's and the server's side of a new connection."""
+    near = await client.dial(server.address, SERVER_ID)
+    return near, await server.accept()

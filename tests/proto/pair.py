@@ -19,11 +19,13 @@ from forge_p2p.proto.outputs import (
     CloseConnection,
     HaveQueryReceived,
     Output,
+    QueryReceived,
+    ReplyReceived,
     RequestReceived,
     SendData,
 )
 from forge_p2p.proto.session import Session
-from forge_p2p.wire.messages import Follow, Query
+from forge_p2p.wire.messages import Follow, Query, Reply
 
 CLIENT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SERVER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
@@ -245,3 +247,18 @@ def members(seed: int | None = None, config: SessionConfig = NETWORKED) -> Pair:
     pair.client.events.clear()
     pair.server.events.clear()
     return pair
+
+
+def assert_answered(pair: Pair, query: Query, reply: Reply) -> None:
+    """Either side asks, and hears the one answer that the other gives, once."""
+    for asking, answering in ((pair.client, pair.server), (pair.server, pair.client)):
+        request = asking.query(query)
+        pair.run()
+        assert answering.events == [QueryReceived(request, query)]
+        answering.session.reply(request, reply, 0.0)
+        answering.session.reply(request, reply, 0.0)
+        pair.run()
+        assert asking.events == [ReplyReceived(request, reply)]
+        assert asking.session.next_deadline() is answering.session.next_deadline() is None
+        asking.events.clear()
+        answering.events.clear()

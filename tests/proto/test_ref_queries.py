@@ -8,7 +8,7 @@ from forge_p2p.proto.questions import QUERY_BURST, QUERY_RATE
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Done, FindNode, Nodes, RefQuery, RefReply
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
-from tests.proto.pair import NETWORKED, Door, Pair, client_session, members, server_session
+from tests.proto.pair import NETWORKED, Door, Pair, assert_answered, client_session, members, server_session
 
 HASH = bytes(range(32))
 PUT = RefPut(b"record")
@@ -27,18 +27,7 @@ SEEDS = [None, 1, 2, 3]
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("query", "reply"), CONVERSATIONS, ids=lambda value: type(value).__name__)
 def test_query_and_reply(seed: int | None, query: RefQuery, reply: RefReply) -> None:
-    pair = members(seed)
-    for asking, answering in ((pair.client, pair.server), (pair.server, pair.client)):
-        request = asking.query(query)
-        pair.run()
-        assert answering.events == [QueryReceived(request, query)]
-        answering.session.reply(request, reply, 0.0)
-        answering.session.reply(request, reply, 0.0)
-        pair.run()
-        assert asking.events == [ReplyReceived(request, reply)]
-        assert asking.session.next_deadline() is answering.session.next_deadline() is None
-        asking.events.clear()
-        answering.events.clear()
+    assert_answered(members(seed), query, reply)
 
 
 def test_reply_must_fit_its_query() -> None:

@@ -9,7 +9,6 @@ from forge_p2p.proto.outputs import (
     FollowReceived,
     PeerGone,
     QueryReceived,
-    ReplyReceived,
     RequestFailed,
     ToldOf,
 )
@@ -22,7 +21,7 @@ from forge_p2p.wire.fields import Body
 from forge_p2p.wire.frames import encode_frame
 from forge_p2p.wire.messages import FindNode, Follow, Holdings, Nodes, SetQuery, SetReply
 from forge_p2p.wire.sets import Reconcile, Reconciled, SummaryQuery, SummaryTold
-from tests.proto.pair import NETWORKED, Door, Pair, client_session, members, server_session
+from tests.proto.pair import NETWORKED, Door, Pair, assert_answered, client_session, members, server_session
 
 ROOT = bytes(range(32))
 SUMMARY = SummaryQuery(0, 0, 1 << 20)
@@ -39,17 +38,7 @@ CONVERSATIONS: list[tuple[SetQuery, SetReply]] = [
 @pytest.mark.parametrize("seed", [None, 1, 2])
 @pytest.mark.parametrize(("query", "reply"), CONVERSATIONS, ids=lambda value: type(value).__name__)
 def test_query_and_reply(seed: int | None, query: SetQuery, reply: SetReply) -> None:
-    pair = members(seed)
-    for asking, answering in ((pair.client, pair.server), (pair.server, pair.client)):
-        request = asking.query(query)
-        pair.run()
-        assert answering.events == [QueryReceived(request, query)]
-        answering.session.reply(request, reply, 0.0)
-        pair.run()
-        assert asking.events == [ReplyReceived(request, reply)]
-        assert asking.session.next_deadline() is answering.session.next_deadline() is None
-        asking.events.clear()
-        answering.events.clear()
+    assert_answered(members(seed), query, reply)
 
 
 def test_reply_must_fit_its_query() -> None:

@@ -3,6 +3,7 @@
 A blob's name is its hash and never comes twice, so a stale copy is a right one. A missing one may be a remembered 404
 from before the blob was written, and an error is the CDN's own affair: both are asked of the bucket."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
@@ -11,6 +12,8 @@ from forge_p2p.bucket.base import BLOBS, Bucket, Data, Meta
 from forge_p2p.errors import BucketError, NoSuchObject
 
 T = TypeVar("T")
+
+LOG = logging.getLogger("forge")
 
 LEFT_ALONE: Final = 30.0
 """Seconds for which a CDN that failed is not asked."""
@@ -44,7 +47,8 @@ class CdnBucket:
                 return ask(self._cdn)
             except NoSuchObject:
                 pass
-            except BucketError:
+            except BucketError as error:
+                LOG.warning("the CDN is left alone for %.0f s: %s", LEFT_ALONE, error)
                 self._again_at = self._clock() + LEFT_ALONE
         return ask(self.origin)
 

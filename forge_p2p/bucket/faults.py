@@ -19,6 +19,14 @@ class Passing(BucketError):
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 
+_KIND = re.compile(r"\bkind: (\w+)")
+
+_KINDS: Final = {
+    "Connect": "no connection to it",
+    "Timeout": "no answer in time",
+    "Interrupted": "the connection was cut",
+}
+
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNDONE: Final = frozenset({425, 429, 503})
 """Answers after which nothing was done."""
@@ -54,14 +62,14 @@ def status_of(text: str) -> int:
 def translated(error: Exception, what: str, where: str) -> ForgeError:
     """`error` of the library, met while doing `what`. Only its status and the code that the server gave are used: the
     rest may hold addresses with signatures in them."""
-    text = str(error).partition("\n\nDebug source")[0]
+    text, _, debug = str(error).partition("\n\nDebug source")
     status, code = status_of(text), _CODE.search(text)
     named = code[1] if code else ""
     if named in _REASONS:
         reason, hint = _REASONS[named]
         kind = DiskFull if named in _FULL_CODES else BucketRefused
         return kind(f"cannot {what} in {where}: {reason} ({named})", hint=hint)
-    said = f"it answered {status}{' ' + named if named else ''}" if status else _unanswered(text)
+    said = f"it answered {status}{' ' + named if named else ''}" if status else _unanswered(text, debug)
     if status == _FULL_STATUS:
         return DiskFull(f"cannot {what} in {where}: the bucket is full ({said})", hint=_REASONS["QuotaExceeded"][1])
     if isinstance(error, FileNotFoundError) or status == 404:
@@ -80,8 +88,10 @@ def _cut(text: str) -> bool:
     return "HTTP error" in text or "response body" in text
 
 
-def _unanswered(text: str) -> str:
-    return "no answer, or half of one" if _cut(text) else "what came is not what was asked for"
+def _unanswered(text: str, debug: str) -> str:
+    kind = _KIND.search(debug)
+    words = _KINDS.get(kind[1] if kind else "", "no answer, or half of one")
+    return words if _cut(text) else "what came is not what was asked for"
 
 
 _HINTS: Final = {

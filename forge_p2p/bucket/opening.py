@@ -24,6 +24,9 @@ READ_TIMEOUT: Final = "30s"
 REQUEST_TIMEOUT: Final = "600s"
 """A bundle at 50 KB/s."""
 
+CDN_TRIES: Final = 2
+"""The bucket is there, too."""
+
 _CLIENT: Final[Any] = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT, "timeout": REQUEST_TIMEOUT}
 _NO_RETRIES: Final[Any] = {"max_retries": 0}
 
@@ -52,7 +55,7 @@ def open_bucket(config: EdgeConfig) -> Opened:
     if not config.cdn:
         return Opened(origin, origin, counting.traffic, Traffic())
     cdn = CountingBucket(_cdn(config))
-    return Opened(origin, CdnBucket(origin, cdn), counting.traffic, cdn.traffic)
+    return Opened(origin, CdnBucket(origin, RetryingBucket(cdn, tries=CDN_TRIES)), counting.traffic, cdn.traffic)
 
 
 def check_url(url: str) -> SplitResult:

@@ -30,10 +30,12 @@ class RetryingBucket:
         *,
         pause: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
+        tries: int = TRIES,
     ) -> None:
         self._inner = inner
         self._pause = pause
         self._chance = chance
+        self._tries = tries
         self.retries = 0
         """How often something was asked again."""
 
@@ -43,7 +45,7 @@ class RetryingBucket:
 
     def put_if_absent(self, key: str, data: Data) -> bool:
         doubtful = False
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             try:
                 if doubtful and (settled := self._settled(key, data)) is not None:
                     return settled
@@ -96,7 +98,7 @@ class RetryingBucket:
         self._inner.close()
 
     def _again(self, call: Callable[[], T]) -> T:
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             try:
                 return call()
             except Passing as error:
@@ -105,7 +107,7 @@ class RetryingBucket:
 
     def _wait(self, attempt: int, error: Passing) -> None:
         """Pauses before the next attempt; raises `error` if there is none."""
-        if attempt + 1 >= TRIES:
+        if attempt + 1 >= self._tries:
             raise error
         self.retries += 1
         self._pause(self._chance() * min(MOST, FIRST * 2**attempt))

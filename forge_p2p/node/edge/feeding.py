@@ -20,6 +20,9 @@ LOG = logging.getLogger("forge")
 HEAD_START: Final = 0.4
 """Seconds that peers have to be found and to send what is small: then the bucket has not been asked for anything."""
 
+AGAIN_FIRST, AGAIN_MAX = 1.0, 30.0
+"""Seconds until a bucket that did not answer is asked again while peers go on, doubled each time."""
+
 
 class Sink(Protocol):
     """The receiver's side."""
@@ -79,11 +82,8 @@ class EdgeFeed:
         with trio.move_on_after(HEAD_START):
             await peerless.wait()
         await sink.needed()
-        try:
-            has_it = await trio.to_thread.run_sync(self._has_it, abandon_on_cancel=True)
-        except (BucketError, Malformed) as error:
-            self._problems.append(error)
-            LOG.warning("the bucket cannot help: %s", error)
+        has_it = await self._asked(peerless)
+        if has_it is None:
             return
         if not has_it:
             where = self._edge.where
@@ -95,6 +95,22 @@ class EdgeFeed:
         reason = source.reason or BucketError("the bucket is not asked any more")
         self._problems.append(reason)
         sink.remove_source(source, reason.message)
+
+    async def _asked(self, peerless: trio.Event) -> bool | None:
+        """Whether the bucket has the content; asks until it answers, as long as there are peers meanwhile. `None`:
+        there are none, and it does not answer."""
+        delay = AGAIN_FIRST
+        while True:
+            try:
+                return await trio.to_thread.run_sync(self._has_it, abandon_on_cancel=True)
+            except (BucketError, Malformed) as error:
+                LOG.warning("the bucket cannot help: %s", error)
+                if peerless.is_set():
+                    self._problems.append(error)
+                    return None
+            with trio.move_on_after(delay):
+                await peerless.wait()
+            delay = min(2 * delay, AGAIN_MAX)
 
     def _has_it(self) -> bool:
         catalogue = self._edge.catalogue

@@ -30,6 +30,9 @@ PIECE: Final = 1 << 20
 """Bytes of a bundle that one agent is first to ask for. Small enough to divide a bundle among many, large enough to be
 worth a request."""
 
+TURN: Final = 3.0
+"""Seconds: as long as an agent takes to bring some pieces and to tell of them."""
+
 FAILURES: Final = 3
 """Requests in a row that fail before the bucket is given up; each of them was tried again several times."""
 
@@ -54,6 +57,8 @@ class EdgeSource:
         self._scopes: dict[int, trio.CancelScope] = {}
         self._limiter = trio.CapacityLimiter(_RANGES)
         self._failures = 0
+        self._idle_since = trio.current_time()
+        """When there was last something that is this agent's."""
 
     async def request(
         self,
@@ -116,10 +121,7 @@ class EdgeSource:
     def _choose(self, found: Iterable[Slice], max_bytes: int, *, sparing: bool) -> tuple[list[Slice], Code]:
         """What to read for a request, and how the request ends then."""
         ordered = sorted(found, key=lambda each: (each.bundle, each.offset))
-        mine = ordered
-        fellows = [self._own_id, *self._fellows()] if sparing else []
-        if len(fellows) > 1:
-            mine = [each for each in ordered if _first(each, fellows) == self._own_id]
+        mine = self._mine(ordered) if sparing else ordered
         chosen: list[Slice] = []
         left = max_bytes
         for each in mine:
@@ -128,6 +130,17 @@ class EdgeSource:
             left -= each.size
             chosen.append(each)
         return chosen, Code.OK if len(mine) == len(ordered) else Code.ELSEWHERE
+
+    def _mine(self, ordered: list[Slice]) -> list[Slice]:
+        """What of this is for this agent to ask for: that of which it is the first; when for `TURN` seconds there was
+        none of that, also what it is the second of, and so on, so that no slow agent holds up all others."""
+        fellows = self._fellows()
+        ranks = [_rank(each, self._own_id, fellows) for each in ordered]
+        now = trio.current_time()
+        if 0 in ranks:
+            self._idle_since = now
+        turn = int((now - self._idle_since) / TURN)
+        return [each for each, rank in zip(ordered, ranks, strict=True) if rank <= turn]
 
     async def _read(
         self, wanted: Sequence[Span], indexes: dict[Hash, int], number: int, handler: RequestHandler
@@ -189,7 +202,8 @@ def spans_of_one(span: Span) -> list[Span]:
     return [Span(span.bundle, each.offset, each.length, (each,)) for each in span.slices]
 
 
-def _first(each: Slice, fellows: Sequence[NodeId]) -> NodeId:
-    """Who of several asks first for the piece that a chunk lies in."""
+def _rank(each: Slice, own_id: NodeId, fellows: Sequence[NodeId]) -> int:
+    """How many others are to ask before this agent for the piece that a chunk lies in."""
     piece = each.bundle + (each.offset // PIECE).to_bytes(4)
-    return max(fellows, key=lambda fellow: xxh3_64_intdigest(piece + fellow))
+    own = xxh3_64_intdigest(piece + own_id)
+    return sum(1 for fellow in fellows if xxh3_64_intdigest(piece + fellow) > own)

@@ -104,6 +104,9 @@ class SwarmLimits:
     half more by chance, so that not all come back at once. A quarter for urgent ones."""
     elsewhere_rounds: int = 10
     """After so many such waits the origin is asked outright; a third of it for urgent ones."""
+    elsewhere_rounds_edge: int = 40
+    """The same of a bucket, where fetchers divide everything among themselves and help each other out before that
+    (`node/edge/source`)."""
 
     patience: float = 2.0
     """Origins are used for what others have only if these would take longer than this with what is waiting for them."""

@@ -4,7 +4,7 @@ Neighbours (who fetch the same, or have finished) are asked for what they have, 
 origin or a seed is spared: it is asked for what no neighbour has announced, and for the rest only when the neighbours
 are clearly slower. That is so when what waits for them would take them longer than `patience` and the origin is at
 least half as fast as all of them together: then the end would come much sooner with its help. Otherwise it would
-hardly, and others need its uplink more.
+hardly, and others need its uplink more. An edge has to be twice as fast as all of them: it costs money.
 """
 
 from collections.abc import Iterator, Mapping
@@ -213,7 +213,8 @@ class Choosing:
             return False  # they deserve a chance
         rate = sum([each.pace.rate or 0.0 for each in others])
         own = source.pace.rate
-        return backlog > rate * self._limits.patience and (own is None or 2 * own >= rate)
+        enough = 2 * rate if source.distance is Distance.EDGE else rate / 2
+        return backlog > rate * self._limits.patience and (own is None or own >= enough)
 
     # The end
 

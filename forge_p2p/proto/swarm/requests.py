@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from forge_p2p.proto.swarm.base import Item, Peer, Request, SwarmLimits
+from forge_p2p.proto.swarm.base import Distance, Item, Peer, Request, SwarmLimits
 from forge_p2p.proto.swarm.book import Book
 from forge_p2p.proto.swarm.sources import Open, Source
 from forge_p2p.proto.swarm.wants import NOT_NAMED, Want
@@ -202,13 +202,17 @@ class Requests:
         if code is Code.BUDGET and entry.budget is None:
             self._sizes_known = False
         waiting: list[Want] = []
+        limits = self._limits
         for want in reversed(entry.wants):
             if want is None or want.done:
                 continue
             want.requests.remove(entry)
             if code is Code.ELSEWHERE and want.named == number and not want.asked and want.pool is None:
                 want.rounds += 1
-                want.outright = want.rounds >= self._limits.elsewhere_rounds // (3 if want.urgent else 1)
+                most = (
+                    limits.elsewhere_rounds_edge if entry.source.distance is Distance.EDGE else limits.elsewhere_rounds
+                )
+                want.outright = want.rounds >= most // (3 if want.urgent else 1)
                 waiting.append(want)
             else:
                 self._release(entry, want)

@@ -2,6 +2,7 @@
 
 from simulations.labs.systems.base import System
 from simulations.labs.systems.bittorrent import BitTorrent
+from simulations.labs.systems.edge import ForgeEdge
 from simulations.labs.systems.forge import ForgeNetwork, ForgeTicket
 from simulations.labs.systems.forge_git import ForgeGit
 from simulations.labs.systems.git import Git
@@ -13,6 +14,7 @@ SYSTEMS: dict[str, System] = {
         ForgeNetwork(),
         ForgeTicket(),
         ForgeGit(),
+        ForgeEdge(),
         Http(),
         Git(),
         BitTorrent(),

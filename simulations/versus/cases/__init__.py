@@ -1,7 +1,7 @@
 """The cases by name, in the order of the report."""
 
 from simulations.versus.bench import Case
-from simulations.versus.cases import adds, gateway, gets, hot, memory, resume, starts, syncs, updates, wire
+from simulations.versus.cases import adds, edge, gateway, gets, hot, memory, resume, starts, syncs, updates, wire
 from simulations.versus.git import checkouts, clones, joins, moves
 
 CASES: dict[str, Case] = {
@@ -16,6 +16,7 @@ CASES: dict[str, Case] = {
         resume,
         starts,
         hot,
+        edge,
         gateway,
         clones,
         moves,

@@ -102,7 +102,7 @@ def checking_out(bench: Bench) -> Iterator[tuple[Checkouts, Corpus]]:
     bench.fresh("served").mkdir()
     with Team.publishing(bench, Offer.create(bench.work / "served" / "project.git", made)) as team:
         checkouts = Checkouts(bench, made, team.guest())
-        checkouts.run(made.tip, bench.work / "first")
+        checkouts.run(made.tip, bench.fresh("first"))
         yield checkouts, made
 
 
@@ -127,7 +127,7 @@ def empty(bench: Bench) -> Iterator[Trial]:
 def again(bench: Bench) -> Iterator[Trial]:
     """After some ten files have changed."""
     with checking_out(bench) as (checkouts, made):
-        ours, theirs, files = (bench.work / name for name in ("ours", "theirs", "files"))
+        ours, theirs, files = (bench.fresh(name) for name in ("ours", "theirs", "files"))
         checkouts.run(made.tip, ours)
         checkouts.run(made.tip, files, "--no-git")
         git(made.path, "clone", "--quiet", "--local", made.path, theirs)

@@ -23,7 +23,7 @@ class Following:
     def __init__(self, bench: Bench, name: str, offer: Offer, url: str, team: Team | None = None) -> None:
         self.name = name
         self._offer = offer
-        self._copy = bench.work / f"copy-{name.rstrip(':/')}"
+        self._copy = bench.fresh(f"copy-{name.rstrip(':/')}")
         self._team = team
         self._node = team.guest() if team else None
         run_git(bench.work, "clone", "--quiet", url, self._copy, node=self._node)

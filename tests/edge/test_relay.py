@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.harness import forge
 from tests.edge.conftest import BIG, SMALL, directory, said
 from tests.edge.harness import Running, forge_edge, gateway, whole_answer
 from tests.node.harness import node, noise
-from tests.node.members_up import homes
+from tests.node.members_up import homes, until
 
 LARGE = noise(9, 12_000_000)
 
@@ -88,7 +89,9 @@ def test_what_another_network_has_is_not_relayed(far: Far, tmp_path: Path) -> No
     hidden = tmp_path / "hidden"
     hidden.write_bytes(noise(11, 400_000))
     said(far.home, "network", "create", "private")
-    link = said(far.home, "share", str(hidden), "--network", "private")
+    words = ("share", str(hidden), "--network", "private")
+    until(lambda: forge(far.home, *words).returncode == 0, "the node has noticed its new network")
+    link = said(far.home, *words)
     assert far.running.ask(f"/links/{link}").status == 404
     ours = forge_edge(far.home, "token", "--network", "private").splitlines()[-1]
     deadline = time.monotonic() + 20

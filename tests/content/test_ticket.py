@@ -191,7 +191,7 @@ CAPABILITY = TICKET.capability.encode()
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", CAPABILITY[:-1], b"\x02" + CAPABILITY[1:], CAPABILITY[:33] + b"\x02" + CAPABILITY[34:]),
+        *(b"", CAPABILITY[:-1], b"\x02" + CAPABILITY[1:], CAPABILITY[:33] + b"\x7f" + CAPABILITY[34:]),
         *(CAPABILITY[:34] + b"\x00" + CAPABILITY[35:], CAPABILITY + b"\x05\x01\x02\x03\x04\x05\x06"),
         *(
             CAPABILITY + b"\x04\x01\x02\x03\x04\x05",

@@ -149,7 +149,7 @@ class Catalogue:
         if seqs != list(range(state.seq + 1, state.seq + 1 + len(seqs))):
             raise BucketError(
                 f"the catalogue of {self._origin.where} has a gap after record {state.seq}",
-                hint="something deleted objects of index/; forge edge check --repair makes it anew from the bundles",
+                hint="objects of index/ were deleted: bring them back, or push to another prefix",
             )
         with ThreadPoolExecutor(AT_ONCE) as pool:
             keys = [step_key(INDEX, seq) for seq in seqs]

@@ -87,3 +87,10 @@ def test_an_empty_repository(ada: Person, bob: Person) -> None:
     bob.git("push", "origin", "HEAD:refs/heads/main", at=copy)
     assert ada.git("ls-remote", "forge://empty").split() == [new, "HEAD", new, "refs/heads/main"]
     assert leavings(bob, copy) == []
+
+
+def test_a_name_that_stands_for_nothing(ada: Person) -> None:
+    failed = ada.attempt("clone", "forge://nothing", "copy")
+    assert failed.returncode == 128
+    assert "nothing is published as 'nothing'" in failed.stderr
+    assert not (ada.folder / "copy").exists()

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
 from forge_p2p.content.gitmanifest import GitManifest
-from forge_p2p.errors import ForgeError, Malformed, UsageError
+from forge_p2p.errors import ForgeError, Malformed, NotFound, UsageError
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.running import Git
@@ -88,9 +88,11 @@ class Helper:
         self._published = self._node.read()
         for note in self._published.about.notes:
             self.note(note)
-        manifest = self._published.manifest
+        manifest, pushing = self._published.manifest, rest == b"for-push"
+        if manifest is None and not pushing:
+            name = self._published.about.name
+            raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
         if manifest is not None:
-            pushing = rest == b"for-push"
             self._say(*advertised(manifest, with_format=self.options.object_format, pushing=pushing))
         self._say(b"")
 

@@ -48,7 +48,7 @@ def runs(data: bytes, segment: int) -> list[tuple[int, int]]:
     may have several. Packets with a long header, which are few, each become a piece of their own."""
     if segment >= len(data):
         return [(0, len(data))]
-    ids = range(1, len(data), segment)
+    ids = range(1, len(data) + 1, segment)  # also of a last datagram that ends before its id
     if max(data[::segment]) < 0x80 and len({data[start : start + CONNECTION_ID_LENGTH] for start in ids}) == 1:
         return [(0, len(data))]  # nearly always
     cuts = [0]

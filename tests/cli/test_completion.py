@@ -24,7 +24,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
     ("words", "offered"),
     [
         (["forge", "sta"], ["status"]),
-        (["forge", "s"], ["share", "shares", "status", "store", "sync"]),
+        (["forge", "s"], ["seed", "share", "shares", "status", "store", "sync"]),
         (["forge", "store", "ver"], ["verify"]),
         (["forge", "completion", ""], ["bash", "zsh", "fish"]),
         (["forge", "up", "--de"], ["--detach", "--debug"]),

@@ -38,7 +38,7 @@ class Connection(RequestHandler):
         self._guard: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._load.connections += 1
+        self._load.connected()
         super().connection_made(transport)
         if self._load.connections > self._limits.max_connections:
             self._abort()
@@ -46,7 +46,7 @@ class Connection(RequestHandler):
             self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._load.connections -= 1
+        self._load.disconnected()
         self._disarm()
         super().connection_lost(exc)
 

@@ -26,6 +26,20 @@ class Load:
         self.answering = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        self.deserted = asyncio.Event()
+        """No connection is left."""
+        self.deserted.set()
+
+    def connected(self) -> None:
+        """Somebody has connected."""
+        self.connections += 1
+        self.deserted.clear()
+
+    def disconnected(self) -> None:
+        """A connection is gone, and all that was written to it sent or lost."""
+        self.connections -= 1
+        if not self.connections:
+            self.deserted.set()
 
     def begin(self) -> None:
         """A request is being answered."""

@@ -55,13 +55,16 @@ async def serve(settings: GatewaySettings, on_ready: OnReady) -> None:
 
 
 async def _drain(gateway: Gateway, server: asyncio.Server, manager: web.Server, seconds: float) -> None:
-    """A balancer sees /readyz fail; idle connections are closed; what is being answered has `seconds`."""
+    """A balancer sees /readyz fail; idle connections are closed; what is being answered has `seconds`, and so
+    has what was answered and is still to be sent: a loop that ends drops what a slow reader has not taken."""
     gateway.draining = True
     server.close()
     manager.pre_shutdown()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await gateway.load.idle.wait()
+            await manager.shutdown(timeout=1.0)
+            await gateway.load.deserted.wait()
     await manager.shutdown(timeout=1.0)
 
 

@@ -76,6 +76,9 @@ class Connection(Protocol):
         """Queues the buffers; returns when the stream can take more (back-pressure). Raises `StreamClosed` when the
         stream alone was given up."""
 
+    def queued(self, stream_id: int) -> int:
+        """Bytes of a stream that wait here to leave; what left and is not acknowledged may count. 0 once it is over."""
+
     def abort_stream(self, stream_id: int, code: int) -> None:
         """Gives a stream up in both directions."""
 

@@ -159,6 +159,11 @@ class QuicConnection:
             self._send_piece(stream_id, piece, fin and index == len(pieces) - 1)
         await self._until_sendable(stream_id)
 
+    def queued(self, stream_id: int | None = None) -> int:
+        with self._guard:
+            return 0 if self.is_over else self.engine.unsent(stream_id)
+        return 0
+
     def abort_stream(self, stream_id: int, code: int) -> None:
         if self.is_over:
             return
@@ -202,12 +207,8 @@ class QuicConnection:
 
     def _can_take(self, stream_id: int) -> bool:
         """Also true where the next step is to raise what is wrong."""
-        if self.is_over or stream_id in self._given_up:
-            return True
-        unsent = 0, 0
-        with self._guard:
-            unsent = self.engine.unsent(stream_id), self.engine.unsent()
-        return unsent[0] < UNSENT_PER_STREAM and unsent[1] < UNSENT_PER_CONNECTION
+        over = self.is_over or stream_id in self._given_up
+        return over or (self.queued(stream_id) < UNSENT_PER_STREAM and self.queued() < UNSENT_PER_CONNECTION)
 
     def check_open(self) -> None:
         if self._failure is not None:

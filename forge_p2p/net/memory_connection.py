@@ -83,6 +83,9 @@ class MemoryConnection:
             self._send_data(StreamData(stream_id, bytes(piece), fin and index == len(pieces) - 1))
         await self._until_credit(stream_id)
 
+    def queued(self, stream_id: int) -> int:
+        return self._under_way if stream_id in self._streams and not self.is_over else 0
+
     def abort_stream(self, stream_id: int, code: int) -> None:
         stream = self._streams.pop(stream_id, None)
         if stream is None or self.is_over:

@@ -21,6 +21,7 @@ from forge_p2p.node.rights import Grant, Rights
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal, Scope
 from forge_p2p.proto.hints import Answer, Hints, Lacking
+from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.timers import TokenBucket
 from forge_p2p.proto.turns import Turn, Turns
 from forge_p2p.wire.codes import Code
@@ -59,14 +60,14 @@ class Server:
         self._nursery = nursery
         self._rights = Rights(node)
         self._slots = trio.CapacityLimiter(SLOTS)
-        self._turns: Turns[PeerSession] = Turns(quantum=BATCH_BYTES)
+        self._turns: Turns[PeerSession] = Turns(BATCH_BYTES, sent=Sent(queued=_queued))
         self._uplink: TokenBucket | None = None
         self._unweighed = 0
         self._waiting = False
         limit = node.config.net.limit_up
         if limit:
             quantum = int(min(max(limit * LIMITED_TURN, CHUNK_AVG), BATCH_BYTES))
-            self._turns = Turns(quantum=quantum)
+            self._turns = Turns(quantum, sent=Sent(queued=_queued))
             self._uplink = TokenBucket.full(limit, quantum)
         self.served: Counter[str] = Counter()
         self._grants: dict[PeerSession, Grant] = {}
@@ -231,6 +232,10 @@ class Server:
                 refusal = ended.get(grant.capability.id)
                 if refusal is not None:
                     session.blame(Refused(refusal.reason), refusal.code)
+
+
+def _queued(session: PeerSession, request_id: int) -> bool:
+    return session.connection.queued(request_id) > 0  # a request's number is that of its stream
 
 
 def _weight(chunks: Sequence[Answer]) -> int:

@@ -6,7 +6,8 @@ What is forgotten counts as never sent, which costs a little evenness and nothin
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from forge_p2p.ids import Hash
@@ -17,24 +18,48 @@ GENERATION = 65_536
 """Chunks; two generations are 8 GB of content and 20 MB of memory."""
 
 RECENT = 3.0
-"""Seconds for which a chunk counts as on its way to a peer, and from there to others: the peer's pipeline (0.4 s), the
-route, storing and telling take about one, more on a loaded machine."""
+"""Seconds for which a chunk that has left counts as on its way to a peer, and from there to others: the peer's pipeline
+(0.4 s), the route, storing and telling take about one, more on a loaded machine."""
 RECENT_BUSY = 10.0
 """The same while others wait to be served: then there is something better to send than what somebody has."""
 
+QUEUED_MAX = 60.0
+"""Seconds for which a chunk that waits here to leave counts as on its way: fifty peers share a narrow uplink, and the
+first batches of all of them take as long as everything does. A peer that takes nothing for longer holds up nobody."""
+
 _KEY = 8
+
+Queued = Callable[[Peer, int], bool]
+"""Whether any of what answers a peer's request still waits here to leave."""
+
+
+@dataclass(slots=True)
+class _OnWay(Generic[Peer]):
+    """`seen_at`: when it was last seen waiting here, or chosen."""
+
+    peer: Peer
+    request: int
+    chosen_at: float
+    seen_at: float
 
 
 class Sent(Generic[Peer]):
     """What was sent, on the caller's clock."""
 
-    def __init__(self, generation: int = GENERATION, recent: float = RECENT, recent_busy: float = RECENT_BUSY) -> None:
+    def __init__(
+        self,
+        generation: int = GENERATION,
+        recent: float = RECENT,
+        recent_busy: float = RECENT_BUSY,
+        queued: Queued[Peer] = lambda peer, request: False,
+    ) -> None:
         self._generation = generation
         self._seconds = recent
         self._seconds_busy = recent_busy
+        self._queued = queued
         self._counts: dict[bytes, int] = {}
         self._older: dict[bytes, int] = {}
-        self._recent: OrderedDict[bytes, tuple[float, Peer]] = OrderedDict()
+        self._recent: OrderedDict[bytes, _OnWay[Peer]] = OrderedDict()
 
     def count(self, chunk: Hash) -> int:
         """How often a chunk was sent."""
@@ -42,11 +67,11 @@ class Sent(Generic[Peer]):
         found = self._counts.get(key)
         return self._older.get(key, 0) if found is None else found
 
-    def add(self, chunk: Hash, peer: Peer, now: float) -> None:
-        """A chunk is being sent."""
+    def add(self, chunk: Hash, peer: Peer, request: int, now: float) -> None:
+        """A chunk is being sent, in answer to a request."""
         key = chunk[:_KEY]
         self._counts[key] = self.count(chunk) + 1
-        self._recent[key] = (now, peer)
+        self._recent[key] = _OnWay(peer, request, now, now)
         self._recent.move_to_end(key)
         if len(self._counts) > self._generation:
             self._older, self._counts = self._counts, {}
@@ -59,13 +84,26 @@ class Sent(Generic[Peer]):
         self._counts[key] = max(0, self.count(chunk) - 1)
 
     def elsewhere(self, chunk: Hash, peer: Peer, now: float, *, busy: bool) -> bool:
-        """Whether a chunk was just sent to another peer. `busy`: others wait to be served."""
-        found = self._recent.get(chunk[:_KEY])
-        if found is None or found[1] == peer:
+        """Whether a chunk was just sent to another peer, or is still to leave to one. `busy`: others wait to be
+        served."""
+        key = chunk[:_KEY]
+        found = self._recent.get(key)
+        if found is None or found.peer == peer:
             return False
-        return now - found[0] < (self._seconds_busy if busy else self._seconds)
+        self._look(key, found, now)
+        return now - found.seen_at < (self._seconds_busy if busy else self._seconds)
+
+    def _look(self, key: bytes, found: _OnWay[Peer], now: float) -> None:
+        if now - found.chosen_at < QUEUED_MAX and self._queued(found.peer, found.request):
+            found.seen_at = now
+            self._recent.move_to_end(key)
 
     def _expire(self, now: float) -> None:
         recent = self._recent
-        while recent and now - next(iter(recent.values()))[0] >= self._seconds_busy:
-            recent.popitem(last=False)
+        while recent:
+            key, oldest = next(iter(recent.items()))
+            if now - oldest.seen_at < self._seconds_busy:
+                return
+            self._look(key, oldest, now)
+            if oldest.seen_at != now:
+                del recent[key]

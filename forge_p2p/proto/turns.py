@@ -258,7 +258,7 @@ class Turns(Generic[Peer]):
             if request.sparing and sent.elsewhere(chunk, peer, now, busy=len(self._ring) > 1):
                 request.spared = True
             else:
-                sent.add(chunk, peer, now)
+                sent.add(chunk, peer, request.request_id, now)
                 picked.append(at)
         if request.spared and not left:
             request.ending = Code.ELSEWHERE

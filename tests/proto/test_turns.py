@@ -127,6 +127,33 @@ def test_while_others_wait_what_was_sent_counts_as_sent_for_longer() -> None:
     assert len(sent(turns, 1000, now=5.0)[0]) == 10
 
 
+def test_what_still_waits_to_leave_counts_as_sent_for_longer() -> None:
+    waiting = {("a", 1)}
+    turns: Turns[str] = Turns(sent=Sent(queued=lambda peer, request: (peer, request) in waiting))
+    chunks = hashes(10)
+    of(turns, "a", 1, chunks)
+    sent(turns, 1000, now=0.0)
+    for number, now in enumerate((9.0, 30.0, 50.0)):
+        of(turns, "b", 10 + number, chunks, sparing=True)
+        assert sent(turns, 1000, now=now) == ([], {10 + number: Code.ELSEWHERE})
+    waiting.clear()
+    of(turns, "b", 20, chunks, sparing=True)
+    assert sent(turns, 1000, now=52.9) == ([], {20: Code.ELSEWHERE}), "it has just left"
+    of(turns, "b", 21, chunks, sparing=True)
+    assert len(sent(turns, 1000, now=53.1)[0]) == 10, "that it arrived is not to be counted on any longer"
+
+
+def test_a_peer_that_takes_nothing_keeps_nothing_from_others() -> None:
+    turns: Turns[str] = Turns(sent=Sent(queued=lambda peer, request: peer == "stuck"))
+    chunks = hashes(10)
+    of(turns, "stuck", 1, chunks)
+    sent(turns, 1000, now=0.0)
+    of(turns, "b", 2, chunks, sparing=True)
+    assert sent(turns, 1000, now=59.0) == ([], {2: Code.ELSEWHERE})
+    of(turns, "b", 3, chunks, sparing=True)
+    assert len(sent(turns, 1000, now=62.1)[0]) == 10
+
+
 def test_the_end_of_a_request_waits_for_all_its_turns() -> None:
     turns: Turns[str] = Turns(quantum=128 * 1024, depth=2)
     chunks = hashes(8)
@@ -174,7 +201,7 @@ class CountingSent(Sent[str]):
 def test_counts_are_bounded() -> None:
     table: Sent[str] = Sent(generation=100, recent_busy=3.0)
     for number, chunk in enumerate(hashes(10_000)):
-        table.add(chunk, "a", number * 0.1)
+        table.add(chunk, "a", number, number * 0.1)
     assert len(table._counts) + len(table._older) <= 202
     assert len(table._recent) <= 31
     assert table.count(hashes(1, 9_999)[0]) == 1

@@ -30,6 +30,8 @@ class Requests:
         self._window = window
         self._next = 0
         self._sizes_known = True
+        self._passed_on = 0
+        """Bytes that came from those who are not spared."""
 
     # Asking
 
@@ -128,6 +130,8 @@ class Requests:
         source.bytes += kept
         source.chunks += len(fresh)
         source.duplicates += total - kept
+        if not source.spared:
+            self._passed_on += kept
         self._window.received(kept)
         if not entry.left:
             self._window.answered(sum([item.size for item in entry.request.items]), age)
@@ -202,23 +206,28 @@ class Requests:
         if code is Code.BUDGET and entry.budget is None:
             self._sizes_known = False
         waiting: list[Want] = []
-        limits = self._limits
         for want in reversed(entry.wants):
             if want is None or want.done:
                 continue
             want.requests.remove(entry)
             if code is Code.ELSEWHERE and want.named == number and not want.asked and want.pool is None:
-                want.rounds += 1
-                most = (
-                    limits.elsewhere_rounds_edge if entry.source.distance is Distance.EDGE else limits.elsewhere_rounds
-                )
-                want.outright = want.rounds >= most // (3 if want.urgent else 1)
+                self._count_round(want, entry.source.distance)
                 waiting.append(want)
             else:
                 self._release(entry, want)
         if waiting:
             self._book.wait(waiting, wait_until)
         return entry
+
+    def _count_round(self, want: Want, distance: Distance) -> None:
+        """Others were just sent it. While they pass anything on it is left to them: where everybody is slow, to ask
+        outright would make all the slower what they wait for."""
+        limits, passed_on = self._limits, self._passed_on
+        if want.urgent or distance is Distance.EDGE or passed_on == want.passed_on:
+            want.rounds += 1
+        want.passed_on = passed_on
+        most = limits.elsewhere_rounds_edge if distance is Distance.EDGE else limits.elsewhere_rounds
+        want.outright = want.rounds >= most // (3 if want.urgent else 1)
 
     def doubt(self, entry: Open) -> None:
         """A request is late: others may be asked for what it names, while it stays open."""

@@ -34,7 +34,9 @@ class Want:
     waiting: bool = False
     done: bool = False
     rounds: int = 0
-    """How often the origin has said that others were just sent it."""
+    """How often the origin has said that others were just sent it, and they had passed nothing on since."""
+    passed_on: int = 0
+    """Bytes that neighbours had brought when it last said so."""
     outright: bool = False
     """To be asked of whoever has it, sparing nobody."""
     pool: "Pool | None" = None

@@ -118,6 +118,23 @@ def test_what_is_said_to_be_elsewhere_and_never_turns_up_is_asked_for_outright()
     assert 2 < world.done_at < 15
 
 
+def test_what_is_elsewhere_is_waited_for_while_neighbours_pass_things_on() -> None:
+    """However slow they are: the origin is not asked outright for what is on its way to them."""
+    world = World(7, LIMITS)
+    wanted = items(60)
+    world.swarm.offer(wanted)
+    neighbour = Neighbour("b", complete=False)
+    origin = everything(wanted, "origin", origin=True, elsewhere=set(wanted))
+    world.join(neighbour)
+    world.join(origin)
+    for number, item in enumerate(wanted):
+        world.at(1.0 + number * 0.5, partial(world.tell, neighbour, {item}))
+    world.run()
+    assert set(world.arrived) == set(wanted)
+    assert world.done_at > 30
+    assert not origin.sent
+
+
 def test_urgent_items_do_not_wait_for_long() -> None:
     world = World(8, LIMITS)
     wanted = items(20)

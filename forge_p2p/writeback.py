@@ -37,6 +37,8 @@ _DIRECT_MIN: Final = 256 << 10
 """Bytes of whole blocks from which a write waits for the disk: less is not worth the wait."""
 _BOUNCE: Final = 1 << 20
 _IOV_MAX: Final = 1024
+_NEVER: Final = 1 << 63
+"""Where in a file going past the cache begins that refused it: behind its end."""
 
 _O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
 
@@ -147,13 +149,16 @@ class BulkFile:
 
     def _write_aligned(self, blocks: memoryview, offset: int) -> None:
         written = 0
-        if self._direct is not None and self._direct >= 0:
+        direct = self._direct
+        if direct is not None and direct >= 0 and self._direct_from != _NEVER:
             try:
-                written = os.pwrite(self._direct, blocks, offset)
+                written = os.pwrite(direct, blocks, offset)
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                self.close()  # it takes other alignments, or none: through the cache from now on
+                # It takes other alignments, or none: through the cache from now on. Another thread may be about to
+                # write to the descriptor, whose number a file opened meanwhile could have; so it stays open.
+                self._direct_from = _NEVER
         if written < len(blocks):
             with blocks[written:] as rest:
                 write_all(self._fd, [rest], offset + written)

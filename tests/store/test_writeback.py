@@ -99,6 +99,28 @@ def test_what_the_file_system_says_to_it(tmp_path: Path, error: str, lines: int)
         assert "OSError" in finished.stderr
 
 
+REFUSED = """
+import os, sys
+from forge_p2p.writeback import BulkFile
+def opened():
+    names = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return [os.readlink(name) for name in names if os.path.lexists(name)].count(sys.argv[1])
+with open(sys.argv[1], "wb", buffering=0) as file:
+    bulk = BulkFile(file.fileno())
+    bulk.write([bytes(400_000)], 0)
+    print(opened())
+    bulk.close()
+    print(opened())
+"""
+
+
+def test_what_is_refused_keeps_its_descriptor_until_the_end(tmp_path: Path) -> None:
+    """Another thread may be about to write to it: closed meanwhile, its number could be another file's by then."""
+    inject = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EINVAL"]
+    command = [*inject, sys.executable, "-c", REFUSED, str(tmp_path / "file")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["2", "1"]
+
+
 def test_many_buffers_in_one_write(tmp_path: Path) -> None:
     """More than the system takes in one call."""
     path = tmp_path / "file"

@@ -4,6 +4,7 @@ All calls block and are safe from any thread. Nothing is ever overwritten: an ob
 and later perhaps deleted. Errors: `BucketError` and its kinds, `DiskFull` for a quota; each names the bucket, the key,
 the reason and what to do."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,8 @@ from typing import Protocol
 from forge_p2p.ids import Hash
 
 Data = bytes | memoryview
+
+_BLOB = re.compile(r"blobs/([0-9a-f]{2})/([0-9a-f]{62})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Bucket(Protocol):
         as durable as the place makes it."""
 
     def get(self, key: str) -> bytes:
-        """A whole object. Raises `NoSuchObject`."""
+        """A whole object. Raises `NoSuchObject`; `TooLarge` for one of more than `OBJECT_MAX`, unread."""
 
     def get_range(self, key: str, start: int, length: int) -> Data:
         """Exactly `length` bytes of an object. Raises `NoSuchObject`; `BucketError` when it is shorter."""
@@ -60,8 +63,8 @@ def blob_key(name: Hash | str) -> str:
 
 def blob_of(key: str) -> str:
     """The hash in hex that a key of `blobs/` says; empty if it says none."""
-    text = key.removeprefix("blobs/").replace("/", "", 1)
-    return text if len(text) == 64 and key == blob_key(text) else ""
+    found = _BLOB.fullmatch(key)
+    return found[1] + found[2] if found else ""
 
 
 INDEX = "index/"
@@ -69,6 +72,10 @@ CHECKPOINTS = "checkpoints/"
 BLOBS = "blobs/"
 REFS = "refs/"
 MARKER = "forge.json"
+
+OBJECT_MAX = 64 << 20
+"""Bytes of the largest object that is read as a whole: no bundle, index or record has more. Whoever may write into a
+bucket could put anything there; it is not read into memory to find that out."""
 
 
 def step_key(folder: str, seq: int) -> str:

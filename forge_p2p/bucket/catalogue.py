@@ -138,11 +138,12 @@ class Catalogue:
         newest = max((seq_of(meta.key) for meta in self._origin.list(CHECKPOINTS)), default=0)
         if newest:
             try:
-                state = State.resumed(decode_checkpoint(self._origin.get(step_key(CHECKPOINTS, newest))))
+                checkpoint = decode_checkpoint(self._origin.get(step_key(CHECKPOINTS, newest)))
             except (NoSuchObject, Malformed):
                 return State()  # deleted just now, or damaged: the records themselves are there
-            self._checkpoint_seq = newest
-            return state
+            if checkpoint.seq == newest:
+                self._checkpoint_seq = newest
+                return State.resumed(checkpoint)
         return State()
 
     def _read_steps(self, state: State, seqs: Sequence[int]) -> None:

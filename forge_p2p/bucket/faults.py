@@ -4,6 +4,7 @@ import errno
 import re
 from typing import Final
 
+from forge_p2p.bucket.base import OBJECT_MAX
 from forge_p2p.errors import BucketError, BucketRefused, DiskFull, ForgeError, NoSuchObject
 
 
@@ -14,6 +15,16 @@ class Passing(BucketError):
     def __init__(self, message: str, *, hint: str = "", sure: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.sure = sure
+
+
+class TooLarge(BucketError):
+    """An object that is none of ours, whatever its key says."""
+
+
+def require_readable(key: str, size: int, where: str) -> None:
+    """Raises `TooLarge` for an object that is larger than any of ours."""
+    if size > OBJECT_MAX:
+        raise TooLarge(f"{key} in {where} has {size} bytes, and nothing of Forge's has more than {OBJECT_MAX}")
 
 
 _STATUS = re.compile(r"status code: (\d{3})")

@@ -12,7 +12,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore
 
 from forge_p2p.bucket.base import Data, Meta
-from forge_p2p.bucket.faults import translated
+from forge_p2p.bucket.faults import require_readable, translated
 from forge_p2p.errors import BucketError, NoSuchObject
 
 _PAGE: Final = 1000
@@ -45,7 +45,9 @@ class ObjectBucket:
 
     def get(self, key: str) -> bytes:
         try:
-            return bytes(obstore.get(self._store, key).bytes())
+            found = obstore.get(self._store, key)
+            require_readable(key, found.meta["size"], self._where)
+            return bytes(found.bytes())
         except _ERRORS as error:
             raise translated(error, f"read {key}", self._where) from None
 

@@ -81,8 +81,10 @@ class BucketLog:
         return [name for name in ordered if self._bucket.head(self._key(name, 1)) is not None][:count]
 
     def _seqs(self, name: str, after: int) -> list[int]:
+        """The numbers of the records after one; what else lies there, as file managers leave it, is none."""
         folder = self._folder(name)
-        return [seq_of(meta.key) for meta in self._bucket.list(folder, step_key(folder, after) if after else "")]
+        found = self._bucket.list(folder, step_key(folder, after) if after else "")
+        return [seq for meta in found if (seq := seq_of(meta.key)) and meta.key == step_key(folder, seq)]
 
     def _needed(self, name: str, seq: int) -> RefRecord:
         found = self._read(name, seq)

@@ -10,10 +10,12 @@ it and decide nothing but for how long courtesies last. `dropped` are blobs (bun
 may rely on from this record on; some while later they are deleted, and a record says so in `swept`."""
 
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 
+from forge_p2p.content.ref import RECORD_BYTES_MAX
 from forge_p2p.errors import Malformed
 
 FORMAT: Final = 1
@@ -21,12 +23,22 @@ FORMAT: Final = 1
 RECORD_MAX: Final = 64 << 20
 """Bytes of a record or checkpoint; more is malformed."""
 
+Blob = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""A blob's hash in hex. Whoever may write into a bucket chooses what stands in its records, and this becomes the key of
+an object that is read or deleted, in a folder a path: so it is nothing else."""
+
+Count = Annotated[int, Meta(ge=0, le=10**16 - 1)]
+"""As many digits as a key has for the number of a record."""
+
+Line = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
+"""Text that is shown to people: nothing in it that a terminal would obey."""
+
 
 class BlobName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A blob of the bucket: its hash in hex and its size in bytes."""
 
-    blob: str
-    size: int
+    blob: Blob
+    size: Count
 
 
 class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,41 +46,43 @@ class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     small indexes have none, for they are as quickly read themselves."""
 
     index: BlobName
-    rows: int
+    rows: Count
     bundles: list[BlobName]
     summary: BlobName | None = None
 
 
-class PinEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept: all that the link `root` reaches, under a name: the link itself, or `NETWORK/NAME/SEQ`."""
+class PinEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is kept: all that the link `root` reaches, under a name: the link itself, or `NETWORK/NAME/SEQ`. `record`:
+    of a name the record that says so, signed by its author (`content.ref`); in JSON as base64."""
 
-    name: str
-    root: str
+    name: Line
+    root: Line
     time: float
+    record: Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)] = b""
 
 
 class CatalogueRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One step. `by`: who wrote it, for people."""
 
     format: int
-    seq: int
+    seq: Count
     time: float
-    by: str
+    by: Line
     indexes: list[IndexEntry] = []
     pins: list[PinEntry] = []
-    unpins: list[str] = []
-    dropped: list[str] = []
-    swept: list[str] = []
+    unpins: list[Line] = []
+    dropped: list[Blob] = []
+    swept: list[Blob] = []
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state after record `seq`. `dropped`: with the time at which that was said."""
 
     format: int
-    seq: int
+    seq: Count
     indexes: list[IndexEntry]
     pins: list[PinEntry]
-    dropped: dict[str, float]
+    dropped: dict[Blob, float]
 
 
 class State:

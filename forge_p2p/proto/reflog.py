@@ -107,6 +107,11 @@ class Judge:
                 f"record {record.seq} of {name!r} is by node {record.author.hex()[:16]}, who was revoked before it",
             )
 
+    def verify_alone(self, name: str, record: RefRecord, now: float) -> None:
+        """One record by itself that nobody vouches for. Raises `BadRef`."""
+        self.verify_one(name, record, now)
+        self._require_standing(record)
+
     def _require_standing(self, record: RefRecord) -> None:
         if any(certificate.subject in self.revocations for certificate in record.chain):
             raise BadRef(

@@ -18,6 +18,7 @@ from forge_p2p.content.bundle import (
 from forge_p2p.content.catalogue import (
     BlobName,
     CatalogueRecord,
+    Checkpoint,
     IndexEntry,
     PinEntry,
     State,
@@ -105,8 +106,12 @@ def test_rows_that_do_not_match_their_tail_are_malformed() -> None:
         checked_rows(len(bundle.data), bytes(2 * ROW_SIZE), bundle.data[-TAIL_SIZE:])
 
 
+def blob(word: str) -> str:
+    return hash_bytes(word.encode()).hex()
+
+
 def entry(word: str) -> IndexEntry:
-    return IndexEntry(BlobName(word, 1), 1, [BlobName(f"bundle of {word}", 2)])
+    return IndexEntry(BlobName(blob(word), 1), 1, [BlobName(blob(f"bundle of {word}"), 2)])
 
 
 def step(seq: int, **what: object) -> CatalogueRecord:
@@ -119,14 +124,14 @@ def test_the_state_is_what_the_records_say() -> None:
     for record in [
         step(1, indexes=[entry("a")], pins=[pin]),
         step(2, indexes=[entry("b"), entry("c")]),
-        step(3, dropped=["a", "bundle of a"], unpins=["name"]),
-        step(4, swept=["a"]),
+        step(3, dropped=[blob("a"), blob("bundle of a")], unpins=["name"]),
+        step(4, swept=[blob("a")]),
     ]:
         state.apply(decode_step(encode(record), record.seq))
-    assert state.bundles == {"bundle of b": 2, "bundle of c": 2}
+    assert state.bundles == {blob("bundle of b"): 2, blob("bundle of c"): 2}
     assert state.pins == {}
-    assert state.dropped == {"bundle of a": 3.0}
-    assert state.ever_dropped == {"a", "bundle of a"}
+    assert state.dropped == {blob("bundle of a"): 3.0}
+    assert state.ever_dropped == {blob("a"), blob("bundle of a")}
     resumed = State.resumed(decode_checkpoint(encode(state.checkpoint())))
     assert (resumed.seq, resumed.bundles, resumed.dropped) == (4, state.bundles, state.dropped)
 
@@ -136,3 +141,34 @@ def test_a_record_out_of_turn_is_malformed() -> None:
         State().apply(step(2))
     with pytest.raises(Malformed, match="says that it is 2"):
         decode_step(encode(step(2)), 1)
+
+
+HOSTILE = ["", "../../../etc/passwd", "/etc/passwd", "AB" * 32, "ab" * 31, "ab" * 32 + "\n", "ab" * 31 + "/.", "é" * 64]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_hash_names_no_blob(name: str) -> None:
+    """It would be read, or deleted, by whoever collects: in a folder that is a path."""
+    named = BlobName(name, 1)
+    for record in [
+        step(1, indexes=[IndexEntry(named, 1, [])]),
+        step(1, indexes=[IndexEntry(BlobName(blob("a"), 1), 1, [named])]),
+        step(1, indexes=[IndexEntry(BlobName(blob("a"), 1), 1, [], named)]),
+        step(1, dropped=[name]),
+        step(1, swept=[name]),
+    ]:
+        with pytest.raises(Malformed):
+            decode_step(encode(record), 1)
+    for checkpoint in [
+        Checkpoint(1, 1, [], [], {name: 0.0}),
+        Checkpoint(1, 1, [IndexEntry(named, 1, [])], [], {}),
+    ]:
+        with pytest.raises(Malformed):
+            decode_checkpoint(encode(checkpoint))
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;owned\x07", "two\nlines", "\x9b31m", "x" * 5000])
+def test_nothing_that_a_terminal_obeys_is_the_name_of_a_pin(text: str) -> None:
+    for record in [step(1, pins=[PinEntry(text, "link", 1.0)]), step(1, unpins=[text])]:
+        with pytest.raises(Malformed):
+            decode_step(encode(record), 1)

@@ -1,5 +1,6 @@
 """Collections beside pushes, blobs that are damaged or gone, buckets that cannot be reached, and kills."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -8,24 +9,31 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
+import trio
 
 from forge_p2p.bucket.base import blob_key
-from forge_p2p.content.catalogue import CatalogueRecord, IndexEntry, State
+from forge_p2p.config import EdgeConfig
+from forge_p2p.content.catalogue import BlobName, CatalogueRecord, IndexEntry, State
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import parse_link
-from forge_p2p.errors import BucketError, BucketRefused, UsageError
+from forge_p2p.errors import BucketError, BucketRefused, Malformed, NotFound, UsageError
 from forge_p2p.ids import Hash
 from forge_p2p.node import adding
 from forge_p2p.node.edge import checking, managing
 from forge_p2p.node.edge.checking import Checker
 from forge_p2p.node.edge.collecting import Collector
+from forge_p2p.node.edge.feeding import EdgeFeed
+from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgeCheck, EdgeStatus
+from forge_p2p.node.edge.source import FAILURES, EdgeSource
 from forge_p2p.node.edge.uploading import Uploaded, Uploader
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
+from forge_p2p.wire.codes import Code
 from tests.cli.harness import COMMAND, environment
 from tests.node.harness import CONFIG, noise
 
@@ -129,6 +137,20 @@ def test_what_a_cut_push_left_is_found_again_and_else_collected(node: LocalNode,
     assert problems(node) == []
 
 
+def test_what_has_no_name_of_ours_is_left_alone(node: LocalNode, tmp_path: Path) -> None:
+    """It would stand in the record of what is dropped, which nobody could read then."""
+    root = content(node, tmp_path / "a", 1)
+    push(node, root, "one")
+    strange = [f"blobs/zz/{'é' * 62}", f"blobs/AB/{'C' * 62}", "blobs/ab/short", f"blobs/ab/{'cd' * 31}.part"]
+    for key in strange:
+        node.edge.bucket.put_if_absent(key, b"junk")
+    assert collect(node, days=2).dropped == 0
+    collect(node, days=4)
+    node.edge.catalogue.forget()
+    assert node.edge.catalogue.refresh().pins.keys() == {"one"}
+    assert {key for key in strange if (tmp_path / "bucket" / key).exists()} == set(strange)
+
+
 def _reached(node: LocalNode, root: Root) -> list[Hash]:
     from forge_p2p.content.walk import reach
 
@@ -153,6 +175,46 @@ def test_a_push_that_slept_uploads_again_what_was_collected(node: LocalNode, tmp
     assert problems(node) == []
 
 
+# Fetching
+
+
+class Peers:
+    """The receiver's side of a fetch, and of its requests."""
+
+    def __init__(self) -> None:
+        self.ended_by = trio.Event()
+
+    async def needed(self) -> None:
+        """Everything is."""
+
+    def ended(self, number: int, code: Code) -> None:
+        assert code == Code.STORE
+        self.ended_by.set()
+
+
+async def test_a_bucket_whose_index_is_damaged_does_not_end_what_peers_do(tmp_path: Path) -> None:
+    with node_with(tmp_path / "bucket", tmp_path / "home") as node:
+        root = content(node, tmp_path / "a", 1, 2)
+        push(node, root, "one")
+        entry = next(iter(node.edge.catalogue.state.indexes.values()))
+        damaged(tmp_path / "bucket", blob_key(entry.index.blob))
+        edge = Edge(node.edge.record, EdgeConfig(node.edge.record.url), None)
+
+        async def peers() -> None:
+            raise NotFound("no peer has it")
+
+        with pytest.raises(NotFound, match="no peer has it"):
+            await EdgeFeed(edge, root, node.node_id, list).run(cast("Any", Peers()), peers)
+        async with trio.open_nursery() as nursery:
+            source = EdgeSource(edge, node.node_id, list, nursery)
+            for number in range(FAILURES):
+                sink = Peers()
+                hashes = [root.link.hash]
+                await source.request(number, hashes, False, cast("Any", sink), max_bytes=1 << 20, sparing=False)
+                await sink.ended_by.wait()
+            assert source.ended.is_set()
+
+
 # Checking
 
 
@@ -166,7 +228,9 @@ def check(node: LocalNode, *, repair: bool = False, quick: bool = False) -> Edge
     return checking.check(node, repair=repair, quick=quick, report=ignore_progress)
 
 
-@pytest.mark.parametrize("harm", ["bundle gone", "bundle damaged", "index gone", "index damaged"])
+@pytest.mark.parametrize(
+    "harm", ["bundle gone", "bundle damaged", "bundle huge", "index gone", "index damaged", "index huge"]
+)
 def test_what_is_gone_or_damaged_is_found_and_put_right(node: LocalNode, tmp_path: Path, harm: str) -> None:
     bucket = tmp_path / "bucket"
     push(node, content(node, tmp_path / "a", 1, 2, 3), "one")
@@ -175,6 +239,8 @@ def test_what_is_gone_or_damaged_is_found_and_put_right(node: LocalNode, tmp_pat
     key = blob_key((entry.bundles[0] if "bundle" in harm else entry.index).blob)
     if "gone" in harm:
         (bucket / key).unlink()
+    elif "huge" in harm:
+        os.truncate(bucket / key, 1 << 40)
     else:
         damaged(bucket, key)
     shutil.rmtree(tmp_path / "home" / "cache" / "edge")
@@ -185,6 +251,18 @@ def test_what_is_gone_or_damaged_is_found_and_put_right(node: LocalNode, tmp_pat
     assert repaired.unrepaired == 0
     assert repaired.repaired == len(found.problems)
     assert problems(node) == []
+
+
+def test_a_record_of_a_bundle_that_cannot_be(tmp_path: Path) -> None:
+    """Of less bytes than the end of one has; its index is not there, so that nothing else tells."""
+    with LocalNode(Home(tmp_path / "home"), CONFIG) as node:
+        managing.set_bucket(node, url=f"memory://{os.urandom(8).hex()}", report=ignore_progress)
+        push(node, content(node, tmp_path / "a", 1), "one")
+        catalogue = node.edge.catalogue
+        entry = IndexEntry(BlobName("ab" * 32, 100), 1, [BlobName("cd" * 32, 3)])
+        catalogue.commit(lambda state: catalogue.record(state, indexes=[entry]))
+        assert check(node, repair=True).unrepaired == 0
+        assert problems(node) == []
 
 
 def test_what_is_not_here_cannot_be_put_right(node: LocalNode, tmp_path: Path) -> None:
@@ -225,6 +303,15 @@ def test_addresses_that_are_none(tmp_path: Path, url: str, words: str) -> None:
         managing.set_bucket(node, url=url, report=ignore_progress)
     assert "secret" not in str(caught.value)
     assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("identity", ["../" * 21 + "a", "/" + "a" * 63, "A" * 64, "a" * 64 + "\n", 7])
+def test_a_bucket_whose_id_is_a_path(node: LocalNode, tmp_path: Path, identity: object) -> None:
+    """What is known of a bucket is kept in a folder of that name."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "forge.json").write_bytes(msgspec.json.encode({"format": 1, "id": identity}))
+    with pytest.raises(Malformed, match="is not Forge's"):
+        managing.set_bucket(node, url=f"file://{tmp_path}/theirs", report=ignore_progress)
 
 
 def test_credentials_that_others_may_read_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import pytest
 import trio
 
 from forge_p2p.bucket.base import step_key
+from forge_p2p.content.catalogue import PinEntry
+from forge_p2p.content.linktext import format_link
 from forge_p2p.content.ref import BadRef
-from forge_p2p.errors import Conflict
+from forge_p2p.errors import Conflict, Malformed, Untrusted
+from forge_p2p.node.edge import pulling, pushing
 from forge_p2p.node.edge.managing import set_bucket
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
@@ -91,3 +94,62 @@ async def test_what_nobody_with_the_right_wrote_convinces_nobody(tmp_path: Path)
         with pytest.raises(BadRef, match="signature"):
             await pull(maker, "nightly", tmp_path / "there")
         assert maker.node.refs.head(network, "nightly") == record
+
+
+async def test_what_is_no_record_lies_beside_records(tmp_path: Path) -> None:
+    """Left there by a file manager, or by somebody who would like to stop the name."""
+    async with founder(tmp_path / "a") as maker:
+        await use_bucket(maker, tmp_path)
+        await publish(maker, "nightly", folder(tmp_path, 1), home="bucket")
+        await publish(maker, "nightly", folder(tmp_path, 2))
+        network = (await joined(maker)).network
+        for name in (".DS_Store", "Thumbs.db", "~", "old/0000000000000009"):
+            maker.node.edge.bucket.put_if_absent(f"refs/{network.hex()}/nightly/{name}", b"junk")
+        assert (await pull(maker, "nightly", tmp_path / "there")).seq == 2
+        assert (await publish(maker, "nightly", folder(tmp_path, 3))).seq == 3
+
+
+async def test_a_name_pulled_from_a_bucket_is_what_its_author_signed(tmp_path: Path) -> None:
+    """Of a name whose home is a node the bucket has pins alone. Whoever may write into it may add some; a member that
+    has never heard of the name believes none that nobody with the right has signed."""
+    async with founder(tmp_path / "a") as maker:
+        await use_bucket(maker, tmp_path)
+        text = await token(maker, "writer")
+        async with member(tmp_path / "b", text) as reader:
+            await use_bucket(reader, tmp_path)
+        first = folder(tmp_path, 1)
+        await publish(maker, "nightly", first)
+        await publish(maker, "other", folder(tmp_path, 2))
+        for name in ("nightly", "other"):
+            await pushing.push(maker, what=name, report=ignore_progress)
+        network = (await joined(maker)).network
+        good = maker.node.refs.head(network, "nightly")
+        other = maker.node.refs.head(network, "other")
+        assert good is not None
+        assert other is not None
+        evil = format_link(other.target)
+        catalogue = maker.node.edge.catalogue
+        async with alone(tmp_path / "b", text) as reader:
+            await pulling.pull(reader, what="nightly", destination=str(tmp_path / "there"), report=ignore_progress)
+            assert contents(tmp_path / "there") == contents(first)
+            for seq, record in [
+                (1, b""),
+                (1, replace(good, target=other.target).encode()),
+                (2, b""),
+                (2, good.encode()),
+                (2, replace(good, seq=2).encode()),
+                (2, replace(other, name="nightly", seq=2).encode()),
+                (2, replace(other, seq=2).encode()),
+                (1, other.encode()),
+                (2, b"garbage"),
+            ]:
+                pin = PinEntry(f"{network.hex()}/nightly/{seq}", evil, 1.0, record)
+                catalogue.commit(lambda state, pin=pin: catalogue.record(state, pins=[pin]))  # type: ignore[misc]
+                with pytest.raises((Untrusted, Malformed)):
+                    await pulling.pull(reader, what="nightly", destination=str(tmp_path / "x"), report=ignore_progress)
+                assert not (tmp_path / "x").exists()
+                unpin = [f"{network.hex()}/nightly/2"]
+                catalogue.commit(lambda state, unpin=unpin: catalogue.record(state, unpins=[*unpin]))  # type: ignore[misc]
+            await pushing.push(maker, what="nightly", report=ignore_progress)
+            await pulling.pull(reader, what="nightly", destination=str(tmp_path / "again"), report=ignore_progress)
+            assert contents(tmp_path / "again") == contents(first)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from forge_p2p.bucket.base import blob_key
+from forge_p2p.bucket.faults import TooLarge
 from forge_p2p.bucket.racing import require_one_winner
-from forge_p2p.content.bundle import TAIL_SIZE, Held, checked_rows, rows_size
-from forge_p2p.content.catalogue import BlobName, CatalogueRecord, IndexEntry, State
+from forge_p2p.content.bundle import BUNDLE_MAX, TAIL_SIZE, Held, checked_rows, rows_size
+from forge_p2p.content.catalogue import BlobName, CatalogueRecord, IndexEntry, PinEntry, State
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.content.linktext import parse_link
@@ -110,6 +111,8 @@ class Checker:
             data = self.edge.bucket.get(blob_key(name.blob))
         except NoSuchObject:
             return "missing"
+        except TooLarge:
+            return "damaged"
         self.bytes += len(data)
         return "" if hash_bytes(data).hex() == name.blob else "damaged"
 
@@ -164,7 +167,7 @@ class Repair:
             record = self.edge.catalogue.record(state, indexes=[*change.indexes], dropped=[*change.dropped])
             self.edge.catalogue.commit(lambda now: _if_same(now, record))
         for pin in list(self.edge.catalogue.refresh().pins.values()):
-            self._upload_again(pin.name, pin.root)
+            self._upload_again(pin)
 
     def _held(self, entry: IndexEntry) -> Sequence[Held]:
         """What an index has; if it is bad itself, what the ends of its bundles say."""
@@ -180,6 +183,8 @@ class Repair:
 
     def _from_end(self, bundle: BlobName) -> Held:
         key, size = blob_key(bundle.blob), bundle.size
+        if not TAIL_SIZE < size <= BUNDLE_MAX:
+            raise Malformed(f"no bundle has {size} bytes")
         tail = bytes(self.edge.bucket.get_range(key, size - TAIL_SIZE, TAIL_SIZE))
         length = rows_size(size, tail)
         rows = bytes(self.edge.bucket.get_range(key, size - TAIL_SIZE - length, length))
@@ -193,7 +198,7 @@ class Repair:
         """The chunks of a bad bundle that are right, from it or from this node's store."""
         try:
             data = memoryview(self.edge.bucket.get(blob_key(bundle.name)))
-        except NoSuchObject:
+        except (NoSuchObject, TooLarge):
             data = memoryview(b"")
         found = []
         for place in bundle.slices():
@@ -203,16 +208,16 @@ class Repair:
                 found += [chunk for chunk in self.store.read_encoded([place.hash]) if chunk is not None]
         return found
 
-    def _upload_again(self, name: str, root: str) -> None:
+    def _upload_again(self, pin: PinEntry) -> None:
         """Uploads of a pin's content what is not there, if it is here."""
-        link = parse_link(root)
+        link = parse_link(pin.root)
         try:
             needed = list(dict.fromkeys(reach(link, self.store.read)))
         except (NotFound, CorruptChunk):
             return
         if len(self.edge.catalogue.locate(needed)) < len(needed):
             try:
-                Uploader(self.edge, self.store, link, name, again=True).run()
+                Uploader(self.edge, self.store, link, pin.name, record=pin.record, again=True).run()
             except NotFound:
                 return
 

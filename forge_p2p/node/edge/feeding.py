@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import trio
 
 from forge_p2p.content.link import Root
-from forge_p2p.errors import BucketError, ForgeError, Malformed, NotFound, PeerError
+from forge_p2p.errors import BucketError, CorruptChunk, ForgeError, Malformed, NotFound, PeerError
 from forge_p2p.ids import NodeId
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.settings import edge_capability
@@ -103,7 +103,7 @@ class EdgeFeed:
         while True:
             try:
                 return await trio.to_thread.run_sync(self._has_it, abandon_on_cancel=True)
-            except (BucketError, Malformed) as error:
+            except (BucketError, CorruptChunk, Malformed) as error:
                 LOG.warning("the bucket cannot help: %s", error)
                 if peerless.is_set():
                     self._problems.append(error)

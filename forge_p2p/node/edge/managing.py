@@ -1,9 +1,9 @@
 """Operations: edge set and edge status."""
 
 import os
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
 from forge_p2p.bucket.base import MARKER
 from forge_p2p.bucket.opening import check_url
@@ -22,7 +22,7 @@ class Marker(Struct, frozen=True):
     """The object that says that a bucket, or a prefix of one, is Forge's. `id`: 64 random hex digits."""
 
     format: int
-    id: str
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 def set_bucket(
@@ -50,7 +50,7 @@ def bucket_id(edge: Edge) -> str:
         found = json.decode(edge.bucket.get(MARKER), type=Marker)
     except (DecodeError, ValidationError, NoSuchObject) as error:
         raise Malformed(f"{MARKER} in {edge.where} is not Forge's", hint="choose another prefix") from error
-    if found.format != FORMAT or len(found.id) != 64:
+    if found.format != FORMAT:
         raise Malformed(f"{edge.where} has format {found.format}; this version knows {FORMAT}")
     return found.id
 

@@ -1,6 +1,6 @@
 """Pins of names in the bucket: `NETWORK/NAME/SEQ`, the network's id in hex."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.catalogue import State
 from forge_p2p.node.local import LocalNode
@@ -9,6 +9,9 @@ from forge_p2p.node.refs.naming import Named, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+SEQ_DIGITS: Final = 19
+"""Of the largest number of a record. A pin's name is whatever somebody wrote into the bucket."""
 
 
 def named_here(node: LocalNode, what: str, in_network: str) -> Named:
@@ -27,4 +30,4 @@ def pinned_seqs(folder: str, state: State) -> list[int]:
 
 
 def _numbers(texts: "Iterable[str]") -> list[int]:
-    return sorted(int(text) for text in texts if text.isdecimal())
+    return sorted(int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) <= SEQ_DIGITS)

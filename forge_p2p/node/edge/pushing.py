@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What is pushed: its root, the pin that keeps it, and the folder of pins of which only the newest stay."""
+    """What is pushed: its root, the pin that keeps it, and the folder of pins of which only the newest stay; of a name
+    the record that says so."""
 
     root: Root
     pin: str
     folder: str = ""
     network: str = ""
+    record: bytes = b""
 
     def unpins(self, state: State) -> list[str]:
         """The pins of older records that go with this push."""
@@ -87,7 +89,8 @@ async def _named(network: "Network", what: str, in_network: str) -> tuple[Pushed
     named = parse_name(members.memberships.joined(), what, in_network)
     record, notes = await resolve(members, named)
     folder = folder_of(named)
-    return Pushed(record.target, f"{folder}{record.seq}", folder, named.joined.name), notes
+    pin = f"{folder}{record.seq}"
+    return Pushed(record.target, pin, folder, named.joined.name, record.encode()), notes
 
 
 async def _upload(network: "Network", edge: Edge, pushed: Pushed, report: Report) -> Uploaded:
@@ -97,7 +100,7 @@ async def _upload(network: "Network", edge: Edge, pushed: Pushed, report: Report
         trio.from_thread.check_cancelled()
         token.run_sync_soon(report, Progress("push", items=done, items_total=total))
 
-    uploader = Uploader(edge, network.node.store, pushed.root, pushed.pin, pushed.unpins, tell)
+    uploader = Uploader(edge, network.node.store, pushed.root, pushed.pin, pushed.unpins, tell, pushed.record)
     return await trio.to_thread.run_sync(uploader.run)
 
 

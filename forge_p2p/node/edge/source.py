@@ -112,7 +112,7 @@ class EdgeSource:
                 LOG.info("the bucket was collected meanwhile, its catalogue is read again: %s", error)
                 await self._refresh()
                 code = Code.STORE
-            except (BucketError, Malformed) as error:
+            except (BucketError, CorruptChunk, Malformed) as error:
                 self._failed(error)
                 code = Code.STORE
         if self._scopes.pop(number, None) is not None:
@@ -183,7 +183,7 @@ class EdgeSource:
     async def _refresh(self) -> None:
         try:
             await trio.to_thread.run_sync(self._edge.catalogue.refresh, abandon_on_cancel=True)
-        except (BucketError, Malformed) as error:
+        except (BucketError, CorruptChunk, Malformed) as error:
             self._failed(error)
 
     def _failed(self, error: ForgeError) -> None:

@@ -67,7 +67,7 @@ class Uploaded:
 
 @dataclass(slots=True)
 class Uploader:
-    """One upload of `root`, which is in `store`, kept there under the pin `name`; `unpins` go with it."""
+    """One upload of `root`, which is in `store`, kept in the bucket under the pin `name`; `unpins` go with it."""
 
     edge: Edge
     store: Store
@@ -75,6 +75,8 @@ class Uploader:
     name: str
     unpins: Callable[[State], list[str]] = lambda _: []
     tell: Tell = lambda done, total: None
+    record: bytes = b""
+    """Of a name the record that `root` is the target of."""
     again: bool = False
     """Although it is pinned already, for something of it may have been lost."""
     done: Uploaded = field(default_factory=Uploaded)
@@ -107,7 +109,7 @@ class Uploader:
 
     def _is_pinned(self, state: State) -> bool:
         pin = state.pins.get(self.name)
-        return pin is not None and pin.root == format_link(self.root)
+        return pin is not None and (pin.root, pin.record) == (format_link(self.root), self.record)
 
     def _missing(self, state: State, needed: Sequence[Hash]) -> list[Hash]:
         """What is neither in the bucket nor in a bundle of ours that is still good."""
@@ -122,7 +124,7 @@ class Uploader:
         """The record that says that all is there; `None` if others have dropped some of it meanwhile."""
         if self._missing(state, needed) or any(each.index.blob in state.ever_dropped for each in index):
             return None
-        pin = PinEntry(self.name, format_link(self.root), time.time())
+        pin = PinEntry(self.name, format_link(self.root), time.time(), self.record)
         unpins: list[object] = list(self.unpins(state))
         return self.edge.catalogue.record(state, indexes=[*index], pins=[pin], unpins=unpins)
 

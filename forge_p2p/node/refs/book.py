@@ -11,7 +11,7 @@ from forge_p2p.errors import NotFound
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.refs.homes import NotHome, Since
-from forge_p2p.proto.reflog import Exists, Judge, Stored, check_tip
+from forge_p2p.proto.reflog import Exists, Judge, Stored, check_tip, forked
 from forge_p2p.proto.revocations import RevocationSet
 
 
@@ -80,6 +80,25 @@ class Book:
             return None
         self.judge(network).verify_run(name, since.records, head, vouched=False, now=time.time())
         return since.records[-1]
+
+    def verify_alone(self, network: NetworkId, name: str, record: RefRecord) -> None:
+        """One record that nobody vouches for, and those before it may not be known: by somebody with the right, and not
+        against what is known here. Raises `BadRef`."""
+        self.judge(network).verify_alone(name, record, time.time())
+        head = self.head(network, name)
+        if head is None:
+            return
+        if record.seq <= head.seq:
+            if self._node.refs.range(network, name, record.seq, 1) not in ([], [record]):
+                raise forked(record, record.seq - 1)
+        elif record.seq == head.seq + 1:
+            verify_step(record, head)
+        elif head.protected and record.role is not Role.ADMIN:
+            raise BadRef(
+                RefFlaw.PROTECTED,
+                f"{name!r} was protected when it was last heard of, and record {record.seq} is by no admin",
+                hint="forge pull asks its home what came between",
+            )
 
     def accept(self, own_id: NodeId, record: RefRecord) -> Stored | Exists:
         """What a home does with a record that it is given. Raises `BadRef`, `NotAMember`, `NotHome`."""

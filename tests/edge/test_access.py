@@ -1,15 +1,19 @@
 """Who may have what: tokens, signed URLs, what is public, and that nothing else can be told apart."""
 
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
+from forge_edge.access.grants import Access, Grant, Unauthorized
 from forge_edge.access.keys import Keys
 from forge_edge.access.signing import sign_url
-from forge_edge.access.tokens import issue_token
+from forge_edge.access.tokens import Revoked, issue_token
 
 from forge_p2p.content.link import Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.errors import StoreError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.home import Home
 from tests.cli.harness import forge
@@ -170,3 +174,38 @@ def test_secrets_are_nowhere(edge: Edge) -> None:
 def test_a_readers_token_writes_nothing(edge: Edge, method: str) -> None:
     path = "/links" if method == "POST" else f"/links/{UNKNOWN}"
     assert edge.gateway.ask(path, method=method, body=b"nobody has this").status == 404
+
+
+def bearer(access: Access, text: str) -> Grant:
+    return access.grant("GET", "/links/x", {}, f"Bearer {text}")
+
+
+def test_revocations_that_cannot_be_read_let_nobody_in(tmp_path: Path) -> None:
+    """Not once only: what was known before is out of date."""
+    access = Access(Home(tmp_path), ())
+    text, identity = issue_token(Keys(Home(tmp_path)), NetworkId(bytes(32)), write=False, expires=0)
+    assert bearer(access, text).who == f"token {identity}"
+    revoked = tmp_path / "gateway" / "revoked"
+    revoked.write_text(f"{identity}\nnot an id\n")
+    with pytest.raises(StoreError, match="no token's id"):
+        access.refresh(now=True)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="no token's id"):
+            bearer(access, text)
+    revoked.write_text(f"{identity}\n")
+    with pytest.raises(Unauthorized):
+        bearer(access, text)
+
+
+def test_two_revocations_of_the_same_moment(tmp_path: Path) -> None:
+    """A file system may give both the same time."""
+    access, keys = Access(Home(tmp_path), ()), Keys(Home(tmp_path))
+    tokens = [issue_token(keys, NetworkId(bytes(32)), write=False, expires=0) for _ in range(2)]
+    moment = time.time_ns() + 10**10
+    for _, identity in tokens:
+        Revoked(Home(tmp_path)).add(identity)
+        os.utime(tmp_path / "gateway" / "revoked", ns=(moment, moment))
+        access.refresh(now=True)
+    for text, _ in tokens:
+        with pytest.raises(Unauthorized):
+            bearer(access, text)

@@ -179,6 +179,21 @@ def test_claimed_addresses_are_not_believed(edge: Edge, tmp_path: Path) -> None:
         assert running.ask("/metrics", X_Forwarded_For="203.0.113.9").status == 404
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 203.0.113.9",  # the client's, then the proxy's own
+        "X-Forwarded-For: 127.0.0.1, 203.0.113.9:4711",
+        "X-Forwarded-For: 127.0.0.1, unknown",
+        "X-Forwarded-For: ",
+    ],
+)
+def test_nobody_behind_a_proxy_is_taken_for_a_scraper(edge: Edge, tmp_path: Path, headers: str) -> None:
+    with gateway(edge.home, tmp_path, 'proxies = ["127.0.0.1"]') as running, running.connect() as connection:
+        connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\nConnection: close\r\n\r\n".encode())
+        assert whole_answer(connection).startswith(b"HTTP/1.1 404 ")
+
+
 def until_said(log: Path, text: str) -> None:
     deadline = time.monotonic() + 20
     while text not in log.read_text():

@@ -3,16 +3,21 @@
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forge_edge.access.keys import Keys
+from forge_edge.access.signing import sign_url
 
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
+from forge_p2p.ids import NodeId
 from forge_p2p.node.adding import add
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
+from forge_p2p.node.networks import Networks
 from tests.cli.harness import forge
 from tests.edge.conftest import said
 from tests.edge.harness import Running, forge_edge, gateway
@@ -29,6 +34,13 @@ def writing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with node(home, "up", "--no-lan"), gateway(home, folder / "gateway", quota="40MB") as running:
         running.token = forge_edge(home, "token", "--network", "team", "--write").splitlines()[-1]
         yield running
+
+
+def refused(home: Path, *words: str) -> str:
+    """What a command that fails says."""
+    with pytest.raises(AssertionError) as failed:
+        forge_edge(home, *words)
+    return str(failed.value)
 
 
 def link_of(content: bytes, folder: Path) -> str:
@@ -111,9 +123,33 @@ def test_signed_for_one_upload(writing: Running) -> None:
     content = noise(6, 3000)
     name = hash_bytes(content).hex()
     path = f"/blobs/{name[:2]}/{name[2:]}"
-    signed = forge_edge(home, "sign", "--method", "PUT", path)
+    signed = forge_edge(home, "sign", "--method", "PUT", "--network", "other", path)
     assert writing.ask(signed, token="").status == 403
     assert writing.ask(signed, method="PUT", body=content, token="").status == 201
+    assert writing.ask(path).status == 404, "it is the other network's"
+    foreign = forge_edge(home, "token", "--network", "other").splitlines()[-1]
+    assert writing.ask(path, token=foreign).body == content
+
+
+def test_an_upload_goes_into_no_network_that_nobody_named(writing: Running) -> None:
+    home = Path(json.loads((writing.log.parent / "seed.toml").read_text().split("home = ")[1].split("\n")[0]))
+    content = noise(8, 3000)
+    name = hash_bytes(content).hex()
+    path = f"/blobs/{name[:2]}/{name[2:]}"
+    assert "say which with --network" in refused(home, "sign", "--method", "PUT", path)
+    assert "only an upload" in refused(home, "sign", "--network", "team", path)
+    keys, soon = Keys(Home(home)), int(time.time()) + 60
+    assert writing.ask(sign_url(keys, "PUT", path, soon), method="PUT", body=content, token="").status == 404
+    team, other = sorted(Networks(Home(home), NodeId(bytes(32))).all(), key=lambda each: each.name, reverse=True)
+    signed = sign_url(keys, "PUT", path, soon, team.network)
+    for wrong in (
+        signed.replace(team.network.hex(), other.network.hex()),
+        signed.replace(f"&network={team.network.hex()}", ""),
+        signed + f"&network={other.network.hex()}",
+    ):
+        assert writing.ask(wrong, method="PUT", body=content, token="").status == 403
+    assert writing.ask(signed, method="PUT", body=content, token="").status == 201
+    assert writing.ask(path).body == content
 
 
 def test_no_room(writing: Running) -> None:

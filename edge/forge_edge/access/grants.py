@@ -10,7 +10,7 @@ from forge_edge.access.tokens import GatewayToken, Revoked, read_token
 from forge_p2p.errors import Refused
 from forge_p2p.ids import NodeId
 from forge_p2p.node.home import Home
-from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.networks import TICK, Joined, Networks
 
 _REFRESH: Final = 1.0
 """Seconds for which keys, revocations and networks are believed unchanged."""
@@ -72,21 +72,28 @@ class Access:
 
     def refresh(self, *, now: bool = False) -> bool:
         """Reads again what has changed, looking for that once in a while, or `now`; whether anything had. Blocks for a
-        moment. Raises `StoreError`, `UsageError`."""
+        moment. Raises `StoreError`: then nobody is let in."""
         moment = time.monotonic()
         if not now and moment - self._checked < _REFRESH:
             return False
-        self._checked = moment
-        stamps = (self._keys.stamp(), self._revoked_file.stamp(), self._networks.stamp())
-        if stamps == self._stamps:
-            return False
-        self._stamps = stamps
-        self._keys = Keys(self._home)
-        self._revoked = self._revoked_file.ids()
-        self._tokens.clear()
-        self.joined = tuple(self._networks.all())
-        self._anonymous = self._public_grant()
-        return True
+        self._checked = -_REFRESH  # until all of it was read
+        stamps = (*self._own_stamps(), self._networks.stamp())
+        changed = stamps != self._stamps
+        if changed:
+            # All or nothing: what cannot be read now is not believed unchanged, but read again for the next request.
+            keys, revoked, joined = Keys(self._home), self._revoked_file.ids(), tuple(self._networks.all())
+            self._keys, self._revoked, self.joined = keys, revoked, joined
+            self._tokens.clear()
+            self._anonymous = self._public_grant()
+        self._stamps, self._checked = stamps, moment
+        return changed
+
+    def _own_stamps(self) -> tuple[int, ...]:
+        """Of keys and revocations, as `Networks.stamp`: while a change is so fresh that the next may bear the same
+        time, no two are equal."""
+        stamps = (self._keys.stamp(), self._revoked_file.stamp())
+        now = time.time_ns()
+        return (*stamps, now) if max(stamps) > now - TICK else stamps
 
     def grant(self, method: str, path: str, query: dict[str, str], authorization: str) -> Grant:
         """What a request may have. Raises `Unauthorized` or `Forbidden`, without having looked at what it asks for."""
@@ -104,12 +111,19 @@ class Access:
                 require_signature(self._keys, method, path, query)
             except Refused:
                 raise Forbidden from None
-            return Grant("signed", self.joined, write=method == "PUT", unbounded=True)
+            return self._signed(method, query.get("network", ""))
         if authorization:
             return self._bearer(authorization)
         if not self._anonymous.networks and not self._anonymous.names:
             raise Unauthorized
         return self._anonymous
+
+    def _signed(self, method: str, network: str) -> Grant:
+        """What a signature that is good gives: an upload goes into the network that was signed, or the only one."""
+        if method != "PUT":
+            return Grant("signed", self.joined, unbounded=True)
+        into = tuple(each for each in self.joined if not network or each.network.hex() == network)
+        return Grant("signed", into if len(into) == 1 else (), write=True)
 
     def _bearer(self, authorization: str) -> Grant:
         scheme, _, text = authorization.partition(" ")

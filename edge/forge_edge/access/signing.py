@@ -1,9 +1,10 @@
 """Signed URLs: one path, for one method, until it expires, for whoever has the URL.
 
-    PATH?expires=UNIX&key=NUMBER&signature=BASE64URL
+    PATH?expires=UNIX&key=NUMBER[&network=HEX]&signature=BASE64URL
 
-The signature is the HMAC-SHA256 of "forge-gateway url", method, path as sent, and expiry, each after a NUL. GET covers
-HEAD. Other parameters of the query are not covered, and change nothing but the form of the answer.
+The signature is the HMAC-SHA256 of "forge-gateway url", method, path as sent, expiry and, where there is one, network,
+each after a NUL. GET covers HEAD. An upload says whose members may have it; a path says nothing of that. Other
+parameters of the query are not covered, and change nothing but the form of the answer.
 """
 
 import time
@@ -13,16 +14,18 @@ from typing import Final
 
 from forge_edge.access.keys import MAC_SIZE, Keys
 from forge_p2p.errors import Refused
+from forge_p2p.ids import NetworkId
 
 PARAMETERS: Final = ("expires", "key", "signature")
 METHODS: Final = ("GET", "PUT")
 
 
-def sign_url(keys: Keys, method: str, path: str, expires: int) -> str:
-    """`path` with its signature, good until `expires` (Unix seconds)."""
-    number, mac = keys.sign(_message(method, path, expires))
+def sign_url(keys: Keys, method: str, path: str, expires: int, network: NetworkId | None = None) -> str:
+    """`path` with its signature, good until `expires` (Unix seconds). `network`: whose an upload is."""
+    into = network.hex() if network is not None else ""
+    number, mac = keys.sign(_message(method, path, expires, into))
     signature = urlsafe_b64encode(mac).decode().rstrip("=")
-    return f"{path}?expires={expires}&key={number}&signature={signature}"
+    return f"{path}?expires={expires}&key={number}{f'&network={into}' if into else ''}&signature={signature}"
 
 
 def is_signed(query: Mapping[str, str]) -> bool:
@@ -41,12 +44,14 @@ def require_signature(keys: Keys, method: str, path: str, query: Mapping[str, st
     except ValueError:
         raise refused from None
     covered = "GET" if method == "HEAD" else method
-    if not keys.is_signed(int(number), _message(covered, path, int(expires)), mac) or int(expires) <= time.time():
+    message = _message(covered, path, int(expires), query.get("network", ""))
+    if not keys.is_signed(int(number), message, mac) or int(expires) <= time.time():
         raise refused
 
 
-def _message(method: str, path: str, expires: int) -> bytes:
-    return b"\0".join((b"forge-gateway url", method.encode(), path.encode("utf-8", "replace"), str(expires).encode()))
+def _message(method: str, path: str, expires: int, network: str) -> bytes:
+    parts = ["forge-gateway url", method, path, str(expires), *([network] if network else [])]
+    return "\0".join(parts).encode("utf-8", "replace")
 
 
 def _is_number(text: str) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from forge_edge.access.keys import MAC_SIZE, Keys, gateway_folder
 from forge_p2p.content.armor import armor, unarmor
-from forge_p2p.errors import Refused, UsageError
+from forge_p2p.errors import DiskError, Refused, StoreError, UsageError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.home import Home, unwritable
 from forge_p2p.node.records import write_record
@@ -92,19 +92,21 @@ class Revoked:
             return 0
 
     def ids(self) -> frozenset[bytes]:
-        """All of them. Raises `UsageError` for a line that is none: a typing error must not let anybody in."""
+        """All of them. Raises `StoreError` for a line that is none: a typing error must not let anybody in."""
         try:
-            lines = self._path.read_text("ascii").split()
+            found = frozenset(bytes.fromhex(line) for line in self._path.read_text("ascii").split())
         except FileNotFoundError:
             return frozenset()
-        try:
-            found = frozenset(bytes.fromhex(line) for line in lines)
+        except OSError as error:
+            raise DiskError(f"cannot read {self._path}: {error.strerror}") from error
         except ValueError as error:
-            raise UsageError(f"{self._path} has a line that is no token's id") from error
+            raise StoreError(
+                f"{self._path} has a line that is no token's id", hint="until it is put right, nobody is let in"
+            ) from error
         return found
 
     def add(self, identity: str) -> None:
-        """Revokes one. Raises `UsageError`, `DiskError`."""
+        """Revokes one. Raises `UsageError`, `StoreError`, `DiskError`."""
         try:
             new = bytes.fromhex(identity)
         except ValueError:

@@ -60,8 +60,9 @@ class Pieces:
         self, place: Place, link: Link, start: int, stop: int, *, frames: bool = False
     ) -> AsyncGenerator[list[Raw]]:
         """Bytes `[start, stop)` of `link`, in lists of pieces; with `frames` as zstd frames, stored ones as they are,
-        and then the range is of whole content. Raises `NotFound` where nobody has them, before the first list if that
-        is known by then, `PeerError`, `DiskError`."""
+        and then the range is of whole content. An empty list says that the next comes from afar, and may be long in
+        coming. Raises `NotFound` where nobody has them, before the first list with something in it if that is known by
+        then, `PeerError`, `DiskError`."""
         at = start
         ahead: asyncio.Future[Here] | None = None
         try:
@@ -76,9 +77,11 @@ class Pieces:
                     continue
                 end = min(stop, at - at % PIECE + PIECE)
                 async with aclosing(self._relay(place, link, at, end)) as relayed:
+                    yield []
                     async for piece in relayed:
                         at += len(piece)
                         yield raw_frames(piece) if frames else [piece]
+                        yield []
         finally:
             if ahead is not None:
                 ahead.cancel()

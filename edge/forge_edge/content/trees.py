@@ -5,17 +5,25 @@ import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Final
 
 from forge_edge.content.pieces import Pieces
 from forge_edge.content.place import Place
+from forge_p2p.content.link import Link
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, sort_key
 from forge_p2p.errors import HostileSnapshot
 from forge_p2p.ids import Hash
 
 LISTING_MAX: Final = 128 * 1024 * 1024
 """Bytes: more than a million files. Longer listings are not for browsing."""
+
+LISTING_SMALL: Final = 4 * 1024 * 1024
+"""Bytes of a listing that waits for no other: 40,000 files."""
+
+READ_AT_ONCE: Final = 2
+"""Listings: each may take some hundred megabytes until it is decoded, and whoever published large ones may ask for many
+of them at once."""
 
 KEPT_ENTRIES: Final = 1_000_000
 """Entries of all listings kept together; about 300 bytes each."""
@@ -60,6 +68,7 @@ class Trees:
         self._kept: OrderedDict[tuple[str, Hash], Tree] = OrderedDict()
         self._reading: dict[tuple[str, Hash], asyncio.Task[Tree]] = {}
         self._entries = 0
+        self._room = asyncio.Semaphore(READ_AT_ONCE)
 
     async def of(self, place: Place) -> Tree:
         """The listing of a place's root, which is a tree. Raises as `Pieces.read`, `Malformed`, `HostileSnapshot`."""
@@ -89,6 +98,10 @@ class Trees:
         link = place.root.link
         if link.size > LISTING_MAX:
             raise HostileSnapshot(f"a listing of {link.size} bytes is not shown: the most is {LISTING_MAX}")
+        async with self._room if link.size > LISTING_SMALL else nullcontext():
+            return await self._decoded(place, link)
+
+    async def _decoded(self, place: Place, link: Link) -> Tree:
         decoder = ListingDecoder()
         entries: list[Entry] = []
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """From what a URL names to what is there, for whoever may have it; for everybody else it is as if nothing were."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,20 +98,22 @@ async def _inside(
         await _require(gateway, place)
         return Resource(place, place.root.link, b"", title, [], headers, age)
     tree = await gateway.trees.of(place)
-    if not path:
-        return Resource(place, None, b"", title, tree.children(b""), headers, age)
-    entry = tree.find(path)
-    if entry is None or entry.kind == EntryKind.SYMLINK:
+    entry = tree.find(path) if path else None
+    if path and (entry is None or entry.kind == EntryKind.SYMLINK):
         return None
-    link = entry.link if entry.kind == EntryKind.FILE else None
-    return Resource(place, link, path, title, tree.children(path) if link is None else [], headers, age)
+    if entry is not None and entry.kind == EntryKind.FILE:
+        return Resource(place, entry.link, path, title, [], headers, age)
+    loop = asyncio.get_running_loop()
+    entries = await loop.run_in_executor(gateway.executor, tree.children, path)
+    return Resource(place, None, path, title, entries, headers, age)
 
 
 async def _require(gateway: Gateway, place: Place) -> None:
     """Raises `NotFound` for a blob that is not to be had: better before the headers than after."""
     if not place.held and place.root.link.size:
-        async for _ in gateway.pieces.read(place, place.root.link, 0, 1):
-            break
+        async for pieces in gateway.pieces.read(place, place.root.link, 0, 1):
+            if pieces:
+                break
 
 
 async def _blob(gateway: Gateway, grant: Grant, chunk: Hash) -> Resource | None:

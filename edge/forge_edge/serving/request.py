@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 QUERY_FIELDS = 16
 
+UNKNOWN = "unknown"
+"""Who asks from an address that is none: one client, and in no network."""
+
 
 @dataclass(slots=True)
 class Asked:
@@ -42,9 +45,9 @@ def asked_by(raw: web.BaseRequest, proxies: tuple[str, ...]) -> Asked:
         fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS))
     except ValueError:
         fields = {"": ""}
-    address = raw.remote or "unknown"
+    address = raw.remote or UNKNOWN
     if proxies and is_in(address, proxies):
-        address = _forwarded(raw.headers.get("X-Forwarded-For", ""), proxies) or address
+        address = _forwarded(raw.headers.getall("X-Forwarded-For", []), proxies) or address
     return Asked(raw, raw.method, path, fields, address, client_of(address))
 
 
@@ -58,14 +61,16 @@ def is_in(address: str, networks: tuple[str, ...]) -> bool:
     return any(parsed in ip_network(each, strict=False) for each in networks)
 
 
-def _forwarded(header: str, proxies: tuple[str, ...]) -> str:
-    """The last address of X-Forwarded-For that no proxy of ours is: what comes before it is only claimed."""
-    for text in reversed(header.split(",")):
+def _forwarded(headers: list[str], proxies: tuple[str, ...]) -> str:
+    """The last address of X-Forwarded-For that no proxy of ours is: what comes before it is only claimed. Some proxies
+    add a header of their own to one that a client sent, so all of them count, as one list (RFC 9110, 5.3). Whoever is
+    behind a proxy is never taken for the proxy itself; empty only if the proxy speaks for nobody."""
+    for text in reversed(",".join(headers).split(",") if headers else []):
         address = text.strip()
         try:
             ip_address(address)
         except ValueError:
-            return ""
+            return UNKNOWN
         if not is_in(address, proxies):
             return address
     return ""

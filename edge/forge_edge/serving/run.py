@@ -38,7 +38,10 @@ async def serve(settings: GatewaySettings, on_ready: OnReady) -> None:
             return Connection(manager, settings.limits, gateway.load, loop)
 
         try:
-            server = await loop.create_server(connection, host, port, ssl=tls, backlog=BACKLOG)
+            patience = settings.limits.header_timeout if tls else None
+            server = await loop.create_server(
+                connection, host, port, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=patience
+            )
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {settings.listen}: {error.strerror}", hint="is the port taken?"

@@ -3,7 +3,7 @@ them."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from aiohttp import web
 
@@ -38,11 +38,7 @@ async def streamed(
         await response.write_eof()
         return response
     try:
-        async with gateway.body_room:
-            first: list[Raw] = await anext(body, [])
-            await response.prepare(asked.raw)
-            await _write(gateway, asked, response, first)
-        await _rest(gateway, asked, response, body)
+        await _send(gateway, asked, response, body)
     except (ForgeError, Stalled):
         if not response.prepared:
             raise
@@ -52,13 +48,19 @@ async def streamed(
     return response
 
 
-async def _rest(gateway: Gateway, asked: Asked, response: web.StreamResponse, body: AsyncIterator[list[Raw]]) -> None:
+async def _send(gateway: Gateway, asked: Asked, response: web.StreamResponse, body: AsyncIterator[list[Raw]]) -> None:
+    """From the store is read what there is room for. What comes from afar is waited for without room: it is in memory
+    anyway when it comes, and those who wait for a slow peer would keep everybody waiting."""
+    is_far = False
     while True:
-        async with gateway.body_room:
+        async with nullcontext() if is_far else gateway.body_room:
             pieces = await anext(body, None)
+            if pieces != [] and not response.prepared:
+                await response.prepare(asked.raw)
             if pieces is None:
                 break
             await _write(gateway, asked, response, pieces)
+            is_far = not pieces
     await response.write_eof()
 
 

@@ -54,7 +54,7 @@ class BucketLog:
 
     def _write(self, record: RefRecord) -> bool:
         if record.seq == 1:
-            self._bucket.put_if_absent(f"{NAMES}{self._network.hex()}/{_escaped(record.name)}", b"")
+            self._bucket.put_if_absent(f"{NAMES}{self._network.hex()}/{escaped(record.name)}", b"")
         return self._bucket.put_if_absent(self._key(record.name, record.seq), record.encode())
 
     def since(self, name: str, from_seq: int, count: int) -> tuple[Tip, list[RefRecord]]:
@@ -76,7 +76,7 @@ class BucketLog:
     def names(self, after: str, count: int) -> list[str]:
         """Up to `count` names after this one, in the order of their bytes."""
         folder = f"{NAMES}{self._network.hex()}/"
-        found = [_unescaped(meta.key.removeprefix(folder)) for meta in self._bucket.list(folder)]
+        found = [unescaped(meta.key.removeprefix(folder)) for meta in self._bucket.list(folder)]
         ordered = sorted((name for name in found if name.encode() > after.encode()), key=str.encode)
         return [name for name in ordered if self._bucket.head(self._key(name, 1)) is not None][:count]
 
@@ -101,18 +101,20 @@ class BucketLog:
             raise Malformed(f"record {seq} of {name!r} in {self._bucket.where} cannot be read: {error}") from error
 
     def _folder(self, name: str) -> str:
-        return f"{REFS}{self._network.hex()}/{_escaped(name)}/"
+        return f"{REFS}{self._network.hex()}/{escaped(name)}/"
 
     def _key(self, name: str, seq: int) -> str:
         return step_key(self._folder(name), seq)
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A name as one part of a key."""
     letters = (bytes([byte]) for byte in name.encode())
     return "".join(letter.decode() if _PLAIN.match(letter) else f"={letter[0]:02X}" for letter in letters)
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    """The name that `escaped` made `text` of. Raises `Malformed`."""
     try:
         plain = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), text.encode())
         return plain.decode()

@@ -39,7 +39,7 @@ COMMANDS = {
     "why": "Say who has a link's content, and how it came.",
     "network": "Create, join and manage private networks.",
     "store": "Inspect, verify, clean or rebuild the store.",
-    "seed": "Run a seed: node, gateway and bucket from one file.",
+    "seed": "Run or restore a seed: node, gateway and bucket from one file.",
     "config": "Check a seed's file.",
     "completion": "Print the completion script for a shell.",
 }

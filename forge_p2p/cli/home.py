@@ -43,9 +43,19 @@ class Settings:
         """The settings file, read on first use. Raises `UsageError`."""
         if self._config is None:
             from forge_p2p.cli.config import load_config
-            from forge_p2p.node.edge.settings import PREFIXES
 
-            config = load_config(self.home / "config.toml")
-            secrets = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
-            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""), edge_credentials=secrets)
+            config = with_bucket_secrets(load_config(self.home / "config.toml"))
+            self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""))
         return self._config
+
+    def on(self, home: Path, config: NodeConfig) -> "Settings":
+        """The same for another node, whose settings are elsewhere."""
+        return replace(self, chosen_home=str(home), _config=config)
+
+
+def with_bucket_secrets(config: NodeConfig) -> NodeConfig:
+    """The settings with what the environment has to open buckets."""
+    from forge_p2p.node.edge.settings import PREFIXES
+
+    secrets = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    return replace(config, edge_credentials=secrets)

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from forge_p2p.cli.home import Settings
+from forge_p2p.cli.home import Settings, with_bucket_secrets
 
-__all__ = ["ForgeCommand", "Settings", "common_options", "pass_settings"]
+__all__ = ["ForgeCommand", "Settings", "common_options", "pass_settings", "with_bucket_secrets"]
 
 pass_settings = click.make_pass_decorator(Settings)
 

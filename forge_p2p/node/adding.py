@@ -47,7 +47,7 @@ def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> Add
     adder = Adder(node, found, cache, report)
     root = adder.run()
     if keep:
-        node.store.pin(f"add/{format_link(root)}", root, Keep.KEPT)
+        keep_added(node, root)
     return AddResult(
         link=format_link(root),
         kind=root.kind.value,
@@ -58,6 +58,11 @@ def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> Add
         seconds=time.monotonic() - started,
         notes=[str(skipped) for skipped in found.skipped],
     )
+
+
+def keep_added(node: LocalNode, root: Root) -> None:
+    """Keeps what was added here until `forge store` is told otherwise. Blocks."""
+    node.store.pin(f"add/{format_link(root)}", root, Keep.KEPT)
 
 
 class Adder:

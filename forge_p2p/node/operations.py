@@ -74,6 +74,7 @@ OPERATIONS = {
     "edge_push": Operation("edge.pushing", "push", network=True),
     "edge_drop": Operation("edge.pushing", "drop", network=True),
     "edge_pull": Operation("edge.pulling", "pull", network=True),
+    "edge_restore": Operation("edge.recovering", "restore", network=True),
     "network_create": Operation("networking", "create"),
     "network_invite": Operation("networking", "invite"),
     "network_join": Operation("networking", "join"),

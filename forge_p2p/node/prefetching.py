@@ -25,11 +25,17 @@ WANTS = 512
 
 
 async def prefetch(
-    network: "Network", root: Root, in_network: str, pin: Callable[[], None], previous: Root | None = None
+    network: "Network",
+    root: Root,
+    in_network: str,
+    pin: Callable[[], None],
+    previous: Root | None = None,
+    *,
+    edge_only: bool = False,
 ) -> Counts:
     """Fetches what is missing of `root` from the members of one network; it belongs to that network then. `pin` is
     called in a worker thread once all is here. `previous`: an earlier version of that network that is here, for deltas.
-    Raises as `getting.get`."""
+    `edge_only`: from the bucket alone, and it is for `pin` to say what it belongs to. Raises as `getting.get`."""
     usable = previous if previous is not None and previous != root and previous.kind is root.kind else None
 
     async def produce(receiver: Receiver) -> None:
@@ -47,7 +53,7 @@ async def prefetch(
     members = await network.members()
     lock = members.prefetching.setdefault(root.link.hash, trio.Lock())
     # Who asks second for the same finds it here: a followed name that is synced, too, comes once.
-    async with lock, fetching(network, Target(root, None, (), in_network)) as fetch:
+    async with lock, fetching(network, Target(root, None, (), in_network), edge_only=edge_only) as fetch:
         counts = await fetch.run(produce, lambda counts: None)
         await fetch.commit()
         await trio.to_thread.run_sync(pin)

@@ -7,7 +7,7 @@ arguments alike, are in the text form of `content.pathtext`, which keeps every b
 
 from msgspec import Struct
 
-from forge_p2p.node.edge.results import EdgeCheck, EdgeGc, EdgePush, EdgeStatus
+from forge_p2p.node.edge.results import EdgeCheck, EdgeGc, EdgePush, EdgeRestore, EdgeStatus
 from forge_p2p.node.network_results import (
     InviteResult,
     MembersResult,
@@ -318,6 +318,7 @@ Result = (
     | EdgePush
     | EdgeGc
     | EdgeCheck
+    | EdgeRestore
     | MembersResult
     | RevokeResult
     | PeersResult
@@ -367,6 +368,7 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "edge_push": EdgePush,
     "edge_drop": EdgeStatus,
     "edge_pull": GetResult,
+    "edge_restore": EdgeRestore,
     "network_create": NetworksResult,
     "network_invite": InviteResult,
     "network_join": NetworksResult,

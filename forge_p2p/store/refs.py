@@ -4,8 +4,8 @@
     followed    network, name, 0                         nothing: the name is followed here
 
 A file of its own: what was signed should not depend on chunks, of which there may be millions. Records are only added,
-and only those that a log's home itself has told: so the newest that is here is the highest ever seen, whatever anybody
-shows this node later.
+and only those that a log's home itself has told, or that a restore found undisputed in the node's bucket
+(`proto.reassembly`): so the newest that is here is the highest ever seen, whatever anybody shows this node later.
 """
 
 import struct

@@ -44,7 +44,8 @@ class Arranging:
             LOG.info("bucket %s", self._seed.bucket.url)
 
     async def mirror(self) -> None:
-        """Pushes names to the bucket, now and then, until cancelled. What fails is tried again the next time."""
+        """Pushes names to the bucket, their records, too, now and then, until cancelled. What fails is tried again the
+        next time."""
         bucket = self._seed.bucket
         mirrored = [each for each in self._seed.follow if each.mirror]
         while bucket is not None and mirrored:
@@ -54,7 +55,7 @@ class Arranging:
 
     async def _push(self, follow: FollowEntry) -> None:
         try:
-            await self._node.call("edge_push", what=follow.name)
+            await self._node.call("edge_push", what=follow.name, records=True)
             self.mirrored += 1
         except NoNode:
             LOG.error("%s was not mirrored: the node is down", follow.name)
@@ -62,13 +63,10 @@ class Arranging:
             LOG.error("%s was not mirrored: %s", follow.name, error)
 
     async def _join(self, entry: NetworkEntry) -> None:
-        token = read_token_file(entry.token_file)
-        parsed = parse_token(token)
-        joined = Networks(Home(self._seed.home), NodeId(bytes(32))).all()
-        if any(each.network == parsed.network and each.seed for each in joined):
-            return  # made here
-        await self._patiently("network_join", token=token, label=entry.label, name=entry.name)
-        LOG.info("in network %s", entry.name or parsed.name)
+        arguments = joining(Home(self._seed.home), entry)
+        if arguments is not None:
+            await self._patiently("network_join", **arguments)
+            LOG.info("in network %s", entry.name or parse_token(arguments["token"]).name)
 
     async def _patiently(self, operation: str, **arguments: Any) -> Result:
         """An operation of a node that may be about to come up, or to notice what it is about."""
@@ -81,6 +79,16 @@ class Arranging:
                 if loop.time() > end:
                     raise error if isinstance(error, UsageError) else _not_up() from error
             await asyncio.sleep(_AGAIN)
+
+
+def joining(home: Home, entry: NetworkEntry) -> dict[str, str] | None:
+    """What the operation `network_join` takes; `None` for a network that was made by this node. Raises as
+    `read_token_file`, and `UsageError` for what is no token."""
+    token = read_token_file(entry.token_file)
+    network = parse_token(token).network
+    if any(each.network == network and each.seed for each in Networks(home, NodeId(bytes(32))).all()):
+        return None
+    return {"token": token, "label": entry.label, "name": entry.name}
 
 
 def read_token_file(name: str) -> str:

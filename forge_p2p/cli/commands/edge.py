@@ -46,14 +46,16 @@ def status(settings: Settings) -> None:
 @command.command("push", cls=ForgeCommand)
 @click.argument("what", metavar="LINK|NAME")
 @IN_NETWORK
+@click.option("--records", is_flag=True, help="Copy the name's signed records, too, for forge seed restore.")
 @pass_settings
-def push(settings: Settings, what: str, in_network: str) -> None:
+def push(settings: Settings, what: str, in_network: str, records: bool) -> None:
     """Upload what the bucket lacks of a link, or of what a name stands for.
 
     Several small contents travel together, so that a tree of thousands of files costs a few requests. The link is the
     last line of the output.
     """
-    result = run_operation(settings, EdgePush, "edge_push", {"what": what, "in_network": in_network})
+    arguments = {"what": what, "in_network": in_network, "records": records}
+    result = run_operation(settings, EdgePush, "edge_push", arguments)
     remark(settings, *(f"note: {note}" for note in result.notes))
     if result.unchanged:
         remark(settings, "all of it was there already")
@@ -61,6 +63,8 @@ def push(settings: Settings, what: str, in_network: str) -> None:
         what_new = f"{format_count(result.new_chunks, 'chunk')} of {result.chunks:,} new"
         cost = f"{format_count(result.objects, 'object')}, {format_count(result.requests, 'request')}"
         remark(settings, f"{what_new}: {cost}, {format_size(result.sent)} sent, {format_duration(result.seconds)}")
+    if result.records:
+        remark(settings, f"{format_count(result.records, 'record')} copied")
     emit(settings, result, [result.link])
 
 

@@ -97,8 +97,11 @@ class Checker:
 
     def problems(self) -> list[str]:
         """All of them, a line each."""
-        blobs = [f"{blob_key(blob)}: {problem}" for blob, problem in sorted(self.bad.items())]
-        return [*blobs, *(f"{pin}: {problem}" for pin, problem in sorted(self.broken_pins.items()))]
+        return [*self.blob_problems(), *(f"{pin}: {problem}" for pin, problem in sorted(self.broken_pins.items()))]
+
+    def blob_problems(self) -> list[str]:
+        """Those of single blobs."""
+        return [f"{blob_key(blob)}: {problem}" for blob, problem in sorted(self.bad.items())]
 
     def _look(self, name: BlobName) -> str:
         found = self.edge.bucket.head(blob_key(name.blob))

@@ -10,8 +10,9 @@ import trio
 from forge_p2p.content.catalogue import CatalogueRecord, State
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, is_link, parse_link
-from forge_p2p.errors import NotFound
+from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.node.edge.managing import status
+from forge_p2p.node.edge.mirroring import mirror_log
 from forge_p2p.node.edge.naming import folder_of, named_here, pinned_seqs
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgePush, EdgeStatus
@@ -45,10 +46,15 @@ class Pushed:
         return [f"{self.folder}{seq}" for seq in seqs if seq not in newest]
 
 
-async def push(network: "Network", *, what: str, in_network: str = "", report: Report) -> EdgePush:
-    """Uploads what the bucket lacks of a link's or a name's content. Raises `UsageError`, `NotFound`, what `pull` does
-    to find out what a name stands for, `BucketError`, `BucketRefused`, `DiskFull`."""
+async def push(
+    network: "Network", *, what: str, in_network: str = "", records: bool = False, report: Report
+) -> EdgePush:
+    """Uploads what the bucket lacks of a link's or a name's content. `records`: and of the name's log. Raises
+    `UsageError`, `NotFound`, what `pull` does to find out what a name stands for, `BucketError`, `BucketRefused`,
+    `DiskFull`."""
     started = time.monotonic()
+    if records and is_link(what):
+        raise UsageError("a link has no records", hint="leave --records out, or give the name")
     edge = await trio.to_thread.run_sync(lambda: network.node.edge)
     pushed, notes = await _named(network, what, in_network)
     before = replace(edge.traffic)
@@ -62,6 +68,7 @@ async def push(network: "Network", *, what: str, in_network: str = "", report: R
         keep = partial(network.node.store.pin, f"get/{format_link(pushed.root)}", pushed.root, Keep.CACHED)
         await prefetch(network, pushed.root, pushed.network, keep)
         done = await _upload(network, edge, pushed, report)
+    copied = await trio.to_thread.run_sync(mirror_log, network.node, what, in_network) if records else 0
     return EdgePush(
         name=pushed.pin,
         link=format_link(pushed.root),
@@ -75,6 +82,7 @@ async def push(network: "Network", *, what: str, in_network: str = "", report: R
         received=edge.traffic.received - before.received,
         seconds=time.monotonic() - started,
         notes=notes,
+        records=copied,
     )
 
 

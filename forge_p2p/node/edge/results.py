@@ -23,7 +23,8 @@ class EdgeStatus(Struct, frozen=True):
 
 class EdgePush(Struct, frozen=True):
     """`link` is in the bucket, kept there under `name`. `unchanged`: it was already. `objects` written, `requests`
-    made, bytes `sent` and `received` for it; `chunks` in all and `new_chunks` that were not there."""
+    made, bytes `sent` and `received` for it; `chunks` in all and `new_chunks` that were not there. `records` of a
+    name's log that were copied."""
 
     name: str
     link: str
@@ -37,6 +38,7 @@ class EdgePush(Struct, frozen=True):
     received: int
     seconds: float
     notes: list[str] = []
+    records: int = 0
 
 
 class EdgeGc(Struct, frozen=True):
@@ -58,4 +60,29 @@ class EdgeCheck(Struct, frozen=True):
     problems: list[str]
     repaired: int
     unrepaired: int
+    seconds: float
+
+
+class RestoredName(Struct, frozen=True):
+    """The log of a name: its newest record, and how many records were `new` here."""
+
+    network: str
+    name: str
+    seq: int
+    new: int
+
+
+class EdgeRestore(Struct, frozen=True):
+    """What a node was made again from: the logs of `names`, the content of so many `pins`, of which `fetched_bytes`
+    came. `refused`: what lies in the bucket and is not believed, and why. `problems`: what is missing here for it.
+    `skipped`: pins of networks that the node is not in. `node_id`: who the node is now."""
+
+    url: str
+    node_id: str
+    names: list[RestoredName]
+    pins: int
+    fetched_bytes: int
+    refused: list[str]
+    problems: list[str]
+    skipped: int
     seconds: float

@@ -279,6 +279,18 @@ def test_only_an_empty_home_is_restored_to(pushed: Path, tmp_path: Path) -> None
     assert "is being restored from" in done.stderr
 
 
+def test_a_bucket_that_is_not_the_one_and_a_name_that_is_not_there(pushed: Path, tmp_path: Path) -> None:
+    file = written(tmp_path, home="wrong")
+    file.write_text(file.read_text().replace("/bucket", "/bukcet"))
+    done = forge(tmp_path, "seed", "restore", str(file))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "nothing was ever kept in" in done.stderr
+    follow = '[[follow]]\nname = "team/other"\nmirror = true\n'
+    report = restored(written(tmp_path, follow), 14)
+    assert [str(each).partition(":")[0] for each in list_of(report, "problems")] == ["team/other"]
+    assert report["pins"] == 2
+
+
 def test_with_its_key_put_back_it_is_who_it_was(pushed: Path, tmp_path: Path) -> None:
     with opened(tmp_path / "seed") as lost:
         node_id = lost.node_id.hex()

@@ -38,7 +38,8 @@ class Mark(msgspec.Struct, frozen=True):
 
 def restore_seed(settings: Settings, seed: SeedFile, file: Path) -> EdgeRestore:
     """Makes the home of a seed's file what its bucket knows. Raises `UsageError` for a file without a bucket,
-    `StoreError` for a home that is in use, and what joining, the bucket and the disk raise."""
+    `StoreError` for a home that is in use, `NotFound` for an empty bucket, and what joining, the bucket and the disk
+    raise."""
     if seed.bucket is None:
         raise UsageError(f"{file} has no [bucket] to restore from", hint='[bucket] with url = "…"')
     home = Home(seed.home)
@@ -49,7 +50,8 @@ def restore_seed(settings: Settings, seed: SeedFile, file: Path) -> EdgeRestore:
         if arguments is not None:
             run_operation(of_seed, NetworksResult, "network_join", arguments)
     run_operation(of_seed, EdgeStatus, "edge_set", {"url": seed.bucket.url, **seed.bucket.options})
-    return run_operation(of_seed, EdgeRestore, "edge_restore", {})
+    expected = [follow.name for follow in seed.follow if follow.mirror]
+    return run_operation(of_seed, EdgeRestore, "edge_restore", {"expected": expected})
 
 
 def _begin(home: Home, bucket: BucketEntry) -> None:

@@ -25,6 +25,7 @@ from forge_p2p.errors import BucketError, CorruptChunk, Malformed, NotFound, Pee
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.adding import keep_added
 from forge_p2p.node.edge.checking import Checker
+from forge_p2p.node.edge.naming import named_here
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgeRestore, RestoredName
 from forge_p2p.node.local import Report
@@ -43,9 +44,10 @@ SHOWN: Final = 100
 """Lines told of what is wrong; a bucket may hold any amount of it."""
 
 
-async def restore(network: "Network", *, report: Report) -> EdgeRestore:
-    """Makes this node what its bucket knows. Raises `UsageError` without a bucket, `BucketError` when the bucket cannot
-    be asked, `DiskFull`."""
+async def restore(network: "Network", *, expected: Sequence[str] = (), report: Report) -> EdgeRestore:
+    """Makes this node what its bucket knows. `expected`: names that should be there, as a person writes them. Raises
+    `UsageError` without a bucket, `NotFound` for one that is empty, `BucketError` when it cannot be asked,
+    `DiskFull`."""
     started = time.monotonic()
     edge = await trio.to_thread.run_sync(lambda: network.node.edge)
     members = await network.members()
@@ -54,6 +56,10 @@ async def restore(network: "Network", *, report: Report) -> EdgeRestore:
     report(Progress("restore"))
     for joined in members.memberships.joined():
         await trio.to_thread.run_sync(recovery.read_logs, joined)
+    if not state.seq and not recovery.names:
+        hint = "is that its address? correct it, and begin with an empty home again"
+        raise NotFound(f"nothing was ever kept in {edge.where}", hint=hint)
+    await trio.to_thread.run_sync(recovery.miss, expected)
     await recovery.fetch_pins(state, report)
     return EdgeRestore(
         url=edge.record.url,
@@ -111,6 +117,17 @@ class Recovery:
                 continue
             new = sum(1 for record in log.records if before is None or record.seq > before.seq)
             self.names.append(RestoredName(joined.name, name, log.records[-1].seq, new))
+
+    def miss(self, expected: Sequence[str]) -> None:
+        """Tells of names of which no record is here. Blocks."""
+        for what in expected:
+            try:
+                named = named_here(self.network.node, what, "")
+            except UsageError as error:
+                self.problems.append(f"{what}: {error.message}")
+                continue
+            if self.network.node.refs.head(named.network, named.name) is None:
+                self.problems.append(f"{what}: no record of it is in the bucket; was it ever mirrored?")
 
     async def fetch_pins(self, state: State, report: Report) -> None:
         """The content of every pin, pinned as it was."""

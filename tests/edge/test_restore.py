@@ -33,7 +33,7 @@ Report = dict[str, object]
 def publish(origin: Path, folder: Path, name: str, number: int) -> None:
     """One more version of a name: some files of many chunks, and one that says which it is."""
     files = folder / name
-    files.mkdir(exist_ok=True)
+    files.mkdir(parents=True, exist_ok=True)
     (files / "version.txt").write_text(f"{name} {number}")
     for part in range(3):
         content = noise(hash_bytes(f"{name} {number} {part}".encode())[0], 400_000)

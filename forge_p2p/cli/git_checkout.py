@@ -64,4 +64,6 @@ def _check_out(
     request = Request(copy.path, sources[0], commit, os.fsencode(directory), state, sources[0], own=own, force=force)
     done = check_out(request, environment)
     notes = [*copy.failures, *([f"git wrote the files: {done.by_git}"] if done.by_git else [])]
+    if done.left:
+        notes.append(f"commit {done.left} was here, on no branch: git branch NAME {done.left} keeps it")
     return CheckoutResult(str(directory), done.commit, done.how, copy.source, done.restored, done.kept, 0.0, notes)

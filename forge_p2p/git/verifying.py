@@ -16,6 +16,7 @@ from contextlib import suppress
 from forge_p2p.content.gitmanifest import pack_name
 from forge_p2p.errors import ForgeError
 from forge_p2p.git.calls import Node, Run
+from forge_p2p.git.checkout.hot import hot_path
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
 from forge_p2p.git.running import Git
@@ -59,7 +60,9 @@ def _check(git: Git, pack: bytes, author: str, refetch: Refetch) -> str:
     if not os.path.exists(path + b".pack"):
         return ""  # repacked since, by git, which has read it
     fault = _fault(git, path)
-    if fault and _index_anew(git, path):
+    if not fault:
+        return ""
+    if _index_anew(git, path):
         fault = _fault(git, path)
     if fault:
         with Landing(git.places.packs) as landing:
@@ -67,6 +70,8 @@ def _check(git: Git, pack: bytes, author: str, refetch: Refetch) -> str:
                 for suffix in (b".pack", b".rev", b".idx"):
                     os.replace(landing.path_of(pack, suffix), path + suffix)
                 fault = _fault(git, path)
+    with suppress(FileNotFoundError):  # contents that were read by what is put right now
+        os.unlink(hot_path(git.places.common))
     return f"{pack_name(pack)}, published by node {author[:16]}: {fault}" if fault else ""
 
 

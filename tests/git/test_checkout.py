@@ -14,7 +14,11 @@ import pytest
 from forge_p2p.errors import ForgeError, Malformed, UsageError
 from forge_p2p.git.checkout.hot import Hot
 from forge_p2p.git.checkout.workspace import Done, Request, check_out
-from forge_p2p.git.running import GitFailed
+from forge_p2p.git.packs.formats import SHA1
+from forge_p2p.git.packs.index import parse_index, write_index
+from forge_p2p.git.running import Git, GitFailed
+from forge_p2p.git.state import State
+from forge_p2p.git.verifying import verify
 from tests.git.repository import ENVIRONMENT, Repository, edited
 
 WAYS = pytest.mark.parametrize("own", [True, False], ids=["with .git", "without"])
@@ -191,6 +195,93 @@ def test_what_was_removed_comes_back(place: Place, own: bool) -> None:
 
 
 @WAYS
+def test_what_took_the_place_of_something_stays(place: Place, own: bool) -> None:
+    """A file or a symlink where a directory was, a directory where a file was: git calls what was there deleted."""
+    place.check_out(place.first, own=own)
+    work = place.folder / "work"
+    outside = place.folder / "outside"
+    outside.mkdir()
+    subprocess.run(["rm", "-rf", work / "d1", work / "d2", work / "empty"], check=True)
+    (work / "d1").write_bytes(b"mine")
+    (work / "d2").symlink_to(outside)
+    (work / "empty").mkdir()
+    (work / "empty" / "inside").write_bytes(b"also mine")
+    (work / "large").unlink()
+    second = place.repository.commit({"new": b"new\n"})
+    for commit in (place.first, second):
+        done = place.check_out(commit, own=own)
+        assert (done.restored > 0) == (commit == place.first)
+        assert done.kept > 2
+        assert (work / "d1").read_bytes() == b"mine"
+        assert (work / "d2").is_symlink()
+        assert not list(outside.iterdir())
+        assert (work / "empty" / "inside").read_bytes() == b"also mine"
+        assert (work / "large").read_bytes() == place.files["large"]
+
+
+def test_a_commit_on_no_branch_is_told(place: Place) -> None:
+    second = place.repository.commit({"new": b"new\n"})
+    place.check_out(place.first)
+    work = Repository(place.folder / "work")
+    mine = place.folder / "work" / "mine"
+    mine.write_bytes(b"mine")
+    work.git("add", "mine")
+    work.git("commit", "-q", "-m", "mine")
+    own = work.git("rev-parse", "HEAD")
+    assert place.check_out(second) == Done(second, "updated", left=own)
+    work.git("branch", "kept", own)
+    work.git("checkout", "-q", "--detach", "kept")
+    assert place.check_out(second) == Done(second, "updated")
+
+
+def test_a_directory_that_came_after_a_killed_checkout_is_not_it(place: Place) -> None:
+    place.check_out(place.first, own=False)
+    (record,) = (place.folder / "state").glob("*.index")
+    there = (place.folder / "work").stat()
+    record.with_suffix(".unfinished").write_bytes(b"%d %d" % (there.st_dev, there.st_ino))
+    (place.folder / "mine").mkdir()
+    (place.folder / "mine" / "empty").write_bytes(b"mine")
+    subprocess.run(["rm", "-rf", place.folder / "work"], check=True)
+    (place.folder / "mine").rename(place.folder / "work")
+    with pytest.raises(UsageError, match="not empty"):
+        place.check_out(place.first, own=False)
+    assert (place.folder / "work" / "empty").read_bytes() == b"mine"
+
+
+def test_a_repository_of_another_user_is_not_touched(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its configuration names programs that git runs."""
+    place.check_out(place.first)
+    work = Repository(place.folder / "work")
+    work.git("config", "core.fsmonitor", f"touch {place.folder / 'owned'}; false")
+    monkeypatch.setitem(ENVIRONMENT, "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError, match=r"safe\.directory"):
+        place.check_out(place.repository.git("rev-parse", "main"), force=True)
+    assert not (place.folder / "owned").exists()
+
+
+def test_what_an_index_lied_about_does_not_stay_in_the_hot_cache(place: Place) -> None:
+    repository = place.repository
+    repository.git("repack", "-adq")
+    (path,) = (repository.path / "objects" / "pack").glob("*.idx")
+    index = parse_index(path.read_bytes(), SHA1, path.with_suffix(".pack").stat().st_size)
+    names = [bytes(name).hex() for name in index.names]
+    one, two = (names.index(repository.git("rev-parse", f"{place.first}:{each}")) for each in ("empty", "large"))
+    for column in (index.offsets, index.crcs):
+        column[[one, two]] = column[[two, one]]
+    path.chmod(0o644)
+    with path.open("wb") as file:
+        write_index(index, file)
+    place.check_out(place.first, "lied to")
+    assert (place.folder / "lied to" / "large").read_bytes() == b""
+    git = Git(os.fsencode(repository.path), ENVIRONMENT)
+    with State(git.places).unverified_landing([index.pack_hash], "somebody"):
+        pass
+    assert verify(git, lambda pack, landing: False) == []
+    place.check_out(place.first, "right")
+    place.same_as_git(place.first, "right")
+
+
+@WAYS
 def test_other_things_are_left_alone(place: Place, own: bool) -> None:
     (place.folder / "work").mkdir()
     (place.folder / "work" / "mine").write_bytes(b"mine")
@@ -309,3 +400,11 @@ def test_killed_and_run_again(place: Place, own: bool) -> None:
         if own:
             assert Repository(work).git("status", "--porcelain") == ""
             assert Repository(work).git("fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_symlink_for_gitmodules_is_refused_as_by_git(place: Place) -> None:
+    for name in (".gitmodules", ".GitModules", "gitmod~1"):
+        commit = place.tree(f"120000 blob {place.blob(b'elsewhere')}\t{name}")
+        with pytest.raises(GitFailed):
+            place.check_out(commit, name)
+        assert not (place.folder / name / name).is_symlink()

@@ -31,6 +31,11 @@ _MAGIC = b"forgehot"
 _PLACE = struct.Struct(">QQQ")
 
 
+def hot_path(repository: bytes) -> bytes:
+    """Where the cache of a bare repository is."""
+    return os.path.join(repository, b"forge-hot")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a content is, and what it hashes to."""

@@ -15,7 +15,7 @@ from time import sleep
 from typing import Final
 
 from forge_p2p.errors import UsageError
-from forge_p2p.git.running import Git
+from forge_p2p.git.running import Git, find_repository
 
 _PATIENCE: Final = 100
 _PAUSE: Final = 0.1
@@ -49,8 +49,16 @@ class Tree:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a checkout began here and did not end."""
-        return os.path.exists(self.marker)
+        """Whether a checkout began in this directory and did not end. A marker outside may be of one before it."""
+        try:
+            with open(self.marker, "rb") as file:
+                return self.own or file.read() == self._identity()
+        except FileNotFoundError:
+            return False
+
+    def _identity(self) -> bytes:
+        there = os.stat(self.path)
+        return b"%d %d" % (there.st_dev, there.st_ino)
 
     def commit(self, environment: Mapping[str, str]) -> str:
         """What is checked out; empty if nothing is. Raises `UsageError` where something else is in the directory."""
@@ -59,8 +67,8 @@ class Tree:
     def _own_commit(self, environment: Mapping[str, str]) -> str:
         if not os.path.exists(self.git_dir):
             return ""
-        git = Git(self.git_dir, environment)
-        if git.setting(SETTING) != self.name:
+        git = find_repository(self.path, environment)  # which refuses what is another user's (CVE-2022-24765)
+        if git.git_dir != self.git_dir or git.setting(SETTING) != self.name:
             raise UsageError(
                 f"{os.fsdecode(self.path)} is a repository that forge did not check out from {self.name}",
                 hint="choose another directory, or use git there",
@@ -100,7 +108,8 @@ class Tree:
         if self.unfinished:
             with suppress(FileNotFoundError):
                 os.unlink(self.index + b".lock")
-        os.close(os.open(self.marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        else:
+            replace_file(self.marker, self._identity())
 
     def forget(self) -> None:
         """Nothing is known of the directory any more. Raises `OSError`."""

@@ -25,6 +25,10 @@ _CONVERTING = re.compile(rb"\b(?:filter|ident|working-tree-encoding)\b|\bcrlf\b"
 A mention in a comment is enough to let git do it."""
 
 
+_LIKE_GITMODULES = re.compile(rb"\.g|gi|.*[^ -~]", re.IGNORECASE | re.DOTALL)
+"""How names begin, or what is in them, that some file system takes for `.gitmodules`. git lets that be no symlink."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One entry of a tree. `oid` in hexadecimal."""
@@ -75,6 +79,8 @@ def list_tree(git: Git, tree: str, environment: Mapping[str, str]) -> Listing:
             check_path(item.path)
     except HostileSnapshot as error:
         return Listing(items, error.message)
+    if any(item.kind == LINK and _LIKE_GITMODULES.match(item.path.rpartition(b"/")[2]) for item in items):
+        return Listing(items, "a symlink has a name that git looks at")
     return Listing(items, _conversions(git, items, environment))
 
 

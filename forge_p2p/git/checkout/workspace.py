@@ -7,6 +7,7 @@ somebody's edits, and has been taught every trick of hostile trees.
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from time import time_ns
 from typing import Final
 
 from forge_p2p.errors import UsageError
-from forge_p2p.git.checkout.hot import Hot, HotWriter, kept
+from forge_p2p.git.checkout.hot import Hot, HotWriter, hot_path, kept
 from forge_p2p.git.checkout.keeping import SETTING, Tree, locked, own_git_dir, replace_file, work_tree
 from forge_p2p.git.checkout.listing import FILE, Listing, list_tree
 from forge_p2p.git.checkout.staging import index_bytes
@@ -54,13 +55,15 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Done:
     """`how`: "written", "updated" or "unchanged". `by_git`: why git wrote it at first; empty if it did not. `restored`:
-    tracked files that were gone; `kept`: those with changes of somebody's, which stay."""
+    tracked files that were gone; `kept`: those with changes of somebody's, which stay. `left`: the commit that was
+    there before, if it is somebody's own and on no branch."""
 
     commit: str
     how: str
     by_git: str = ""
     restored: int = 0
     kept: int = 0
+    left: str = ""
 
 
 def check_out(request: Request, environment: Mapping[str, str]) -> Done:
@@ -79,10 +82,11 @@ def _check_out(request: Request, tree: Tree, root: int, environment: Mapping[str
     inside = [name for name in os.listdir(root) if name != _ARRIVING]
     old = tree.commit(environment) if inside else ""  # a directory made anew may have the number of the one before
     if old:
-        same = old == request.commit and not request.force and not tree.unfinished
-        if not same:
-            _update(request, tree, old, environment)
-        return _settled(tree.git(environment), Done(request.commit, "unchanged" if same else "updated"))
+        if old == request.commit and not request.force and not tree.unfinished:
+            return _settled(tree, environment, Done(request.commit, "unchanged"))
+        left = _left(request, tree, old, environment)
+        _update(request, tree, old, environment)
+        return _settled(tree, environment, Done(request.commit, "updated", left=left))
     if inside and not tree.unfinished:
         raise UsageError(
             f"{os.fsdecode(tree.path)} is not empty, and no checkout of {request.name}",
@@ -126,7 +130,7 @@ def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None
 
 
 def _write(request: Request, tree: Tree, root: int, listing: Listing, git: Git) -> None:
-    path = os.path.join(request.cache, b"forge-hot")
+    path = hot_path(request.cache)
     with Hot(path) as hot:
         wanted = {item.oid: None for item in listing.items if item.kind == FILE}
         keep = HotWriter(path) if kept(hot, wanted) < _WORTH_KEEPING else None
@@ -153,16 +157,38 @@ def _update(request: Request, tree: Tree, old: str, environment: Mapping[str, st
     tree.remember(request.commit, environment)
 
 
-def _settled(git: Git, done: Done) -> Done:
+def _left(request: Request, tree: Tree, old: str, environment: Mapping[str, str]) -> str:
+    """The commit that HEAD is about to leave, if only the reflog has it then: of `git commit` on a detached HEAD."""
+    if not tree.own or Git(request.cache, environment).present([bytes.fromhex(old)]):
+        return ""
+    return "" if tree.git(environment).run("for-each-ref", "--count=1", f"--contains={old}") else old
+
+
+def _settled(tree: Tree, environment: Mapping[str, str], done: Done) -> Done:
     """Puts back what is gone, and counts what somebody has changed: a look at every file, and into none that is as git
     remembers it."""
+    git = tree.git(environment)
     words = git.run("diff-files", "--name-status", "--ignore-submodules", "-z").split(b"\0")
     found = list(zip(words[0::2], words[1::2], strict=False))
-    gone = [path for state, path in found if state == b"D"]
+    gone = [path for state, path in found if state == b"D" and _is_free(tree.path, path)]
     if gone:
-        git.run("checkout-index", "--force", "--stdin", "-z", feed=[path + b"\0" for path in gone])
+        git.run("checkout-index", "--stdin", "-z", feed=[path + b"\0" for path in gone])
         git.attempt("update-index", "-q", "--refresh")
     return replace(done, restored=len(gone), kept=len(found) - len(gone))
+
+
+def _is_free(top: bytes, path: bytes) -> bool:
+    """Whether nothing is where a file was. For git a file is gone, too, when there is a directory in its place, or
+    something else in the place of a directory above it; that is somebody's, and `--force` would do away with it."""
+    for name in path.split(b"/"):
+        top = os.path.join(top, name)
+        try:
+            mode = os.lstat(top).st_mode
+        except FileNotFoundError:
+            return True
+        if not stat.S_ISDIR(mode):
+            return False
+    return False
 
 
 def _merge(request: Request, git: Git, old: str, tree: Tree) -> None:

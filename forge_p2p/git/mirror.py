@@ -2,7 +2,8 @@
 are not what is wanted: shallow and partial clones, `git archive`.
 
 Its packs are those of the manifest, linked from the store where they lie there; its refs are written as one file. It is
-only ever changed under a lock, packs first, so that whoever reads it meanwhile finds all that its refs need.
+only ever changed under a lock, packs first, so that whoever reads it meanwhile finds all that its refs need. Many read
+at once; who comes when it is as wanted already waits for nobody.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest, pack_name
 from forge_p2p.content.link import hash_bytes
+from forge_p2p.errors import Untrusted
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
@@ -51,19 +53,24 @@ def serve(node: Node, published: Published, cache: Path, environment: Mapping[st
 
 @contextmanager
 def _up_to_date(node: Node, published: Published, cache: Path, environment: Mapping[str, str]) -> Iterator[Git]:
-    """The repository, locked against being changed while it is read."""
+    """The repository, locked against being changed while it is read. `current`: what it was made to be at last."""
     about, manifest = published.about, published.manifest
     assert manifest is not None
     identity = about.name if about.member else about.link
     path = cache / "git" / f"{hash_bytes(f'{about.network}/{identity}'.encode()).hex()[:32]}.git"
     (path / "objects" / "pack").mkdir(parents=True, exist_ok=True)
     git = Git(os.fsencode(path), {name: value for name, value in environment.items() if not name.startswith("GIT_")})
+    current = path / "forge.current"
     with open(path / "forge.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _configure(path, manifest)
-        _bring(node, published, git)
-        _set_refs(path, manifest)
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not current.exists() or current.read_text() != about.link:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            current.unlink(missing_ok=True)
+            _configure(path, manifest)
+            _bring(node, published, git)
+            _set_refs(path, manifest)
+            _write(current, about.link.encode())
+            fcntl.flock(lock, fcntl.LOCK_SH)
         yield git
 
 
@@ -85,11 +92,9 @@ def _bring(node: Node, published: Published, git: Git) -> None:
         if absent:
             node.place(published, landing.folder, names_of(absent))
         for pack in absent:
-            landing.land(pack.hash, keep=False)
             if not is_trusted(git, published.about):
-                git.run(
-                    "index-pack", "--verify", "--strict", os.path.join(packs, pack_name(pack.hash).encode() + b".pack")
-                )
+                _require_sound(git, landing.path_of(pack.hash, b".pack"), published.about.author)
+            landing.land(pack.hash, keep=False)
     wanted = {pack_name(pack.hash).encode() for pack in manifest.packs}
     for name in os.listdir(packs):
         path = os.path.join(packs, name)
@@ -97,6 +102,15 @@ def _bring(node: Node, published: Published, git: Git) -> None:
             with suppress(FileNotFoundError):
                 if os.stat(path).st_ctime < time.time() - KEPT:
                     os.unlink(path)
+
+
+def _require_sound(git: Git, path: bytes, author: str) -> None:
+    """Raises `Untrusted` for a pack that git finds wrong, with its index. What it builds on has landed before."""
+    done = git.attempt("index-pack", "--verify", "--strict", path)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        name = os.path.splitext(os.path.basename(path))[0].decode()
+        raise Untrusted(f"git refuses {name}, published by node {author[:16]}: {said}")
 
 
 def _set_refs(path: Path, manifest: GitManifest) -> None:

@@ -1,6 +1,8 @@
 """Shallow and partial clones, and archives: by git's own `upload-pack` over a repository of the node's."""
 
+import fcntl
 import tarfile
+from contextlib import ExitStack
 
 import pytest
 
@@ -28,6 +30,20 @@ def test_shallow_and_then_whole(ada: Person, bob: Person, name: str) -> None:
     bob.git("fetch", "--unshallow", at=copy)
     assert bob.git("rev-list", "--count", "origin/main", at=copy) == "3"
     sound(bob, copy)
+
+
+def test_who_reads_slowly_holds_up_nobody(ada: Person, bob: Person, name: str) -> None:
+    bob.git("clone", "--depth", "1", f"forge://{name}", "first")
+    locks = list(bob.home.rglob("forge.lock"))
+    assert locks
+    with ExitStack() as stack:
+        for path in locks:
+            fcntl.flock(stack.enter_context(path.open()), fcntl.LOCK_SH)
+        bob.git("clone", "--depth", "1", f"forge://{name}", "second")
+    ada.commit(ada.folder / "source", "three")
+    ada.forge("git", "publish", str(ada.folder / "source"), name)
+    bob.git("clone", "--depth", "1", f"forge://{name}", "third")
+    assert (bob.folder / "third" / "three").exists()
 
 
 def test_partial_and_sparse(ada: Person, bob: Person, name: str) -> None:

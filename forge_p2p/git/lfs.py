@@ -73,14 +73,14 @@ class Transfer:
             if not _OID(oid):
                 raise Malformed(f"{oid!r} names no LFS object")
             if event == "upload":
-                self._upload(oid, Path(message["path"]))
+                self._upload(oid, Path(str(message.get("path", ""))))
                 answer: dict[str, object] = {"event": "complete", "oid": oid}
             else:
                 answer = {"event": "complete", "oid": oid, "path": str(self._download(oid))}
         except (ForgeError, OSError) as error:
             code = error.exit_code if isinstance(error, ForgeError) else 1
             return [{"event": "complete", "oid": oid, "error": {"code": code, "message": str(error)}}]
-        size = int(message.get("size", 0))
+        size = message.get("size", 0)
         return [{"event": "progress", "oid": oid, "bytesSoFar": size, "bytesSinceLast": size}, answer]
 
     def _upload(self, oid: str, path: Path) -> None:
@@ -99,7 +99,9 @@ class Transfer:
         try:
             self._run("publish", arguments)
         except Conflict:
-            return  # somebody has put it before
+            # Somebody has put it before: which is as good as this, if a reader would get it.
+            self._clean()
+            self._download(oid)
 
     def _download(self, oid: str) -> Path:
         staged = self._staged()

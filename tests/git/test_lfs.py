@@ -1,12 +1,13 @@
 """Large files by git-lfs itself, through the agent that `forge lfs install` sets up."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
 
 import pytest
 
-from forge_p2p.errors import Conflict, Malformed
+from forge_p2p.errors import Conflict, Malformed, NotFound
 from forge_p2p.git.lfs import Transfer, answers
 from tests.git.harness import Person
 from tests.git.test_mirror_and_checkout import ok
@@ -74,14 +75,24 @@ def test_what_a_name_stands_for_is_hashed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_already_is_no_error(tmp_path: Path) -> None:
-    def run(name: str, arguments: dict[str, object]) -> None:
-        raise Conflict("somebody was faster")
+@pytest.mark.parametrize("there", [b"content", b"other", None])
+def test_what_is_there_already_is_no_error_if_readers_get_it(tmp_path: Path, there: bytes | None) -> None:
+    """Else who pushes would believe that it is safe: the name may have been taken, or be all that is left."""
+
+    def run(name: str, arguments: dict[str, str]) -> None:
+        if name == "publish":
+            raise Conflict("somebody was faster")
+        if there is None:
+            raise NotFound("nobody has the content")
+        (Path(arguments["destination"]) / "object").write_bytes(there)
 
     (tmp_path / "file").write_bytes(b"content")
-    message = {"event": "upload", "oid": OID, "size": 7, "path": str(tmp_path / "file")}
-    _, answer = said(Transfer(run, str, tmp_path / "tmp"), message)
-    assert answer == {"event": "complete", "oid": OID}
+    oid = hashlib.sha256(b"content").hexdigest()
+    message = {"event": "upload", "oid": oid, "size": 7, "path": str(tmp_path / "file")}
+    *_, answer = said(Transfer(run, str, tmp_path / "tmp"), message)
+    assert ("error" in answer) == (there != b"content")
+    assert answer["event"] == "complete"
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("oid", ["../../etc/passwd", "", "AB" * 32, "ab" * 31, "ab" * 32 + "\n"])

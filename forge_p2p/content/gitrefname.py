@@ -6,6 +6,7 @@ remote helper's protocol. What this lets through is neither a way out of `refs/`
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 NAME_MAX: Final = 1024
@@ -34,11 +35,9 @@ def fault_of_ref(name: bytes) -> str:
 
 def clash_among(names: Iterable[bytes]) -> bytes | None:
     """A name that is the folder of another, which no file system can have both; `None` if there is none."""
-    known = set(names)
-    for name in known:
-        parent = name.rpartition(b"/")[0]
-        while parent.count(b"/") >= 2:
-            if parent in known:
-                return parent
-            parent = parent.rpartition(b"/")[0]
+    # No name has a zero byte, which sorts before all others: so what is below a name comes right behind it.
+    ordered = sorted(name.replace(b"/", b"\0") for name in names)
+    for name, after in pairwise(ordered):
+        if after.startswith(name + b"\0"):
+            return name.replace(b"\0", b"/")
     return None

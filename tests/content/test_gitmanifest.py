@@ -60,6 +60,11 @@ def test_round_trip() -> None:
         ({"refs": [GitRef(b"refs/heads/b", OID), GitRef(b"refs/heads/a", OID)]}, "not sorted"),
         ({"refs": [GitRef(b"refs/heads/a", OID), GitRef(b"refs/heads/a", OID)]}, "not sorted or come twice"),
         ({"refs": [GitRef(b"refs/heads/a", OID), GitRef(b"refs/heads/a/b", OID)]}, "both as a ref and as a folder"),
+        ({"refs": [GitRef(b"refs/stash", OID), GitRef(b"refs/stash/b", OID)]}, "both as a ref and as a folder"),
+        (
+            {"refs": [GitRef(name, OID) for name in (b"refs/heads/a", b"refs/heads/a-b", b"refs/heads/a/b")]},
+            "both as a ref and as a folder",
+        ),
         ({"refs": [GitRef(b"refs/heads/a", OID, bytes(32))]}, "names no object"),
         ({"head": b"../../config"}, "HEAD of a git manifest"),
         ({"packs": [GitPack(OID, 1, [], []), GitPack(OID, 1, [], [])]}, "a pack twice"),

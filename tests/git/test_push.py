@@ -1,7 +1,14 @@
 """What may be pushed, and what git says where it may not: as with any server."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from forge_p2p.content.gitmanifest import GitManifest, GitRef
+from forge_p2p.content.membership import Role
+from forge_p2p.git.remote.rules import Wish, faults_of
+from forge_p2p.git.running import Git
 from tests.git.harness import Person, refs, sound
 
 
@@ -175,3 +182,12 @@ def test_nothing_old_is_packed_again(ada: Person, bob: Person, name: str) -> Non
     listed = ada.git("show-index", stdin=pack).splitlines()
     assert len({line.split()[1] for line in listed}) == len(listed)
     sound(ada, ada.folder / "joined")
+
+
+@pytest.mark.parametrize("oid", [bytes(1) + b"\1" * 19, b"\1" * 19 + bytes(1)])
+def test_a_lease_on_an_object_whose_name_has_zeros_at_an_end(oid: bytes, tmp_path: Path) -> None:
+    manifest = GitManifest(1, "sha1", b"", [GitRef(b"refs/heads/a", oid)], [])
+    git = Git(os.fsencode(tmp_path), {})
+    for lease, fault in ((oid, ""), (bytes(20), "stale info"), (b"\1" * 20, "stale info")):
+        wish = Wish(b"refs/heads/a", b"\2" * 20, oid, force=False, lease=lease)
+        assert faults_of(git, manifest, Role.WRITER, [wish]) == {b"refs/heads/a": fault}

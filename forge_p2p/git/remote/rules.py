@@ -60,7 +60,7 @@ def _fault(git: Git, manifest: GitManifest, role: Role, wish: Wish, now: bytes) 
     protected, forward = manifest.rules_for(wish.ref)
     if fault_of_ref(wish.ref):
         return "funny refname"
-    if wish.lease is not None and now != wish.lease.strip(b"\0"):
+    if wish.lease is not None and now != (wish.lease if any(wish.lease) else b""):
         return "stale info"
     if protected and role is not Role.ADMIN:
         return "protected ref: only admins of the network move it"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from forge_p2p.node.results import Progress, Result
 
 if TYPE_CHECKING:
     from forge_p2p.git.calls import Node, Published
+    from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.running import Git
 
 FAILED = 128
@@ -56,12 +58,23 @@ def _run(words: list[str]) -> int:
     helper = Helper(node, git, (sys.stdin.buffer, sys.stdout.buffer), options, partial(_serve, settings))
     helper.run()
     if git is not None:
-        from forge_p2p.git.leavings import clean_up
-
-        clean_up(git.git_dir)
-    if git is not None and helper.landed:
-        _verify(settings, git)
+        _afterwards(settings, node, git, helper)
     return helper.exit_code
+
+
+def _afterwards(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> None:
+    """What git need not have an answer for."""
+    from forge_p2p.git.leavings import clean_up
+
+    clean_up(git.git_dir)
+    if helper.pushed_upon:
+        from forge_p2p.git.upkeep import UNTENDED, tidy
+
+        if helper.pushed_upon >= UNTENDED:
+            with suppress(ForgeError):  # what was pushed is pushed
+                tidy(node, git)
+    if helper.landed:
+        _verify(settings, git)
 
 
 def _serve(settings: Settings, node: "Node", published: "Published", service: str) -> int:

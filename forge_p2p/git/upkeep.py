@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from forge_p2p.content.gitmanifest import TIPS_MAX, GitManifest, GitPack
-from forge_p2p.errors import Conflict, PeerError
+from forge_p2p.errors import Conflict, Malformed, NotFound, PeerError
 from forge_p2p.git.calls import Node
 from forge_p2p.git.joining import join_arrived
 from forge_p2p.git.manifests import write_manifest
@@ -26,13 +26,16 @@ from forge_p2p.git.state import State
 MANY: Final = 8
 """Packs that a repository may have before any are joined."""
 
+UNTENDED: Final = 32
+"""Packs after which a push joins some, too: a manifest names a bounded number, and nobody else may ever publish."""
+
 FACTOR: Final = 2
 
 
 def tidy(node: Node, git: Git) -> int:
     """Joins the newest packs of what the node's name stands for, by one more record; how many became one, 0 for none.
     `git`: any repository, in whose `.git/forge` the work is done. Where somebody pushes meanwhile, the home is gone,
-    or packs cannot be joined, everything stays as it is."""
+    packs are out of reach or cannot be joined (an index of somebody's may lie), everything stays as it is."""
     published = node.read()
     manifest = published.manifest
     if manifest is None or len(manifest.packs) <= MANY:
@@ -43,14 +46,14 @@ def tidy(node: Node, git: Git) -> int:
     with outgoing_folder(State(git.places).folder) as folder:
         packs = os.path.join(folder, b"packs")
         os.mkdir(packs)
-        node.place(published, packs, names_of(chosen))
-        joined = join_arrived(packs, chosen, manifest.object_format)
-        if joined is None:
-            return 0
-        write_manifest(with_joined(manifest, chosen, joined), folder)
         try:
+            node.place(published, packs, names_of(chosen))
+            joined = join_arrived(packs, chosen, manifest.object_format)
+            if joined is None:
+                return 0
+            write_manifest(with_joined(manifest, chosen, joined), folder)
             node.put(published, folder)
-        except (Conflict, PeerError):
+        except (Conflict, PeerError, NotFound, Malformed):
             return 0
     return len(chosen)
 

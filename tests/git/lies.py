@@ -29,8 +29,19 @@ def lie(person: Person, name: str, repository: Path, spoil: Spoil, objects: list
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "packs").mkdir(parents=True)
     listed = objects or person.git("rev-list", "--objects", "--all", at=repository).splitlines()
+    packed = pack_objects(person, repository, folder / "packs", listed)
+    tip = bytes.fromhex(person.git("rev-parse", "HEAD", at=repository))
+    refs = [GitRef(b"refs/heads/main", tip)]
+    pack = GitPack(bytes.fromhex(packed), len(listed), [tip], [])
+    (folder / "manifest").write_bytes(encoded(GitManifest(1, "sha1", b"refs/heads/main", refs, [pack])))
+    spoil(folder)
+    put(person, name, folder)
+
+
+def pack_objects(person: Person, repository: Path, folder: Path, listed: list[str]) -> str:
+    """Makes a pack of these objects, that can be written to; its hash."""
     packed = subprocess.run(
-        ["git", "-c", "pack.writeReverseIndex=true", "pack-objects", "-q", str(folder / "packs" / "pack")],
+        ["git", "-c", "pack.writeReverseIndex=true", "pack-objects", "-q", "--delta-base-offset", str(folder / "pack")],
         cwd=repository,
         env=person.variables(),
         input="\n".join(listed) + "\n",
@@ -38,14 +49,9 @@ def lie(person: Person, name: str, repository: Path, spoil: Spoil, objects: list
         text=True,
         check=True,
     ).stdout.strip()
-    for path in (folder / "packs").iterdir():
+    for path in folder.iterdir():
         path.chmod(0o644)
-    tip = bytes.fromhex(person.git("rev-parse", "HEAD", at=repository))
-    refs = [GitRef(b"refs/heads/main", tip)]
-    pack = GitPack(bytes.fromhex(packed), len(listed), [tip], [])
-    (folder / "manifest").write_bytes(encoded(GitManifest(1, "sha1", b"refs/heads/main", refs, [pack])))
-    spoil(folder)
-    put(person, name, folder)
+    return packed
 
 
 def put(person: Person, name: str, folder: Path) -> None:
@@ -101,6 +107,12 @@ def no_pack(folder: Path) -> None:
     """A pack that is none."""
     (path,) = (folder / "packs").glob("*.pack")
     path.write_bytes(b"#!/bin/sh\n" * 100)
+
+
+def stub_pack(folder: Path) -> None:
+    """A pack that is shorter than its own hash."""
+    (path,) = (folder / "packs").glob("*.pack")
+    path.write_bytes(b"PACK")
 
 
 def nothing(folder: Path) -> None:

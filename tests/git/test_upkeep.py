@@ -1,17 +1,20 @@
 """Upkeep: the packs of many pushes become few, and nobody who fetches notices."""
 
 import random
+from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_p2p.content.gitmanifest import GitPack
+from forge_p2p.content.gitmanifest import GitPack, decode_manifest
 from forge_p2p.git.calls import Node
 from forge_p2p.git.manifests import empty_manifest
-from forge_p2p.git.upkeep import FACTOR, MANY, newest_to_join, with_joined
+from forge_p2p.git.upkeep import FACTOR, MANY, UNTENDED, newest_to_join, with_joined
 from forge_p2p.node.control import call
 from forge_p2p.node.home import Home
 from tests.git.harness import Person, sound
+from tests.git.lies import Spoil, encoded, lie, nothing, pack_objects, wild_offset
 
 
 def pack(number: int, objects: int, *tips: bytes) -> GitPack:
@@ -72,3 +75,49 @@ def test_many_pushes_become_few_packs(ada: Person, bob: Person) -> None:
         bob.git("pull", "--quiet", at=bob.folder / name)
         assert bob.git("rev-parse", "HEAD", at=bob.folder / name) == ada.git("rev-parse", "HEAD", at=work)
         sound(bob, bob.folder / name)
+
+
+def published_in_pieces(ada: Person, name: str, count: int, spoil: Spoil) -> Path:
+    """A repository published as so many small packs after a first one, of which `spoil` makes something wrong."""
+    work = ada.repository("project")
+    for number in range(count):
+        ada.commit(work, f"later/{number}")
+    listed = [
+        ada.git("rev-list", "--objects", f"HEAD~{number + 1}..HEAD~{number}", at=work).splitlines()
+        for number in reversed(range(count))
+    ]
+
+    def many(folder: Path) -> None:
+        spoil(folder)
+        manifest = decode_manifest((folder / "manifest").read_bytes())
+        packs = list(manifest.packs)
+        for objects in listed:
+            made = pack_objects(ada, work, folder / "packs", objects)
+            packs.append(GitPack(bytes.fromhex(made), len(objects), [], []))
+        (folder / "manifest").write_bytes(encoded(msgspec.structs.replace(manifest, packs=packs)))
+
+    lie(ada, name, work, many, objects=ada.git("rev-list", "--objects", f"HEAD~{count}", at=work).splitlines())
+    return work
+
+
+def test_packs_whose_indexes_lie_stay_as_they_are(ada: Person) -> None:
+    """What was published is published, whatever somebody else has put there before."""
+    work = published_in_pieces(ada, "untended", MANY, wild_offset)
+    tip = ada.commit(work, "last")
+    assert ada.forge("git", "publish", str(work), "untended") == "forge://team/untended"
+    assert tip in ada.git("ls-remote", "forge://untended", "HEAD")
+
+
+def test_where_nobody_publishes_who_pushes_joins(ada: Person, bob: Person) -> None:
+    published_in_pieces(ada, "pushed", UNTENDED - 1, nothing)
+    bob.git("clone", "--quiet", "forge://pushed", "copy")
+    tip = bob.commit(bob.folder / "copy", "last")
+    bob.git("push", "--quiet", at=bob.folder / "copy")
+    node = Node(lambda name, words, sink=None: call(Home(ada.home), name, words, None, sink), "pushed")
+    manifest = node.read().manifest
+    assert manifest is not None
+    assert len(manifest.packs) <= MANY
+    ada.git("clone", "--quiet", "forge://pushed", "whole")
+    assert ada.git("rev-parse", "HEAD", at=ada.folder / "whole") == tip
+    sound(ada, ada.folder / "whole")
+    sound(bob, bob.folder / "copy")

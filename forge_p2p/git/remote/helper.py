@@ -34,6 +34,8 @@ class Helper:
         self.exit_code = 0
         self.landed = False
         """Whether packs were taken as they came."""
+        self.pushed_upon = 0
+        """How many packs there were when something was pushed, at last."""
         self._node = node
         self._git = git
         self._source, self._sink = streams
@@ -146,6 +148,7 @@ class Helper:
             self._say(b"error " + ref + b" " + fault.encode() if fault else b"ok " + ref)
         for note in push.notes:
             self.note(note)
+        self.pushed_upon = push.pushed_upon
         self.options.leases.clear()
         self._published = None
         self._say(b"")

@@ -23,10 +23,12 @@ TRIES: Final = 16
 
 
 class Push:
-    """One `push` batch, on top of `published`, which git was told of. `notes` say what else happened."""
+    """One `push` batch, on top of `published`, which git was told of. `notes` say what else happened; `pushed_upon`:
+    how many packs there were before, 0 if nothing was pushed."""
 
     def __init__(self, node: Node, git: Git, published: Published, options: Options) -> None:
         self.notes: list[str] = []
+        self.pushed_upon = 0
         self._node = node
         self._git = git
         self._published = published
@@ -76,6 +78,7 @@ class Push:
         updates = [Update(wish.ref, wish.new) for wish in wishes]
         before = self._manifest(self._published)
         self.notes += put_updates(self._node, self._git, self._published, before, updates).notes
+        self.pushed_upon = len(before.packs)
 
 
 def require_pusher(published: Published) -> None:

@@ -30,6 +30,10 @@ _OF_A_REPOSITORY = frozenset(
         "GIT_COMMON_DIR",
         "GIT_NAMESPACE",
         "GIT_PREFIX",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_GRAFT_FILE",
+        "GIT_SHALLOW_FILE",
+        "GIT_QUARANTINE_PATH",
     }
 )
 """What a hook or an alias of some other repository leaves behind."""

@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        from forge_p2p.cli.main import translated
+
+        sys.stderr.write(failure(translated(error)))
+        return FAILED
     except KeyboardInterrupt:
         return 130
 
@@ -90,17 +95,19 @@ def _verify(settings: Settings, git: "Git") -> None:
         raise UsageError(f"git config forge.verify is {when!r}", hint="one of background, now, never")
     if when == "never":
         return
-    words = [sys.executable, "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify"]
+    # In the folder, not by its path: that may be another one soon, as of what is cloned and then renamed. And without
+    # that folder among those where Python looks for modules (-P), nor the work tree that git runs its helpers in.
+    words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
     if when == "now":
-        subprocess.run([*words, os.fsdecode(git.git_dir)], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
         return
     subprocess.Popen(
-        [*words, "--background", os.fsdecode(git.git_dir)],
+        [*words, "--background"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        cwd="/",
+        cwd=git.git_dir,
     )
 
 

@@ -28,11 +28,11 @@ def run_program(program: click.Group, name: str, arguments: Sequence[str]) -> in
     except click.exceptions.NoArgsIsHelpError as help_text:
         sys.stderr.write(f"{help_text.format_message()}\n")
         return UsageError.exit_code
-    except BaseException as error:  # noqa: BLE001 (what is not ours to handle is raised again by _translated)
+    except BaseException as error:  # noqa: BLE001 (what is not ours to handle is raised again by translated)
         if settings.debug:
             _print_traceback()
         cause = _first_of(error)
-        return _reader_gone() if isinstance(cause, BrokenPipeError) else _fail(_translated(cause), name, settings)
+        return _reader_gone() if isinstance(cause, BrokenPipeError) else _fail(translated(cause), name, settings)
 
 
 def _run(program: click.Group, name: str, arguments: list[str], settings: Settings) -> int:
@@ -50,7 +50,7 @@ def _run(program: click.Group, name: str, arguments: list[str], settings: Settin
     return 0
 
 
-def _translated(error: BaseException) -> ForgeError:
+def translated(error: BaseException) -> ForgeError:
     """What went wrong, as an error of ours. Lets through what is meant to end the interpreter."""
     if isinstance(error, ForgeError):
         return error

@@ -74,8 +74,9 @@ class Landing:
         path = self.path_of(pack, b".pack")
         with open(path, "rb") as file:
             head = file.read(_HEADER)
-            length = file.seek(-len(pack), os.SEEK_END)
-            if head[:4] != b"PACK" or file.read() != pack:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(length - len(pack), 0))
+            if head[:4] != b"PACK" or length < _HEADER + len(pack) or file.read() != pack:
                 raise Malformed(f"{pack_name(pack)} is no such pack", hint="whoever published it is at fault")
         index = IndexFile(self.path_of(pack, b".idx"), len(pack))
         if index.pack_hash != pack or index.objects != int.from_bytes(head[8:]) or not index.lies_within(length):

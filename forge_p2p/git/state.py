@@ -5,9 +5,10 @@ find is fetched, whatever this says. `unverified`: packs that were taken as they
 was found wrong with one. A file that cannot be read counts as empty, and a line that is no pack as none.
 """
 
+import fcntl
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from forge_p2p.git.running import Places
 
@@ -41,17 +42,26 @@ class State:
             with open(self._file, "ab") as file:
                 file.write(lines)
 
-    def mark_unverified(self, packs: Iterable[bytes], author: str) -> None:
-        """These packs, by their names here, are still to be checked. `author`: who published them."""
+    @contextmanager
+    def unverified_landing(self, packs: Iterable[bytes], author: str) -> Iterator[None]:
+        """For as long as these packs, by their names here, land: they are to be checked, whatever happens to the rest.
+        Nobody who checks looks for them before that ends. `author`: who published them."""
         lines = "".join(f"{pack.hex()} {author}\n" for pack in packs)
-        if lines:
-            os.makedirs(self.folder, exist_ok=True)
+        if not lines:
+            yield
+            return
+        with self._locked():
             with open(os.path.join(self.folder, b"unverified"), "a", encoding="ascii") as file:
                 file.write(lines)
+            yield
 
     def unverified(self) -> dict[bytes, str]:
         """Packs that are still to be checked, and who published them."""
-        return {bytes.fromhex(line[0]): line[1] for line in self._lines(b"unverified") if _is_pack(line, self._digits)}
+        if not os.path.exists(os.path.join(self.folder, b"unverified")):
+            return {}
+        with self._locked():
+            lines = self._lines(b"unverified")
+        return {bytes.fromhex(line[0]): line[1] for line in lines if _is_pack(line, self._digits)}
 
     def damaged(self) -> list[str]:
         """What was found wrong, one line each."""
@@ -59,11 +69,24 @@ class State:
 
     def settle(self, found: Mapping[bytes, str]) -> None:
         """These packs were checked; what is wrong with each, empty for nothing."""
-        rest = [line for line in self._lines(b"unverified") if bytes.fromhex(line[0]) not in found]
-        _replace(os.path.join(self.folder, b"unverified"), [" ".join(line) for line in rest])
         wrong = [fault for fault in found.values() if fault]
-        if wrong:
-            _replace(os.path.join(self.folder, b"damaged"), [*self.damaged(), *wrong])
+        with self._locked():
+            lines = [line for line in self._lines(b"unverified") if _is_pack(line, self._digits)]
+            rest = [" ".join(line) for line in lines if bytes.fromhex(line[0]) not in found]
+            _replace(os.path.join(self.folder, b"unverified"), rest)
+            if wrong:
+                _replace(os.path.join(self.folder, b"damaged"), list(dict.fromkeys([*self.damaged(), *wrong])))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One at a time: a fetch adds while a check of the one before takes away."""
+        os.makedirs(self.folder, exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _lines(self, name: bytes) -> list[list[str]]:
         try:

@@ -17,7 +17,7 @@ def programs(folder: Path) -> Path:
     """A folder with `git-remote-forge` in it, as an installation has it."""
     folder.mkdir(exist_ok=True)
     helper = folder / "git-remote-forge"
-    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -m forge_p2p.cli.git_remote "$@"\n')
+    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m forge_p2p.cli.git_remote "$@"\n')
     helper.chmod(0o755)
     return folder
 

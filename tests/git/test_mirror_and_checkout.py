@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +35,6 @@ def server(ada: Person, tmp_path: Path) -> Iterator[Server]:
 
 
 def run(person: Person, *words: str) -> "subprocess.CompletedProcess[str]":
-    import sys
-
     command = [sys.executable, "-m", "forge_p2p.cli.main", *words]
     return subprocess.run(
         command, cwd=person.folder, env=person.variables(), capture_output=True, text=True, check=False, timeout=60
@@ -73,8 +73,6 @@ def test_agents_get_from_peers_what_the_server_has(ada: Person, bob: Person, ser
 
 def test_a_mirror_goes_on(ada: Person, bob: Person, server: Server) -> None:
     """Polling: what is pushed to the server is there for agents soon."""
-    import sys
-
     command = [sys.executable, "-m", "forge_p2p.cli.main", "git", "mirror", "--every", "0.2", server.url, "team/polled"]
     with subprocess.Popen(command, env=ada.variables(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -116,3 +114,16 @@ def test_a_server_that_is_gone(ada: Person) -> None:
 @pytest.mark.parametrize("name", ["--upload-pack=touch x", ""])
 def test_names_that_are_none(ada: Person, name: str) -> None:
     assert run(ada, "git", "checkout", "--", name, "main", "work").returncode == 2
+
+
+def test_the_copy_of_a_checkout_is_checked_in_the_background(ada: Person, bob: Person) -> None:
+    """It is renamed as soon as it is whole, which is before the check of it begins."""
+    ada.forge("git", "publish", str(ada.repository("source")), "team/background")
+    command = [sys.executable, "-m", "forge_p2p.cli.main", "git", "checkout", "team/background", "main", "work"]
+    variables = {**bob.variables(), "GIT_CONFIG_VALUE_0": "background"}
+    subprocess.run(command, cwd=bob.folder, env=variables, check=True, capture_output=True, timeout=60)
+    (copy,) = (bob.home / "git" / "copies").glob("*background.git")
+    give_up = time.monotonic() + 60
+    while (copy / "forge" / "unverified").exists() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not (copy / "forge" / "unverified").exists()

@@ -1,6 +1,9 @@
 """Wherever git is run, and whatever things are called."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,47 @@ def test_a_submodule_with_a_relative_url(source: Path, ada: Person, bob: Person)
         "-c", "protocol.forge.allow=user", "clone", "--recurse-submodules", "forge://team/outer", "careful"
     )
     assert "transport 'forge' not allowed" in alone.stderr, "git's own rule for schemes that it does not know"
+
+
+@pytest.mark.parametrize("before", ["forge://", "forge://team/"])
+def test_a_submodule_is_added_by_a_relative_url(before: str, source: Path, ada: Person, bob: Person) -> None:
+    called = f"adding-{len(before)}"
+    ada.forge("git", "publish", str(ada.repository("outer")), called)
+    ada.git("clone", "--quiet", f"{before}{called}", "work")
+    ada.git("submodule", "--quiet", "add", "../places", "inner", at=ada.folder / "work")
+    ada.git("commit", "--quiet", "--message", "a module", at=ada.folder / "work")
+    ada.git("push", "--quiet", at=ada.folder / "work")
+    bob.git("clone", "--quiet", "--recurse-submodules", f"{before}{called}", "copy")
+    inner = bob.folder / "copy" / "inner"
+    assert (inner / "folder" / "two").exists()
+    assert bob.git("remote", "get-url", "origin", at=inner) == f"{before}places"
+
+
+def test_what_a_hook_left_in_the_environment(source: Path, bob: Person) -> None:
+    """Run by a hook of another repository, `forge git publish` takes the one that it was told."""
+    other, mine = bob.repository("other"), bob.repository("mine")
+    bob.git("branch", "mine-alone", at=mine)
+    done = subprocess.run(
+        [sys.executable, "-m", "forge_p2p.cli.main", "git", "publish", str(mine), "team/hooked"],
+        env={**bob.variables(), "GIT_DIR": str(other / ".git")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "refs/heads/mine-alone" in bob.git("ls-remote", "forge://team/hooked")
+
+
+def test_a_disk_that_refuses_is_told_without_a_traceback(source: Path, bob: Person) -> None:
+    bob.git("clone", "--quiet", "forge://places", "copy")
+    copy = bob.folder / "copy"
+    bob.commit(copy, "three")
+    shutil.rmtree(copy / ".git" / "forge")
+    (copy / ".git" / "forge").write_text("in the way")
+    refused = bob.attempt("push", "origin", "HEAD:refs/heads/refused", at=copy)
+    assert refused.returncode != 0
+    assert "forge: error: " in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_nothing_is_said_on_standard_output(source: Path, bob: Person) -> None:

@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from forge_p2p.content.gitmanifest import GitManifest, GitPack, GitRef
+from forge_p2p.content.gitmanifest import GitManifest, GitPack, GitRef, decode_manifest
 from tests.cli.harness import forge
 from tests.git.harness import Person, leavings, sound
-from tests.git.lies import Spoil, encoded, lie, no_pack, nothing, other_index, put, swap_offsets, wild_offset
+from tests.git.lies import (
+    Spoil,
+    encoded,
+    lie,
+    no_pack,
+    nothing,
+    other_index,
+    pack_objects,
+    put,
+    stub_pack,
+    swap_offsets,
+    wild_offset,
+)
 
 
 def test_what_is_right_is_found_right(ada: Person, bob: Person) -> None:
@@ -37,9 +50,10 @@ def test_an_index_that_cannot_be_right_is_not_used(spoil: Spoil, ada: Person, bo
     sound(bob, bob.folder / "copy")
 
 
-def test_a_pack_that_is_none_is_refused(ada: Person, bob: Person) -> None:
-    lie(ada, "no-pack", ada.repository("source"), no_pack)
-    refused = bob.attempt("clone", "forge://no-pack", "copy")
+@pytest.mark.parametrize("spoil", [no_pack, stub_pack])
+def test_a_pack_that_is_none_is_refused(spoil: Spoil, ada: Person, bob: Person) -> None:
+    lie(ada, spoil.__name__, ada.repository("source"), spoil)
+    refused = bob.attempt("clone", f"forge://{spoil.__name__}", "copy")
     assert refused.returncode == 128
     assert "git refuses pack-" in refused.stderr
 
@@ -61,6 +75,57 @@ def test_missing_objects_are_named_with_who_left_them_out(ada: Person, bob: Pers
     assert leavings(bob, copy) == []
 
 
+def test_what_landed_before_a_lie_was_met_is_checked_too(ada: Person, bob: Person) -> None:
+    source = ada.repository("source")
+    ada.forge("git", "publish", str(source), "late-lie")
+    bob.git("clone", "--quiet", "forge://late-lie", "copy")
+    copy = bob.folder / "copy"
+    unverified = copy / ".git" / "forge" / "unverified"
+    unverified.unlink()
+    middle = ada.commit(source, "three")
+    ada.commit(source, "four")
+    listed = [
+        ada.git("rev-list", "--objects", each, at=source).splitlines() for each in ("HEAD~2..HEAD~1", "HEAD~1..HEAD")
+    ]
+
+    def behind_a_good_one(folder: Path) -> None:
+        wild_offset(folder)
+        manifest = decode_manifest((folder / "manifest").read_bytes())
+        name = pack_objects(ada, source, folder / "packs", listed[0])
+        good = GitPack(bytes.fromhex(name), len(listed[0]), [bytes.fromhex(middle)], [])
+        (folder / "manifest").write_bytes(encoded(msgspec.structs.replace(manifest, packs=[good, *manifest.packs])))
+
+    lie(ada, "late-lie", source, behind_a_good_one, objects=listed[1])
+    bob.git("fetch", "--quiet", at=copy)
+    first = decode_manifest((ada.folder / "lie-late-lie" / "manifest").read_bytes()).packs[0]
+    assert [line.split()[0] for line in unverified.read_text().splitlines()] == [first.hash.hex()]
+
+
+def test_a_fetch_has_its_packs_checked(ada: Person, bob: Person) -> None:
+    """git gives its helper a GIT_DIR that is relative to the work tree."""
+    source = ada.repository("source")
+    ada.forge("git", "publish", str(source), "checked")
+    bob.git("clone", "--quiet", "forge://checked", "copy")
+    unverified = bob.folder / "copy" / ".git" / "forge" / "unverified"
+    assert unverified.exists()
+    ada.commit(source, "three")
+    ada.forge("git", "publish", str(source), "checked")
+    bob.git("fetch", "--quiet", at=bob.folder / "copy", GIT_CONFIG_VALUE_0="now")
+    assert not unverified.exists()
+
+
+def test_the_check_runs_no_code_of_the_work_tree(ada: Person, bob: Person) -> None:
+    """git runs its helper at the top of the work tree, where `python -m` would look for modules first."""
+    source = ada.repository("source")
+    ada.commit(source, "forge_p2p/__init__.py", "import pathlib\npathlib.Path(__file__).with_name('owned').touch()\n")
+    ada.forge("git", "publish", str(source), "shadow")
+    bob.git("clone", "--quiet", "forge://shadow", "copy")
+    ada.commit(source, "three")
+    ada.forge("git", "publish", str(source), "shadow")
+    bob.git("fetch", "--quiet", at=bob.folder / "copy", GIT_CONFIG_VALUE_0="now")
+    assert not (bob.folder / "copy" / "forge_p2p" / "owned").exists()
+
+
 @pytest.mark.parametrize("spoil", [swap_offsets, nothing])
 def test_who_is_believed_by_nobody_is_checked_before(spoil: Spoil, ada: Person, bob: Person) -> None:
     source = ada.repository("source")
@@ -68,6 +133,16 @@ def test_who_is_believed_by_nobody_is_checked_before(spoil: Spoil, ada: Person, 
     bob.git("clone", "-c", "forge.trust=nobody", f"forge://strict-{spoil.__name__}", "copy")
     sound(bob, bob.folder / "copy")
     assert bob.git("rev-parse", "HEAD", at=bob.folder / "copy") == ada.git("rev-parse", "HEAD", at=source)
+
+
+def test_shallow_clones_of_who_is_not_believed_are_refused_every_time(ada: Person, bob: Person) -> None:
+    source = ada.repository("source")
+    lie(ada, "strict-depth", source, nothing, objects=[ada.git("rev-parse", "HEAD", at=source)])
+    bob.git("config", "--global", "forge.trust", "nobody")
+    for _ in range(2):
+        refused = bob.attempt("clone", "--depth", "1", "forge://strict-depth", "copy")
+        assert refused.returncode == 128
+        assert "git refuses pack-" in refused.stderr
 
 
 def test_missing_objects_of_who_is_not_believed_are_refused(ada: Person, bob: Person) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from forge_p2p.cli import git_checkout, git_mirror, git_rules, git_share
-from forge_p2p.cli.environment import repository_url
+from forge_p2p.cli.environment import git_environment, repository_url
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
 from forge_p2p.cli.run import OnBytes, run_operation
@@ -46,7 +46,7 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
     from forge_p2p.git.upkeep import tidy
 
     repository_url(name, in_network)
-    git = find_repository(os.fsencode(repository), dict(os.environ))
+    git = find_repository(os.fsencode(repository), git_environment(settings))
     node = Node(runner(settings), name, in_network)
     outcome = published_by(node, git)
     about = outcome.published.about
@@ -80,7 +80,7 @@ def verify(settings: Settings, repository: Path, background: bool) -> None:
 
     if background:
         _step_back()
-    git = find_repository(os.fsencode(repository), dict(os.environ))
+    git = find_repository(os.fsencode(repository), git_environment(settings))
     faults = verified(git, Refetching(git, runner(settings)))
     if faults:
         raise Untrusted("; ".join(faults), hint="do not use what was fetched; ask who published it")

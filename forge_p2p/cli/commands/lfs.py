@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from forge_p2p.cli.environment import git_environment
 from forge_p2p.cli.output import remark
 from forge_p2p.cli.run import call_node
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
@@ -37,7 +38,7 @@ def install(settings: Settings, repository: Path) -> None:
 
     if shutil.which("git-lfs") is None:
         raise UsageError("git-lfs is not installed", hint="apt-get install git-lfs, or see git-lfs.com")
-    git = find_repository(os.fsencode(repository), dict(os.environ))
+    git = find_repository(os.fsencode(repository), git_environment(settings))
     git.run("lfs", "install", "--local")
     for name, value in lfs.settings(_program()).items():
         git.run("config", "--local", name, value)

@@ -84,8 +84,8 @@ class Fetch:
             joined = join_arrived(self._landing.folder, packs, self._manifest.object_format)
             hashes = [joined] if joined is not None else hashes
         alone = len(hashes) == 1
-        locks = [self._landing.land(pack, keep=alone) for pack in hashes]
-        self._state.mark_unverified(hashes, self._published.about.author)
+        with self._state.unverified_landing(hashes, self._published.about.author):
+            locks = [self._landing.land(pack, keep=alone) for pack in hashes]
         if not alone or not locks[0]:
             return Fetched()
         return Fetched(locks[0], len(packs) == len(self._manifest.packs) and self._holds(hashes[0], wanted))

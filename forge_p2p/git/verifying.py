@@ -5,13 +5,16 @@ whether what the objects link to is there. If it is not content:
 
 - An index that lies is made anew from its pack, which is what it should have been from the beginning.
 - A pack that is not what was published is damaged here: it comes again.
+- A pack that git has made part of another since cannot be told from that: the whole repository is checked, once.
 - A pack that is as it was published, and wrong, is its author's: that is written down, and said whenever Forge is asked
   about the repository again.
 """
 
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 
 from forge_p2p.content.gitmanifest import pack_name
 from forge_p2p.errors import ForgeError
@@ -49,16 +52,17 @@ def verify(git: Git, refetch: Refetch) -> list[str]:
     """Checks what is unverified in a repository; what was wrong and could not be put right. Blocks for long."""
     state = State(git.places)
     found: dict[bytes, str] = {}
+    fault_of_all = cache(lambda: _fault_of_all(git))
     for pack, author in state.unverified().items():
-        found[pack] = _check(git, pack, author, refetch)
+        found[pack] = _check(git, pack, author, refetch, fault_of_all)
         state.settle(found)
     return [fault for fault in found.values() if fault]
 
 
-def _check(git: Git, pack: bytes, author: str, refetch: Refetch) -> str:
+def _check(git: Git, pack: bytes, author: str, refetch: Refetch, fault_of_all: Callable[[], str]) -> str:
     path = os.path.join(git.places.packs, pack_name(pack).encode())
     if not os.path.exists(path + b".pack"):
-        return ""  # repacked since, by git, which has read it
+        return _told(pack, author, fault_of_all())  # repacked since, by git, which took the index at its word
     fault = _fault(git, path)
     if not fault:
         return ""
@@ -72,16 +76,28 @@ def _check(git: Git, pack: bytes, author: str, refetch: Refetch) -> str:
                 fault = _fault(git, path)
     with suppress(FileNotFoundError):  # contents that were read by what is put right now
         os.unlink(hot_path(git.places.common))
+    return _told(pack, author, fault)
+
+
+def _told(pack: bytes, author: str, fault: str) -> str:
     return f"{pack_name(pack)}, published by node {author[:16]}: {fault}" if fault else ""
 
 
 def _fault(git: Git, path: bytes) -> str:
     """What git has against a pack; empty for nothing."""
-    done = git.attempt("index-pack", "--verify", "--strict", path + b".pack")
+    return _said_by(git.attempt("index-pack", "--verify", "--strict", path + b".pack"))
+
+
+def _fault_of_all(git: Git) -> str:
+    """What git has against anything in the repository; empty for nothing."""
+    return _said_by(git.attempt("fsck", "--full", "--no-dangling"))
+
+
+def _said_by(done: "subprocess.CompletedProcess[bytes]") -> str:
     if not done.returncode:
         return ""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"git index-pack ended with {done.returncode}"
+    return lines[-1] if lines else f"git ended with {done.returncode}"
 
 
 def _index_anew(git: Git, path: bytes) -> bool:

@@ -98,7 +98,7 @@ def test_what_landed_before_a_lie_was_met_is_checked_too(ada: Person, bob: Perso
     lie(ada, "late-lie", source, behind_a_good_one, objects=listed[1])
     bob.git("fetch", "--quiet", at=copy)
     first = decode_manifest((ada.folder / "lie-late-lie" / "manifest").read_bytes()).packs[0]
-    assert [line.split()[0] for line in unverified.read_text().splitlines()] == [first.hash.hex()]
+    assert first.hash.hex() in unverified.read_text().split()
 
 
 def test_a_fetch_has_its_packs_checked(ada: Person, bob: Person) -> None:

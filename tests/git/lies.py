@@ -76,12 +76,14 @@ def resealed(path: Path, data: bytearray) -> None:
 
 
 def swap_offsets(folder: Path) -> None:
-    """An index that says of two objects that each is where the other one is."""
+    """An index that says of the two files of `Person.repository` that each is where the other one is."""
     (path,) = (folder / "packs").glob("*.idx")
     data = bytearray(path.read_bytes())
     count = int.from_bytes(data[8 + 1020 : 8 + 1024])
-    at = 8 + 1024 + count * 24
-    data[at : at + 8] = data[at + 4 : at + 8] + data[at : at + 4]
+    names = [bytes(data[8 + 1024 + 20 * at : 8 + 1024 + 20 * at + 20]) for at in range(count)]
+    files = [hashlib.sha1(b"blob 400\0" + line * 100).digest() for line in (b"one\n", b"two\n")]
+    one, two = (8 + 1024 + count * 24 + 4 * names.index(file) for file in files)
+    data[one : one + 4], data[two : two + 4] = data[two : two + 4], data[one : one + 4]
     resealed(path, data)
 
 

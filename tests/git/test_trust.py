@@ -202,7 +202,7 @@ def test_what_names_no_repository_is_not_taken_for_one(ada: Person, bob: Person)
     done = forge(bob.home, "pull", "no-files", str(bob.folder / "pulled"))
     assert (done.returncode, "git clone forge://team/no-files" in done.stderr) == (2, True)
     missing = ada.attempt("clone", "forge://nowhere", "copy")
-    assert missing.returncode == 0, "as empty as any repository that nothing was pushed to"
+    assert (missing.returncode, "nothing is published as 'nowhere'" in missing.stderr) == (128, True)
 
 
 def test_put_needs_all_packs_that_it_names(ada: Person) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class Bench:
         """A path below the work folder at which nothing exists."""
         path = self.work / name
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            _remove(path)
         else:
             path.unlink(missing_ok=True)
         return path
@@ -115,3 +115,14 @@ def _turn(contender: Contender) -> Turn:
     os.sync()
     time.sleep(0.05)
     return contender.turn()
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder in which what a measured command has left behind may still write for a moment, as the check of
+    a clone does."""
+    for _ in range(50):
+        with suppress(OSError):
+            shutil.rmtree(path)
+            return
+        time.sleep(0.2)
+    shutil.rmtree(path)

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.harness import forge
-from tests.git.harness import Person, programs
-from tests.node.harness import settings
+from tests.git.harness import Person, person
 from tests.node.members_up import said
 
 SETTINGS = """
@@ -22,18 +21,13 @@ dial_timeout = 5
 def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, Person]]:
     """Who made the network "team", and a writer in it; both nodes are up."""
     folder = tmp_path_factory.mktemp("people")
-    made = []
-    for name in ("ada", "bob"):
-        home = settings(folder / f"{name}-home", SETTINGS)
-        (folder / name).mkdir()
-        made.append(Person(home, folder / name, programs(folder / "bin")))
-    ada, bob = made
+    ada, bob = (person(folder, name, SETTINGS) for name in ("ada", "bob"))
     said(ada.home, "network", "create", "team")
     said(ada.home, "up", "--detach")
     said(bob.home, "network", "join", ada.forge("network", "invite", "--role", "writer"))
     said(bob.home, "up", "--detach")
     yield ada, bob
-    for each in made:
+    for each in (ada, bob):
         forge(each.home, "down")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.harness import environment
+from tests.node.harness import settings
 from tests.node.members_up import said
 
 TIMEOUT = 60
@@ -99,6 +100,13 @@ class Person:
         self.commit(path, "folder/two", "two\n" * 100)
         self.git("tag", "--annotate", "--message", "first", "v1", at=path)
         return path
+
+
+def person(folder: Path, name: str, configured: str) -> Person:
+    """Somebody new, with a node's folder of these settings, and a folder of their own."""
+    home = settings(folder / f"{name}-home", configured)
+    (folder / name).mkdir()
+    return Person(home, folder / name, programs(folder / "bin"))
 
 
 def refs(person: Person, repository: Path, *spaces: str) -> dict[str, str]:

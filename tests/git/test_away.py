@@ -7,8 +7,7 @@ import pytest
 
 from tests.cli.harness import forge
 from tests.git.conftest import SETTINGS
-from tests.git.harness import Person, programs, sound
-from tests.node.harness import settings
+from tests.git.harness import Person, person, sound
 from tests.node.members_up import said
 
 HASTY = SETTINGS.replace("dial_timeout = 5", "dial_timeout = 2\nstall_timeout = 1\nreconnect_timeout = 1")
@@ -17,12 +16,7 @@ HASTY = SETTINGS.replace("dial_timeout = 5", "dial_timeout = 2\nstall_timeout = 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Person, Person]]:
     """Who made a network, up, and a member whose node is up only while a command runs."""
-    made = []
-    for name in ("far", "near"):
-        home = settings(tmp_path / f"{name}-home", HASTY)
-        (tmp_path / name).mkdir()
-        made.append(Person(home, tmp_path / name, programs(tmp_path / "bin")))
-    far, near = made
+    far, near = (person(tmp_path, name, HASTY) for name in ("far", "near"))
     said(far.home, "network", "create", "team")
     said(far.home, "up", "--detach")
     said(near.home, "network", "join", far.forge("network", "invite", "--role", "writer"))

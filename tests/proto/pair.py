@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
+import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -262,3 +263,15 @@ def assert_answered(pair: Pair, query: Query, reply: Reply) -> None:
         assert asking.session.next_deadline() is answering.session.next_deadline() is None
         asking.events.clear()
         answering.events.clear()
+
+
+def assert_only_fitting_replies(conversations: Sequence[tuple[Query, Reply]], others: Sequence[Reply] = ()) -> None:
+    """What answers another kind of question is no reply, nor is any of `others`."""
+    pair = members()
+    for query, _ in conversations:
+        request = pair.client.query(query)
+        pair.run()
+        unfitting = [reply for other, reply in conversations if type(other) is not type(query)]
+        for reply in [*unfitting, *others]:
+            with pytest.raises(ValueError, match="no reply to"):
+                pair.server.session.reply(request, reply, 0.0)

@@ -34,7 +34,7 @@ from forge_p2p.wire.messages import (
     Query,
     Reply,
 )
-from tests.proto.pair import NETWORKED, End, assert_answered, make_chunk, members
+from tests.proto.pair import NETWORKED, End, assert_answered, assert_only_fitting_replies, make_chunk, members
 
 KEY = bytes(range(20))
 ROOT = bytes(range(32, 64))
@@ -69,14 +69,7 @@ def test_query_and_reply(seed: int | None, query: Query, reply: Reply) -> None:
 
 
 def test_reply_must_fit_its_query() -> None:
-    pair = members()
-    for query, _ in CONVERSATIONS:
-        request = pair.client.query(query)
-        pair.run()
-        for other, reply in CONVERSATIONS:
-            if type(other) is not type(query):
-                with pytest.raises(ValueError, match="no reply to"):
-                    pair.server.session.reply(request, reply, 0.0)
+    assert_only_fitting_replies(CONVERSATIONS)
 
 
 @pytest.mark.parametrize("code", [Code.BUSY, Code.INTERNAL])

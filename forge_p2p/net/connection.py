@@ -13,6 +13,7 @@ import trio
 
 from forge_p2p.errors import PeerError, StreamClosed
 from forge_p2p.ids import NodeId
+from forge_p2p.net.answers import Answers
 from forge_p2p.net.base import Address, Buffer, ConnectionStatistics, NetEvent, StreamAborted, StreamData
 from forge_p2p.net.engine import (
     ConnectionIdIssued,
@@ -49,18 +50,6 @@ CODE_OVERFLOW = 0x102
 CODE_NO_ROOM = 0x103
 CODE_FAULT = 0x104
 """Application error codes of CONNECTION_CLOSE that this layer sends; those of the session are from 0x1000 on."""
-
-
-ANSWER_WAIT = 0.015
-"""Seconds. A peer expects acknowledgements within 25 ms (RFC 9000, section 18.2)."""
-FIRST_ANSWER_WAIT = 0.002
-"""Right after the handshake qh3's first probe for what is not acknowledged goes out after less: measured on loopback,
-at 4 ms it does, at 2 ms not."""
-NEW = 1.0
-"""Seconds for which that holds."""
-ANSWER_BYTES = 1200
-"""Of what has come at once, or is on its way to the peer: more is part of something long, whose sender waits for
-acknowledgements."""
 
 
 class Host(Protocol):
@@ -114,9 +103,7 @@ class QuicConnection:
         self._waiting_to_send: dict[int, trio.Event] = {}
         self._given_up: dict[int, None] = {}
         self._bytes_sent = 0
-        self._unanswered = 0
-        self._answer_by = math.inf
-        self._patient_from = math.inf
+        self._answers = Answers()
         self._bytes_received = 0
         self._quiet_since = trio.current_time()
         self._keep_alive = is_client
@@ -224,7 +211,7 @@ class QuicConnection:
 
     def received(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
         self._bytes_received += len(data)
-        self._unanswered += len(data)
+        self._answers.owed += len(data)
         self._quiet_since = now
         if self._bytes_received > HANDSHAKE_BYTES and not self.is_established:
             self.fail(PeerError("the peer sent more than a handshake takes"))
@@ -235,8 +222,7 @@ class QuicConnection:
             self.watch.heard()
 
     def take_turn(self, now: float, *, reading: bool = False) -> None:
-        """`reading`: because something has come. Little of it is acknowledged with what it makes this side say, if that
-        follows soon: an acknowledgement by itself is 33 bytes, as many as most frames."""
+        """`reading`: because something has come; what is to be said then may wait for what that makes this side say."""
         with self._guard:
             read_ahead = self._inbox.cap // READ_AHEAD
             self._take_events(self._inbox.cap if self.is_over else read_ahead - self._inbox.unread)
@@ -287,17 +273,10 @@ class QuicConnection:
             self._wake_all()
 
     def _may_wait(self, now: float) -> bool:
-        """Whether what there is to send may go with what is said next; it goes soon in any case."""
-        if not self.is_established or self.is_over or self._unanswered >= ANSWER_BYTES:
-            return False
-        is_new = now < self._patient_from
-        if self.engine.unsent() >= (1 if is_new else ANSWER_BYTES):  # what is not acknowledged counts
-            return False
-        self._answer_by = min(self._answer_by, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
-        return True
+        return not self.is_over and self._answers.may_wait(self.engine.unsent, now)
 
     def _transmit(self, now: float) -> None:
-        self._unanswered, self._answer_by = 0, math.inf
+        self._answers.given()
         if self._host.is_full:
             self._host.schedule(self)
             return
@@ -336,7 +315,7 @@ class QuicConnection:
         self._host.forget(self)
 
     def _deadline(self) -> float:
-        due = self.engine.deadline() if self._answer_by == math.inf else self._answer_by
+        due = self.engine.deadline() if self._answers.due == math.inf else self._answers.due
         when = min(math.inf if due is None else due, self.handshake_deadline)
         if self.watch is not None and self.watch.deadline is not None:
             when = min(when, self.watch.deadline)
@@ -384,7 +363,7 @@ class QuicConnection:
             self.engine.close(CODE_WRONG_KEY, "not the node that was asked for")
             return
         self.is_established = True
-        self._patient_from = trio.current_time() + NEW
+        self._answers.established(trio.current_time())
         self.handshake_deadline = math.inf
         self.settled.set()
         self._host.established(self)

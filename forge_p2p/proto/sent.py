@@ -90,13 +90,16 @@ class Sent(Generic[Peer]):
         found = self._recent.get(key)
         if found is None or found.peer == peer:
             return False
-        self._look(key, found, now)
+        self._waits(key, found, now)
         return now - found.seen_at < (self._seconds_busy if busy else self._seconds)
 
-    def _look(self, key: bytes, found: _OnWay[Peer], now: float) -> None:
-        if now - found.chosen_at < QUEUED_MAX and self._queued(found.peer, found.request):
-            found.seen_at = now
-            self._recent.move_to_end(key)
+    def _waits(self, key: bytes, found: _OnWay[Peer], now: float) -> bool:
+        """Whether a chunk is still to leave; then it counts from now on."""
+        if now - found.chosen_at >= QUEUED_MAX or not self._queued(found.peer, found.request):
+            return False
+        found.seen_at = now
+        self._recent.move_to_end(key)
+        return True
 
     def _expire(self, now: float) -> None:
         recent = self._recent
@@ -104,6 +107,5 @@ class Sent(Generic[Peer]):
             key, oldest = next(iter(recent.items()))
             if now - oldest.seen_at < self._seconds_busy:
                 return
-            self._look(key, oldest, now)
-            if oldest.seen_at != now:
+            if not self._waits(key, oldest, now):
                 del recent[key]

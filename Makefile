@@ -1,5 +1,5 @@
 # Everything runs in .venv, which is made on first use and brought up to date when pyproject.toml changes.
-# Needs: a python3 of 3.11 or later with pip, make, git. `make bench` also needs rsync, restic, casync,
+# Needs: a python3 of 3.11 or later with pip, make; for `make test` what `make tools` sees to. `make bench` also needs rsync, restic, casync,
 # zsync, Syncthing, nginx-light and fcgiwrap;
 # `make lab` needs root, iproute2, nginx-light, fcgiwrap and curl.
 
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type unit bench lab soak sim docs clean
+.PHONY: help demo test tools lint type unit bench lab soak sim docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -27,7 +27,10 @@ $(READY): pyproject.toml
 demo: $(READY) ## Two nodes on this machine: one shares a real directory, the other gets it
 	$(BIN)/python -m simulations.demo
 
-test: lint type unit ## Everything that has to pass: lint, types, layers, tests
+test: tools lint type unit ## Everything that has to pass: lint, types, layers, tests
+
+tools: ## The programs that the tests drive: root installs what is missing, others are told how
+	@.ci/tools
 
 lint: $(READY) ## Style and layers
 	$(BIN)/ruff check .

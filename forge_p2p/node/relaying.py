@@ -145,9 +145,8 @@ async def resolve(
 
     members = await network.members()
     named = parse_name(members.memberships.joined(), name, in_network)
-    record, notes = await resolved(members, named)
-    link = format_link(record.target)
-    return ResolveResult(named.joined.name, named.name, record.seq, link, float(record.time), not notes)
+    record, _ = await resolved(members, named)
+    return ResolveResult(named.name, record.seq, format_link(record.target))
 
 
 async def offer(

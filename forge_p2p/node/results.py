@@ -166,14 +166,11 @@ class RelayResult(Struct, frozen=True):
 
 
 class ResolveResult(Struct, frozen=True):
-    """What a name stands for now, or by the record asked for. `fresh`: its home was asked."""
+    """What a name stands for now, or by the record asked for."""
 
-    network: str
     name: str
     seq: int
     link: str
-    time: float
-    fresh: bool
 
 
 class OfferResult(Struct, frozen=True):

@@ -27,13 +27,12 @@ _REMEMBERED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a name stands for by record `seq`, written at `time` (Unix seconds)."""
+    """What a name stands for by record `seq`."""
 
     joined: Joined
     name: str
     seq: int
     root: Root
-    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +106,15 @@ class Names:
         except (NoNode, ForgeError):
             loop = asyncio.get_running_loop()
             record = await loop.run_in_executor(self._executor, self._here, joined, name, seq)
-            return None if record is None else _standing_by(joined, record)
+            return None if record is None else Standing(joined, record.name, record.seq, record.target)
         assert isinstance(result, ResolveResult)
-        return Standing(joined, result.name, result.seq, parse_link(result.link), result.time)
+        return Standing(joined, result.name, result.seq, parse_link(result.link))
 
     def _here(self, joined: Joined, name: str, seq: int) -> RefRecord | None:
         if seq:
             return next(iter(self._refs.range(joined.network, name, seq, 1)), None)
         head = self._refs.head(joined.network, name)
         return None if head is None or head.has_expired(time.time()) else head
-
-
-def _standing_by(joined: Joined, record: RefRecord) -> Standing:
-    return Standing(joined, record.name, record.seq, record.target, float(record.time))
 
 
 def _networks(words: list[str], joined: tuple[Joined, ...]) -> list[tuple[Joined, list[str]]]:

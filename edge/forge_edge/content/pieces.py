@@ -86,11 +86,6 @@ class Pieces:
             if ahead is not None:
                 ahead.cancel()
 
-    async def whole(self, place: Place, link: Link) -> bytes:
-        """All bytes of a link that the caller knows to be small."""
-        async with aclosing(self.read(place, link, 0, link.size)) as lists:
-            return b"".join([piece async for pieces in lists for piece in pieces])
-
     async def encoded(self, place: Place, link: Link) -> EncodedChunk | None:
         """A link of one chunk as it is stored, or `None` unless it is in the store."""
         if not place.held or link.level:

@@ -29,8 +29,6 @@ class Arranging:
     def __init__(self, seed: SeedFile) -> None:
         self._seed = seed
         self._node = NodeLink(Home(seed.home))
-        self.mirrored = 0
-        """Names pushed to the bucket since the start."""
 
     async def arrange(self) -> None:
         """Makes the node what the file says. What was done before is left as it is. Raises what the node refuses."""
@@ -56,7 +54,6 @@ class Arranging:
     async def _push(self, follow: FollowEntry) -> None:
         try:
             await self._node.call("edge_push", what=follow.name, records=True)
-            self.mirrored += 1
         except NoNode:
             LOG.error("%s was not mirrored: the node is down", follow.name)
         except ForgeError as error:

@@ -27,7 +27,6 @@ class Child:
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], grace: float) -> None:
         self.name = name
-        self.starts = 0
         self._words = [sys.executable, "-m", module, *arguments]
         self._grace = grace
         self._process: asyncio.subprocess.Process | None = None
@@ -41,7 +40,6 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 *self._words, stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent
             )
-            self.starts += 1
             LOG.info("%s: process %d", self.name, self._process.pid)
             code = await self._process.wait()
             if self._stopping.is_set():

@@ -91,7 +91,6 @@ class BadFile(UsageError):
         first = faults[0]
         more = f" (and {len(faults) - 1} more: forge config check {path})" if len(faults) > 1 else ""
         super().__init__(f"{path}:{first.line}: {first.message}{more}", hint=first.hint)
-        self.faults = faults
 
 
 def _text(value: Any) -> str:

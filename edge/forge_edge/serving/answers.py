@@ -19,12 +19,11 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. `etag` is in `headers` as well, where there is one."""
+    """A whole answer."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    etag: str = ""
 
 
 class Answers:

@@ -12,7 +12,6 @@ from forge_edge.content.pieces import STEP, Pieces
 from forge_edge.content.reach import Reach
 from forge_edge.content.trees import Trees
 from forge_edge.serving.answers import Answers
-from forge_edge.serving.log import AccessLog
 from forge_edge.serving.metrics import Load, Metrics, Read
 from forge_edge.settings import GatewaySettings
 from forge_edge.upstream.node import NodeLink
@@ -27,12 +26,11 @@ THREADS: Final = 8
 class Gateway:
     """Everything that lives as long as the process. Made in the loop's thread; `close` ends it."""
 
-    def __init__(self, settings: GatewaySettings, log: AccessLog) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         loop = asyncio.get_running_loop()
         home = Home(settings.home)
         home.create()
         self.settings = settings
-        self.log = log
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="forge-read")
         self.store = open_store(home.store, settings.store)
         self.refs = RefStore(home.refs)

@@ -15,6 +15,7 @@ from forge_edge.serving.answers import Answer
 from forge_edge.serving.connection import Connection
 from forge_edge.serving.finding import find
 from forge_edge.serving.gateway import Gateway
+from forge_edge.serving.log import log_request
 from forge_edge.serving.request import Asked, asked_by
 from forge_edge.serving.sending import Stalled, ready
 from forge_p2p.errors import CorruptChunk, ForgeError, HostileSnapshot, Malformed, NotFound, UsageError
@@ -63,7 +64,7 @@ class Handler:
         metrics.sent.inc(asked.sent)
         if self._gateway.settings.access_log:
             who = asked.grant.who if asked.grant is not None else "nobody"
-            self._gateway.log.write(
+            log_request(
                 asked.address, who, asked.method, asked.path, code, asked.sent, seconds, asked.header("User-Agent")
             )
 

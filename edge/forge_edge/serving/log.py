@@ -3,7 +3,7 @@ header but the agent, of a token only its id."""
 
 import sys
 import time
-from typing import Final, TextIO
+from typing import Final
 
 import msgspec
 
@@ -25,26 +25,19 @@ class Line(msgspec.Struct, frozen=True):
     agent: str
 
 
-class AccessLog:
-    """Written to `file` at once, line by line; `None`: nowhere."""
-
-    def __init__(self, file: TextIO | None = sys.stdout) -> None:
-        self._file = file
-
-    def write(
-        self, client: str, who: str, method: str, path: str, status: int, size: int, seconds: float, agent: str
-    ) -> None:
-        if self._file is None:
-            return
-        line = Line(
-            round(time.time(), 3),
-            client,
-            who,
-            method[:16],
-            path[:_TEXT_MAX],
-            status,
-            size,
-            round(seconds, 6),
-            agent[:_TEXT_MAX],
-        )
-        self._file.write(msgspec.json.encode(line).decode() + "\n")
+def log_request(
+    client: str, who: str, method: str, path: str, status: int, size: int, seconds: float, agent: str
+) -> None:
+    """Writes its line."""
+    line = Line(
+        round(time.time(), 3),
+        client,
+        who,
+        method[:16],
+        path[:_TEXT_MAX],
+        status,
+        size,
+        round(seconds, 6),
+        agent[:_TEXT_MAX],
+    )
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")

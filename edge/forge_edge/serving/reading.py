@@ -68,7 +68,7 @@ async def _directory(gateway: Gateway, asked: Asked, resource: Resource, slash: 
     etag = f'"{link.hash.hex()}-{"json" if as_json else "html"}"'
     headers["ETag"] = etag
     if matches(asked.header("If-None-Match"), etag):
-        return Answer(304, headers, b"", etag)
+        return Answer(304, headers, b"")
     if as_json:
         headers["Content-Type"] = "application/json"
     else:
@@ -76,7 +76,7 @@ async def _directory(gateway: Gateway, asked: Asked, resource: Resource, slash: 
     # In a thread: a directory of 100,000 names takes half a second, in which everybody else would wait.
     loop = asyncio.get_running_loop()
     body = await loop.run_in_executor(gateway.executor, _listed, resource, as_json)
-    return Answer(200, headers, body, etag)
+    return Answer(200, headers, body)
 
 
 def _listed(resource: Resource, as_json: bool) -> bytes:
@@ -98,9 +98,9 @@ async def _file(gateway: Gateway, asked: Asked, resource: Resource, link: Link) 
     }
     none_match = asked.header("If-None-Match")
     if none_match and any(matches(none_match, f'"{name}{form}"') for form in ("", "-zstd", "-gzip")):
-        return Answer(304, headers, b"", f'"{name}"')
+        return Answer(304, headers, b"")
     if link.size == 0:
-        return Answer(200, headers, b"", f'"{name}"')
+        return Answer(200, headers, b"")
     wanted = asked.header("Range")
     if wanted and asked.header("If-Range") in {"", f'"{name}"'}:
         try:
@@ -123,14 +123,14 @@ async def _small(
     name = chunk.hash.hex()
     if chunk.codec == Codec.ZSTD and "zstd" in takes:
         headers |= {"Content-Encoding": "zstd", "ETag": f'"{name}-zstd"'}
-        return Answer(200, headers, bytes(chunk.data), f'"{name}-zstd"')
+        return Answer(200, headers, bytes(chunk.data))
     raw = bytes(decode(chunk))
     if "gzip" in takes and chunk.codec != Codec.RAW and is_compressible(kind) and len(raw) >= GZIP_FROM:
         headers |= {"Content-Encoding": "gzip", "ETag": f'"{name}-gzip"'}
         loop = asyncio.get_running_loop()
         packed = await loop.run_in_executor(gateway.executor, _gzip, raw)
-        return Answer(200, headers, packed, f'"{name}-gzip"')
-    return Answer(200, headers, raw, f'"{name}"')
+        return Answer(200, headers, packed)
+    return Answer(200, headers, raw)
 
 
 def _gzip(raw: bytes) -> bytes:

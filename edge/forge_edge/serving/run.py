@@ -13,7 +13,6 @@ from aiohttp import web
 from forge_edge.serving.connection import Connection
 from forge_edge.serving.gateway import Gateway
 from forge_edge.serving.handler import Handler
-from forge_edge.serving.log import AccessLog
 from forge_edge.settings import GatewaySettings
 from forge_p2p.errors import DiskError, UsageError
 
@@ -29,7 +28,7 @@ async def serve(settings: GatewaySettings, on_ready: OnReady) -> None:
     """Serves until SIGINT or SIGTERM. Raises `UsageError`, `DiskError`, `StoreError` when it cannot begin."""
     loop = asyncio.get_running_loop()
     tls = _tls(settings)
-    gateway = Gateway(settings, AccessLog())
+    gateway = Gateway(settings)
     try:
         manager = web.Server(Handler(gateway), access_log=None)
         host, port = _address(settings.listen)

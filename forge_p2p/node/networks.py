@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -40,7 +40,7 @@ from forge_p2p.content.revocation import Revocation, decode_revocation
 from forge_p2p.errors import ForgeError, Malformed, StoreError, UsageError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.home import Home, unwritable
-from forge_p2p.node.records import sync_folder, write_record
+from forge_p2p.node.records import stamp_of, sync_folder, write_record
 from forge_p2p.proto.revocations import RevocationSet
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 _SEPARATORS = frozenset("/@")
 """What NETWORK/NAME@SEQ is put together with."""
-
-TICK = 100_000_000
-"""Nanoseconds within which a file system may give two changes the same time."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -108,6 +105,11 @@ class Networks:
         self._folder = home.path / "networks"
         self._home = home
         self._guest = _guest(token, node_id) if token else None
+
+    @classmethod
+    def on_disk(cls, home: Home) -> Self:
+        """Those of the folder, for who does not know which node this is: only a guest's token would need that."""
+        return cls(home, NodeId(bytes(32)))
 
     def all(self) -> list[Joined]:
         """Every network, by name. Blocks. Raises `StoreError` naming a record that cannot be read."""
@@ -261,16 +263,15 @@ class Networks:
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever any process adds or removes a network, revokes somebody, or changes what a network holds.
-        Take it before you read. While a change is so fresh that the next may bear the same time, no two are equal."""
-        stamps = [_time_of(self._folder)]
+        As `stamp_of`."""
+        paths = [self._folder]
         try:
             names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
         except FileNotFoundError:
             names = []
         for name in names:
-            stamps += [_time_of(self._folder / name / record) for record in ("network", "revocations", "held")]
-        now = time.time_ns()
-        return (*stamps, now) if max(stamps) > now - TICK else tuple(stamps)
+            paths += [self._folder / name / record for record in ("network", "revocations", "held")]
+        return stamp_of(paths)
 
     def _is_here(self, network: NetworkId) -> bool:
         """Whether the network is on disk; it may have been left a moment ago."""
@@ -330,14 +331,6 @@ def _guest(text: str, node_id: NodeId) -> Joined:
     except ForgeError as error:
         error.message = f"FORGE_TOKEN: {error.message}"
         raise
-
-
-def _time_of(path: Path) -> int:
-    """When a file or folder was last changed, in nanoseconds since 1970; 0 if there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -1,7 +1,13 @@
 """Small files of the node's folder that are replaced as a whole: the new content or the old one, whatever happens."""
 
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+TICK: Final = 100_000_000
+"""Nanoseconds within which a file system may give two changes the same time."""
 
 
 def write_record(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -30,6 +36,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def stamp_of(paths: Iterable[Path]) -> tuple[int, ...]:
+    """Changes whenever one of these files and folders is made, changed or removed. Take it before you read. While a
+    change is so fresh that the next may bear the same time, no two are equal."""
+    stamps = tuple(map(_time_of, paths))
+    now = time.time_ns()
+    return (*stamps, now) if max(stamps) > now - TICK else stamps
+
+
+def _time_of(path: Path) -> int:
+    """When it was last changed, in nanoseconds since 1970; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def newest_first(folder: Path) -> list[Path]:

@@ -13,7 +13,6 @@ from forge_edge.access.signing import sign_url
 
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
-from forge_p2p.ids import NodeId
 from forge_p2p.node.adding import add
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
@@ -140,7 +139,7 @@ def test_an_upload_goes_into_no_network_that_nobody_named(writing: Running) -> N
     assert "only an upload" in refused(home, "sign", "--network", "team", path)
     keys, soon = Keys(Home(home)), int(time.time()) + 60
     assert writing.ask(sign_url(keys, "PUT", path, soon), method="PUT", body=content, token="").status == 404
-    team, other = sorted(Networks(Home(home), NodeId(bytes(32))).all(), key=lambda each: each.name, reverse=True)
+    team, other = sorted(Networks.on_disk(Home(home)).all(), key=lambda each: each.name, reverse=True)
     signed = sign_url(keys, "PUT", path, soon, team.network)
     for wrong in (
         signed.replace(team.network.hex(), other.network.hex()),

@@ -8,17 +8,14 @@ from forge_edge.access.keys import Keys
 from forge_edge.access.signing import is_signed, require_signature
 from forge_edge.access.tokens import GatewayToken, Revoked, read_token
 from forge_p2p.errors import Refused
-from forge_p2p.ids import NodeId
 from forge_p2p.node.home import Home
-from forge_p2p.node.networks import TICK, Joined, Networks
+from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.records import stamp_of
 
 _REFRESH: Final = 1.0
 """Seconds for which keys, revocations and networks are believed unchanged."""
 
 _TOKENS_REMEMBERED: Final = 4096
-
-_NOBODY: Final = NodeId(bytes(32))
-"""The networks on disk are read without knowing which node this is: only a guest's token would need that."""
 
 
 class Unauthorized(Exception):
@@ -59,7 +56,7 @@ class Access:
     def __init__(self, home: Home, public: tuple[str, ...]) -> None:
         self._home = home
         self._public = public
-        self._networks = Networks(home, _NOBODY)
+        self._networks = Networks.on_disk(home)
         self._revoked_file = Revoked(home)
         self._keys = Keys(home)
         self._revoked: frozenset[bytes] = frozenset()
@@ -77,7 +74,7 @@ class Access:
         if not now and moment - self._checked < _REFRESH:
             return False
         self._checked = -_REFRESH  # until all of it was read
-        stamps = (*self._own_stamps(), self._networks.stamp())
+        stamps = (stamp_of([self._keys.folder, self._revoked_file.path]), self._networks.stamp())
         changed = stamps != self._stamps
         if changed:
             # All or nothing: what cannot be read now is not believed unchanged, but read again for the next request.
@@ -87,13 +84,6 @@ class Access:
             self._anonymous = self._public_grant()
         self._stamps, self._checked = stamps, moment
         return changed
-
-    def _own_stamps(self) -> tuple[int, ...]:
-        """Of keys and revocations, as `Networks.stamp`: while a change is so fresh that the next may bear the same
-        time, no two are equal."""
-        stamps = (self._keys.stamp(), self._revoked_file.stamp())
-        now = time.time_ns()
-        return (*stamps, now) if max(stamps) > now - TICK else stamps
 
     def grant(self, method: str, path: str, query: dict[str, str], authorization: str) -> Grant:
         """What a request may have. Raises `Unauthorized` or `Forbidden`, without having looked at what it asks for."""

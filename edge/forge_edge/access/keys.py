@@ -24,11 +24,11 @@ def gateway_folder(home: Home) -> Path:
 
 
 class Keys:
-    """The keys of one gateway. Reads the folder when made; a running gateway makes a new one when `stamp` changes."""
+    """The keys of one gateway, in `folder`. Reads it when made; a running gateway makes a new one when it changes."""
 
     def __init__(self, home: Home) -> None:
+        self.folder = gateway_folder(home) / "keys"
         self._home = home
-        self._folder = gateway_folder(home) / "keys"
         self._keys = {number: self._read(number) for number in self._numbers()}
 
     @property
@@ -36,18 +36,11 @@ class Keys:
         """Of the keys there are, oldest first."""
         return sorted(self._keys)
 
-    def stamp(self) -> int:
-        """Changes whenever a key comes or goes."""
-        try:
-            return self._folder.stat().st_mtime_ns
-        except OSError:
-            return 0
-
     def rotate(self) -> int:
         """Makes the next key and returns its number. Raises `DiskError`."""
         number = max(self._keys, default=0) + 1
         self._home.create()
-        path = self._folder / str(number)
+        path = self.folder / str(number)
         try:
             write_record(path, os.urandom(KEY_SIZE))
         except OSError as error:
@@ -60,10 +53,10 @@ class Keys:
         if number not in self._keys:
             raise UsageError(f"this gateway has no key {number}", hint="forge-edge keys lists them")
         try:
-            (self._folder / str(number)).unlink()
-            sync_folder(self._folder)
+            (self.folder / str(number)).unlink()
+            sync_folder(self.folder)
         except OSError as error:
-            raise unwritable(f"the folder {self._folder}", error) from error
+            raise unwritable(f"the folder {self.folder}", error) from error
         del self._keys[number]
 
     def sign(self, message: bytes) -> tuple[int, bytes]:
@@ -78,14 +71,14 @@ class Keys:
 
     def _numbers(self) -> list[int]:
         try:
-            return [int(name) for name in os.listdir(self._folder) if name.isdecimal() and int(name)]
+            return [int(name) for name in os.listdir(self.folder) if name.isdecimal() and int(name)]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise DiskError(f"cannot read {self._folder}: {error.strerror}") from error
+            raise DiskError(f"cannot read {self.folder}: {error.strerror}") from error
 
     def _read(self, number: int) -> bytes:
-        path = self._folder / str(number)
+        path = self.folder / str(number)
         try:
             mode = stat.S_IMODE(os.stat(path).st_mode)
             key = path.read_bytes()

@@ -79,29 +79,22 @@ def read_token(keys: Keys, revoked: frozenset[bytes], text: str) -> GatewayToken
 
 
 class Revoked:
-    """Ids of tokens that are not good any more: HOME/gateway/revoked, one in hex a line."""
+    """Ids of tokens that are not good any more, in `path`: HOME/gateway/revoked, one in hex a line."""
 
     def __init__(self, home: Home) -> None:
-        self._path = gateway_folder(home) / "revoked"
-
-    def stamp(self) -> int:
-        """Changes with the file."""
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:
-            return 0
+        self.path = gateway_folder(home) / "revoked"
 
     def ids(self) -> frozenset[bytes]:
         """All of them. Raises `StoreError` for a line that is none: a typing error must not let anybody in."""
         try:
-            found = frozenset(bytes.fromhex(line) for line in self._path.read_text("ascii").split())
+            found = frozenset(bytes.fromhex(line) for line in self.path.read_text("ascii").split())
         except FileNotFoundError:
             return frozenset()
         except OSError as error:
-            raise DiskError(f"cannot read {self._path}: {error.strerror}") from error
+            raise DiskError(f"cannot read {self.path}: {error.strerror}") from error
         except ValueError as error:
             raise StoreError(
-                f"{self._path} has a line that is no token's id", hint="until it is put right, nobody is let in"
+                f"{self.path} has a line that is no token's id", hint="until it is put right, nobody is let in"
             ) from error
         return found
 
@@ -115,6 +108,6 @@ class Revoked:
             raise UsageError(f"{identity!r} is no token's id", hint="forge-edge token prints it beside the token")
         lines = sorted(each.hex() for each in self.ids() | {new})
         try:
-            write_record(self._path, "".join(f"{line}\n" for line in lines).encode())
+            write_record(self.path, "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
-            raise unwritable(str(self._path), error) from error
+            raise unwritable(str(self.path), error) from error

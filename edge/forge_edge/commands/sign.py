@@ -10,7 +10,6 @@ from forge_edge.http.target import parse_target
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import parse_duration
 from forge_p2p.errors import UsageError
-from forge_p2p.ids import NodeId
 from forge_p2p.node.home import Home
 from forge_p2p.node.networks import Networks
 
@@ -32,5 +31,5 @@ def command(settings: Settings, path: str, expires: str, method: str, network: s
     if network and method != "PUT":
         raise UsageError("only an upload goes into a network", hint="forge-edge sign --method PUT")
     home = Home(settings.home)
-    into = Networks(home, NodeId(bytes(32))).named(network).network if method == "PUT" else None
+    into = Networks.on_disk(home).named(network).network if method == "PUT" else None
     click.echo(sign_url(Keys(home), method, path, int(time.time() + parse_duration(expires)), into))

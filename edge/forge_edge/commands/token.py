@@ -10,7 +10,6 @@ from forge_p2p.cli.output import remark
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import parse_duration
 from forge_p2p.errors import UsageError
-from forge_p2p.ids import NodeId
 from forge_p2p.node.home import Home
 from forge_p2p.node.networks import Networks
 
@@ -30,7 +29,7 @@ def command(settings: Settings, network: str, write: bool, expires: str, label: 
     if len(label) > 64 or not label.isprintable():
         raise UsageError("a label has at most 64 printable characters")
     home = Home(settings.home)
-    joined = Networks(home, NodeId(bytes(32))).named(network)
+    joined = Networks.on_disk(home).named(network)
     until = 0 if expires == "never" else int(time.time() + parse_duration(expires))
     text, identity = issue_token(Keys(home), joined.network, write=write, expires=until, label=label)
     remark(settings, f"id {identity}, to {'read and write' if write else 'read'} {joined.name}")

@@ -6,7 +6,6 @@ a root reaches is computed once and kept as `node.scope` keeps it, 8 bytes a chu
 
 import asyncio
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,7 +16,8 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import Hash
-from forge_p2p.node.networks import TICK, Joined
+from forge_p2p.node.networks import Joined
+from forge_p2p.node.records import stamp_of
 from forge_p2p.node.scope import Closure
 from forge_p2p.store.base import Store
 
@@ -32,7 +32,7 @@ class Reach:
     def __init__(self, store: Store, executor: Executor) -> None:
         self._store = store
         self._executor = executor
-        self._held: dict[Path, tuple[int, frozenset[str]]] = {}
+        self._held: dict[Path, tuple[tuple[int, ...], frozenset[str]]] = {}
         self._closures: OrderedDict[str, asyncio.Future[Closure | None]] = OrderedDict()
         self._sizes: dict[str, int] = {}
 
@@ -52,15 +52,12 @@ class Reach:
         if joined.folder is None:
             return frozenset()
         folder = joined.folder / "held"
-        try:
-            stamp = folder.stat().st_mtime_ns
-            known = self._held.get(folder)
-            if known is None or known[0] != stamp:
-                names = frozenset(name for name in os.listdir(folder) if is_link(name))
-                # While a change is so fresh that the next may bear the same time, it is not taken for the last.
-                known = self._held[folder] = (0 if stamp > time.time_ns() - TICK else stamp), names
-        except FileNotFoundError:
-            return frozenset()
+        stamp, known = stamp_of([folder]), self._held.get(folder)
+        if known is None or known[0] != stamp:
+            try:
+                known = self._held[folder] = stamp, frozenset(name for name in os.listdir(folder) if is_link(name))
+            except FileNotFoundError:
+                return frozenset()
         return known[1]
 
     async def _closure(self, text: str) -> Closure | None:

@@ -9,7 +9,6 @@ from forge_edge.seeds.file import FollowEntry, NetworkEntry, SeedFile
 from forge_edge.upstream.node import NodeLink
 from forge_p2p.content.invite import parse_token
 from forge_p2p.errors import DiskError, ForgeError, UsageError
-from forge_p2p.ids import NodeId
 from forge_p2p.node.control import NoNode
 from forge_p2p.node.home import Home
 from forge_p2p.node.networks import Networks
@@ -83,7 +82,7 @@ def joining(home: Home, entry: NetworkEntry) -> dict[str, str] | None:
     `read_token_file`, and `UsageError` for what is no token."""
     token = read_token_file(entry.token_file)
     network = parse_token(token).network
-    if any(each.network == network and each.seed for each in Networks(home, NodeId(bytes(32))).all()):
+    if any(each.network == network and each.seed for each in Networks.on_disk(home).all()):
         return None
     return {"token": token, "label": entry.label, "name": entry.name}
 

@@ -9,6 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -66,16 +67,18 @@ class Reach:
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._executor, _compute, self._store.read, parse_link(text))
             self._closures[text] = future
+            future.add_done_callback(partial(self._finished, text))
         self._closures.move_to_end(text)
-        closure = await asyncio.shield(future)
-        if closure is None:  # not all of it is here now; it may be later
-            self._closures.pop(text, None)
-        else:
-            self._sizes[text] = len(closure)
-            self._trim()
-        return closure
+        return await asyncio.shield(future)
 
-    def _trim(self) -> None:
+    def _finished(self, text: str, future: "asyncio.Future[Closure | None]") -> None:
+        closure = None if future.cancelled() or future.exception() is not None else future.result()
+        if self._closures.get(text) is not future:
+            return
+        if closure is None:  # not all of it is here now; it may be later
+            del self._closures[text]
+            return
+        self._sizes[text] = len(closure)
         while len(self._closures) > CLOSURES_MAX or (
             sum(self._sizes.values()) > CLOSURE_CHUNKS and len(self._closures) > 1
         ):

@@ -1,7 +1,6 @@
 """Packs that arrived together, made one before git sees any of them: a clone then lands as a single pack."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,19 +19,14 @@ def join_arrived(folder: bytes, packs: Sequence[GitPack], object_format: str) ->
 
     form = OBJECT_FORMATS[object_format]
     here = Path(os.fsdecode(folder))
-    joined = here / "joined"
-    joined.mkdir()
     paths = [here / pack_name(pack.hash) for pack in packs]
     try:
         sources = [open_source(path.with_suffix(".pack"), path.with_suffix(".idx"), form) for path in paths]
-        made = join_packs(sources, joined)
+        made = join_packs(sources, here)
     except NotJoinable:
-        shutil.rmtree(joined)
         return None
     for path in paths:
-        for suffix in (".pack", ".rev", ".idx"):
-            path.with_suffix(suffix).unlink()
-    for suffix in (".pack", ".rev", ".idx"):
-        made.with_suffix(suffix).rename(here / made.with_suffix(suffix).name)
-    joined.rmdir()
+        if path.name != made.stem:  # what is joined with packs of nothing is itself
+            for suffix in (".pack", ".rev", ".idx"):
+                path.with_suffix(suffix).unlink()
     return bytes.fromhex(made.stem.removeprefix("pack-"))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from forge_p2p.content.gitmanifest import GitPack
 from forge_p2p.errors import Malformed, UsageError
+from forge_p2p.git.joining import join_arrived
 from forge_p2p.git.packs import join
 from forge_p2p.git.packs.formats import OBJECT_FORMATS, SHA1, SHA256, ObjectFormat
 from forge_p2p.git.packs.join import NotJoinable, Source, join_packs, open_source
@@ -129,6 +131,21 @@ def test_two_formats_are_refused(tmp_path: Path) -> None:
         histories[-1].grow(1)
     with pytest.raises(UsageError, match="SHA-256"):
         join_packs([*histories[0].sources(), *histories[1].sources()], tmp_path)
+
+
+@pytest.mark.parametrize("empty_first", [True, False])
+def test_what_arrived_with_a_pack_of_nothing_is_itself(tmp_path: Path, empty_first: bool) -> None:
+    history = History(tmp_path)
+    history.repository.git("config", "pack.writeReverseIndex", "true")
+    pack, empty = history.grow(2), history.repository.pack(_folder(tmp_path), [])
+    for path in (pack, empty):
+        for suffix in (".pack", ".rev", ".idx"):
+            path.with_suffix(suffix).replace(_folder(tmp_path) / path.with_suffix(suffix).name)
+    hashes = [bytes.fromhex(path.stem.removeprefix("pack-")) for path in (pack, empty)]
+    packs = [GitPack(each, 0, [], []) for each in (reversed(hashes) if empty_first else hashes)]
+    assert join_arrived(os.fsencode(_folder(tmp_path)), packs, "sha1") == hashes[0]
+    assert len(list(_folder(tmp_path).iterdir())) == 3
+    check_with_git(history, _folder(tmp_path) / pack.name)
 
 
 def test_an_index_of_another_pack_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from forge_p2p.content.gitmanifest import (
     FORMAT,
     MANIFEST,
@@ -43,9 +45,7 @@ def updated(git: Git, before: GitManifest, updates: Sequence[Update], pack: GitP
         refs[update.ref] = GitRef(update.ref, update.oid, target if target != update.oid else b"")
     packs = before.packs if pack is None or pack.hash in {each.hash for each in before.packs} else [*before.packs, pack]
     head = before.head if before.head in refs else _head(git, before.head, refs)
-    return GitManifest(
-        FORMAT, before.object_format, head, [refs[name] for name in sorted(refs)], list(packs), before.rules
-    )
+    return replace(before, head=head, refs=[refs[name] for name in sorted(refs)], packs=list(packs))
 
 
 def _head(git: Git, before: bytes, names: Iterable[bytes]) -> bytes:

@@ -6,12 +6,11 @@ boundary, and would be packed a second time; a pack with an object that another 
 """
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from forge_p2p.content.gitmanifest import TIPS_MAX, GitPack
+from forge_p2p.content.gitmanifest import TIPS_MAX, GitPack, pack_name
 from forge_p2p.errors import UsageError
 from forge_p2p.git.lookup import IndexFile
 from forge_p2p.git.running import Git, GitFailed
@@ -63,15 +62,9 @@ def _new_objects(git: Git, tips: Tips, known: Known) -> Iterator[bytes]:
 
 
 def _described(git: Git, tips: Tips, pack: bytes, folder: bytes) -> GitPack:
-    index = IndexFile(os.path.join(folder, b"pack-" + pack.hex().encode() + b".idx"), git.places.oid_size)
+    index = IndexFile(os.path.join(folder, pack_name(pack).encode() + b".idx"), git.places.oid_size)
     few = len(tips.new) <= TIPS_MAX and len(tips.old) <= TIPS_MAX
     return GitPack(pack, index.objects, list(tips.new) if few else [], list(tips.old) if few else [])
-
-
-def fresh_folder(path: bytes) -> None:
-    """An empty folder at `path`, whatever an earlier run left there."""
-    shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
 
 
 def held_by(indexes: Iterable[IndexFile]) -> Known:

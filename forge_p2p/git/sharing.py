@@ -9,7 +9,6 @@ from forge_p2p.git.packing import Tips, held_by, pack_new
 from forge_p2p.git.publishing import SPACES
 from forge_p2p.git.putting import outgoing_folder
 from forge_p2p.git.running import Git
-from forge_p2p.git.state import State
 from forge_p2p.node.repositories.results import RepositoryShareResult
 
 
@@ -17,7 +16,7 @@ def share(run: Run, git: Git, expires: float) -> RepositoryShareResult:
     """A ticket for the branches, tags and notes of `git`, good for `expires` seconds; 0: until it is unshared."""
     refs = git.refs(SPACES)
     updates = [Update(ref, oid) for ref, oid in refs.items()]
-    with outgoing_folder(State(git.places).folder) as folder:
+    with outgoing_folder(git.places.state) as folder:
         tips = Tips(list(dict.fromkeys(refs.values())), [])
         pack = pack_new(git, tips, held_by([]), os.path.join(folder, b"packs"))
         write_manifest(updated(git, empty_manifest(git.places.object_format), updates, pack), folder)

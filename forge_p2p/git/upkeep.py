@@ -13,6 +13,8 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from forge_p2p.content.gitmanifest import TIPS_MAX, GitManifest, GitPack
 from forge_p2p.errors import Conflict, Malformed, NotFound, PeerError
 from forge_p2p.git.calls import Node
@@ -21,7 +23,6 @@ from forge_p2p.git.manifests import write_manifest
 from forge_p2p.git.putting import outgoing_folder
 from forge_p2p.git.remote.fetch import names_of
 from forge_p2p.git.running import Git
-from forge_p2p.git.state import State
 
 MANY: Final = 8
 """Packs that a repository may have before any are joined."""
@@ -43,7 +44,7 @@ def tidy(node: Node, git: Git) -> int:
     chosen = manifest.packs[-newest_to_join(manifest.packs) :]
     if len(chosen) < 2:
         return 0
-    with outgoing_folder(State(git.places).folder) as folder:
+    with outgoing_folder(git.places.state) as folder:
         packs = os.path.join(folder, b"packs")
         os.mkdir(packs)
         try:
@@ -75,5 +76,4 @@ def with_joined(manifest: GitManifest, chosen: Sequence[GitPack], joined: bytes)
     known = all(pack.tips for pack in chosen) and max(len(tips), len(behind)) <= TIPS_MAX
     objects = sum(pack.objects for pack in chosen)
     pack = GitPack(joined, objects, tips, behind) if known else GitPack(joined, objects, [], [])
-    packs = [*manifest.packs[: -len(chosen)], pack]
-    return GitManifest(manifest.format, manifest.object_format, manifest.head, manifest.refs, packs, manifest.rules)
+    return replace(manifest, packs=[*manifest.packs[: -len(chosen)], pack])

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
-from forge_p2p.content.gitmanifest import pack_name
+from forge_p2p.content.gitmanifest import SUFFIXES, pack_name
 from forge_p2p.errors import ForgeError
 from forge_p2p.git.calls import Node, Run
 from forge_p2p.git.checkout.hot import hot_path
@@ -71,7 +71,7 @@ def _check(git: Git, pack: bytes, author: str, refetch: Refetch, fault_of_all: C
     if fault:
         with Landing(git.places.packs) as landing:
             if refetch(pack, landing):
-                for suffix in (b".pack", b".rev", b".idx"):
+                for suffix in SUFFIXES:
                     os.replace(landing.path_of(pack, suffix), path + suffix)
                 fault = _fault(git, path)
     with suppress(FileNotFoundError):  # contents that were read by what is put right now

@@ -4,7 +4,6 @@ In memory an index is three arrays, 32 bytes an object, so that every check and 
 over them. An honest index of 850,000 objects is read and checked in some 50 ms.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,9 +42,10 @@ class PackIndex:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def keys(self) -> npt.NDArray[np.bytes_]:
-        """Names as strings of bytes, which compare as the names do: zeros at the end are no difference among equals."""
-        return np.ascontiguousarray(self.names).view(f"S{self.format.size}").reshape(-1)
+
+def as_keys(names: Names) -> npt.NDArray[np.bytes_]:
+    """Names as strings of bytes, which compare as the names do: zeros at the end are no difference among equals."""
+    return np.ascontiguousarray(names).view(f"S{names.shape[1]}").reshape(-1)
 
 
 def read_index(path: Path, form: ObjectFormat, pack_size: int) -> PackIndex:
@@ -108,7 +108,7 @@ def _offsets(raw: bytes, small: npt.NDArray[np.uint32], at: int, form: ObjectFor
 def _check_names(index: PackIndex, fanout: npt.NDArray[np.uint32]) -> None:
     if not np.array_equal(fanout.astype(np.int64), fan_out(index.names)):
         raise Malformed("the fan-out table does not fit the names")
-    keys = index.keys()
+    keys = as_keys(index.names)
     if not bool(np.all(keys[:-1] < keys[1:])):
         raise Malformed("the names are not in order, or one is there twice")
 
@@ -177,16 +177,11 @@ def order_of_names(names: Names) -> npt.NDArray[np.intp]:
     order = np.argsort(heads, kind="stable")
     ordered = heads[order]
     if bool(np.any(ordered[:-1] == ordered[1:])):
-        return np.argsort(np.ascontiguousarray(names).view(f"S{names.shape[1]}").reshape(-1), kind="stable")
+        return np.argsort(as_keys(names), kind="stable")
     return order
 
 
 def repeated(names: Names) -> int:
     """How many of sorted `names` equal the one before."""
-    keys = np.ascontiguousarray(names).view(f"S{names.shape[1]}").reshape(-1)
+    keys = as_keys(names)
     return int(np.count_nonzero(keys[:-1] == keys[1:]))
-
-
-def pack_size(path: Path) -> int:
-    """Bytes of the pack that belongs to the index at `path`. Raises `OSError`."""
-    return os.stat(path.with_suffix(".pack")).st_size

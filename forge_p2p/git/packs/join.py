@@ -27,7 +27,7 @@ from forge_p2p.git.packs.formats import HEADER_SIZE, MAX_OBJECTS, ObjectFormat, 
 from forge_p2p.git.packs.index import (
     PackIndex,
     order_of_names,
-    parse_index,
+    read_index,
     repeated,
     write_index,
     write_reverse,
@@ -72,7 +72,7 @@ def open_source(pack: Path, index: Path, form: ObjectFormat) -> Source:
         trailer = os.pread(file.fileno(), form.size, max(size - form.size, 0))
     try:
         objects = read_pack_header(head)
-        found = parse_index(index.read_bytes(), form, size)
+        found = read_index(index, form, size)
     except Malformed as error:
         raise Malformed(f"{pack}: {error.message}") from None
     if objects != len(found) or trailer != found.pack_hash or size < HEADER_SIZE + form.size:

@@ -14,6 +14,8 @@ from forge_p2p.content.gitmanifest import (
     GitRef,
     encode_manifest,
 )
+from forge_p2p.errors import UsageError
+from forge_p2p.git.calls import Published
 from forge_p2p.git.running import Git
 
 BRANCHES = b"refs/heads/"
@@ -32,6 +34,15 @@ class Update:
 def empty_manifest(object_format: str) -> GitManifest:
     """Of a repository without anything."""
     return GitManifest(FORMAT, object_format, b"", [], [], [])
+
+
+def manifest_for(git: Git, published: Published) -> GitManifest:
+    """What is published, or nothing yet, of the object format that the repository `git` has. Raises `UsageError`."""
+    object_format = git.places.object_format
+    manifest = published.manifest or empty_manifest(object_format)
+    if manifest.object_format != object_format:
+        raise UsageError(f"{published.about.name!r} has {manifest.object_format} objects, this repository others")
+    return manifest
 
 
 def updated(git: Git, before: GitManifest, updates: Sequence[Update], pack: GitPack | None) -> GitManifest:

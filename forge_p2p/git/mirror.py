@@ -17,12 +17,11 @@ from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest, pack_name
 from forge_p2p.content.link import hash_bytes
-from forge_p2p.errors import Untrusted
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
 from forge_p2p.git.running import Git
-from forge_p2p.git.trust import is_trusted
+from forge_p2p.git.trust import is_trusted, refused
 
 KEPT: Final = 86400.0
 """Seconds that packs which no manifest names any more stay, for those who still read."""
@@ -91,9 +90,12 @@ def _bring(node: Node, published: Published, git: Git) -> None:
         absent = [pack for pack in manifest.packs if not landing.has(pack.hash)]
         if absent:
             node.place(published, landing.folder, names_of(absent))
+        trusted = not absent or is_trusted(git, published.about)
         for pack in absent:
-            if not is_trusted(git, published.about):
-                _require_sound(git, landing.path_of(pack.hash, b".pack"), published.about.author)
+            if not trusted:  # what a pack builds on has landed before
+                path = landing.path_of(pack.hash, b".pack")
+                if fault := git.complaint("index-pack", "--verify", "--strict", path):
+                    raise refused(pack.hash, published.about, fault)
             landing.land(pack.hash, keep=False)
     wanted = {pack_name(pack.hash).encode() for pack in manifest.packs}
     for name in os.listdir(packs):
@@ -102,15 +104,6 @@ def _bring(node: Node, published: Published, git: Git) -> None:
             with suppress(FileNotFoundError):
                 if os.stat(path).st_ctime < time.time() - KEPT:
                     os.unlink(path)
-
-
-def _require_sound(git: Git, path: bytes, author: str) -> None:
-    """Raises `Untrusted` for a pack that git finds wrong, with its index. What it builds on has landed before."""
-    done = git.attempt("index-pack", "--verify", "--strict", path)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        name = os.path.splitext(os.path.basename(path))[0].decode()
-        raise Untrusted(f"git refuses {name}, published by node {author[:16]}: {said}")
 
 
 def _set_refs(path: Path, manifest: GitManifest) -> None:

@@ -6,11 +6,11 @@ from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest, GitRule
 from forge_p2p.content.membership import Role
-from forge_p2p.errors import Conflict, Refused, UsageError
+from forge_p2p.errors import Conflict, Refused
 from forge_p2p.git.calls import Node, Published
-from forge_p2p.git.manifests import Update, empty_manifest
+from forge_p2p.git.manifests import Update, manifest_for
 from forge_p2p.git.putting import put_updates
-from forge_p2p.git.remote.push import TRIES, require_pusher
+from forge_p2p.git.remote.push import TRIES, own_role, require_pusher
 from forge_p2p.git.running import Git
 from forge_p2p.node.repositories.results import RepositoryPutResult
 
@@ -33,9 +33,7 @@ def publish(node: Node, git: Git, rules: Sequence[GitRule] | None = None) -> Out
     for _ in range(TRIES):
         published = node.read()
         require_pusher(published)
-        before = published.manifest or empty_manifest(git.places.object_format)
-        if before.object_format != git.places.object_format:
-            raise UsageError(f"{published.about.name!r} has {before.object_format} objects, this repository others")
+        before = manifest_for(git, published)
         refs = git.refs(SPACES)
         updates = list(_updates(before, refs))
         _require_allowed(before, published, updates, rules)
@@ -61,7 +59,7 @@ def _require_allowed(
     before: GitManifest, published: Published, updates: Sequence[Update], rules: Sequence[GitRule] | None
 ) -> None:
     """Raises `Refused` where the repository's rules leave it to admins."""
-    if Role[published.about.own_role.upper()] is Role.ADMIN:
+    if own_role(published) is Role.ADMIN:
         return
     if rules is not None and before.rules:
         raise Refused("only admins of the network change the rules of a repository that has some")

@@ -74,7 +74,7 @@ class Git:
         """What a command prints. Raises `GitFailed`."""
         done = self.attempt(*words, feed=feed)
         if done.returncode:
-            raise GitFailed(f"git {os.fsdecode(words[0])} failed: {_said(done)}")
+            raise GitFailed(f"git {os.fsdecode(words[0])} failed: {said(done.stderr, done.returncode)}")
         return done.stdout
 
     def attempt(
@@ -84,6 +84,11 @@ class Git:
         data = feed if isinstance(feed, bytes) else b"".join(feed)
         environment = {**self._environment, **(more or {})}
         return subprocess.run(self._words(words), input=data, env=environment, capture_output=True, check=False)
+
+    def complaint(self, *words: str | bytes) -> str:
+        """What a command that checks something has found; empty for nothing."""
+        done = self.attempt(*words)
+        return said(done.stderr, done.returncode) if done.returncode else ""
 
     def start(
         self, *words: str | bytes, stdin: int | IO[bytes] | None, stdout: int | None, stderr: int | None = None
@@ -157,9 +162,10 @@ def _lines(oids: Iterable[bytes]) -> Iterable[bytes]:
     return (oid.hex().encode() + b"\n" for oid in oids)
 
 
-def _said(done: "subprocess.CompletedProcess[bytes]") -> str:
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
+def said(stderr: bytes, code: int) -> str:
+    """The last line that a command has said before it ended with `code`."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {code}"
 
 
 def find_repository(path: bytes, environment: Mapping[str, str]) -> Git:
@@ -171,5 +177,5 @@ def find_repository(path: bytes, environment: Mapping[str, str]) -> Git:
         check=False,
     )
     if done.returncode:
-        raise UsageError(f"{os.fsdecode(path)} is no git repository: {_said(done)}")
+        raise UsageError(f"{os.fsdecode(path)} is no git repository: {said(done.stderr, done.returncode)}")
     return Git(done.stdout.removesuffix(b"\n"), environment)

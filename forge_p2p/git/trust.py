@@ -5,7 +5,8 @@ packed. Who may write to the network is, unless the repository's owner says othe
 believes admins alone, `nobody` has git index and check everything before it is used. Who issued a ticket is not.
 """
 
-from forge_p2p.errors import UsageError
+from forge_p2p.content.gitmanifest import pack_name
+from forge_p2p.errors import Untrusted, UsageError
 from forge_p2p.git.running import Git
 from forge_p2p.node.repositories.results import RepositoryResult
 
@@ -21,3 +22,8 @@ def is_trusted(git: Git, about: RepositoryResult) -> bool:
     if not about.member or setting == NOBODY:
         return False
     return setting == MEMBERS or about.role == "admin"
+
+
+def refused(pack: bytes, about: RepositoryResult, fault: str) -> Untrusted:
+    """The error about a pack that git finds wrong before it is used."""
+    return Untrusted(f"git refuses {pack_name(pack)}, published by node {about.author[:16]}: {fault}")

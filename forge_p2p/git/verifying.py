@@ -11,7 +11,6 @@ whether what the objects link to is there. If it is not content:
 """
 
 import os
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -52,7 +51,7 @@ def verify(git: Git, refetch: Refetch) -> list[str]:
     """Checks what is unverified in a repository; what was wrong and could not be put right. Blocks for long."""
     state = State(git.places)
     found: dict[bytes, str] = {}
-    fault_of_all = cache(lambda: _fault_of_all(git))
+    fault_of_all = cache(lambda: git.complaint("fsck", "--full", "--no-dangling"))
     for pack, author in state.unverified().items():
         found[pack] = _check(git, pack, author, refetch, fault_of_all)
         state.settle(found)
@@ -85,19 +84,7 @@ def _told(pack: bytes, author: str, fault: str) -> str:
 
 def _fault(git: Git, path: bytes) -> str:
     """What git has against a pack; empty for nothing."""
-    return _said_by(git.attempt("index-pack", "--verify", "--strict", path + b".pack"))
-
-
-def _fault_of_all(git: Git) -> str:
-    """What git has against anything in the repository; empty for nothing."""
-    return _said_by(git.attempt("fsck", "--full", "--no-dangling"))
-
-
-def _said_by(done: "subprocess.CompletedProcess[bytes]") -> str:
-    if not done.returncode:
-        return ""
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"git ended with {done.returncode}"
+    return git.complaint("index-pack", "--verify", "--strict", path + b".pack")
 
 
 def _index_anew(git: Git, path: bytes) -> bool:

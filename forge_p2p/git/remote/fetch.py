@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.gitmanifest import SUFFIXES, GitManifest, GitPack, pack_name, pack_paths
-from forge_p2p.errors import Malformed, NotFound, Untrusted
+from forge_p2p.errors import Malformed, NotFound
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.joining import JOINED_FROM, join_arrived
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.lookup import IndexFile
-from forge_p2p.git.running import Git
+from forge_p2p.git.running import Git, said
 from forge_p2p.git.state import State
-from forge_p2p.git.trust import is_trusted
+from forge_p2p.git.trust import is_trusted, refused
 
 
 @dataclass(slots=True)
@@ -102,11 +102,9 @@ class Fetch:
             with open(self._landing.path_of(pack.hash, SUFFIXES[0]), "rb") as file:
                 words = ("index-pack", "--strict", "--check-self-contained-and-connected", "--stdin")
                 done = self._git.start(*words, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-                said = done.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
+                stderr = done.communicate()[1]
             if done.returncode not in (0, 1):
-                raise Untrusted(
-                    f"git refuses {pack_name(pack.hash)}, published by node {self._published.about.author[:16]}: {said}"
-                )
+                raise refused(pack.hash, self._published.about, said(stderr, done.returncode))
             connected &= done.returncode == 0
         if len(packs) != 1 or len(self._manifest.packs) != 1:
             return Fetched()

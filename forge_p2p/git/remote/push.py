@@ -10,9 +10,9 @@ from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest
 from forge_p2p.content.membership import Role
-from forge_p2p.errors import Conflict, Refused, UsageError
+from forge_p2p.errors import Conflict, Refused
 from forge_p2p.git.calls import Node, Published
-from forge_p2p.git.manifests import Update, empty_manifest
+from forge_p2p.git.manifests import Update, manifest_for
 from forge_p2p.git.putting import put_updates
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.remote.rules import Refspec, Wish, faults_of
@@ -37,10 +37,10 @@ class Push:
     def run(self, specs: Sequence[Refspec]) -> dict[bytes, str]:
         """Why each ref was not moved, empty for those that were. Raises what concerns all of them."""
         require_pusher(self._published)
-        told = self._manifest(self._published).ref_map()
+        told = self._before().ref_map()
         wishes = self._wishes(specs, told)
         for _ in range(TRIES):
-            faults = faults_of(self._git, self._manifest(self._published), self._role, wishes)
+            faults = faults_of(self._git, self._before(), own_role(self._published), wishes)
             if self._options.atomic and any(faults.values()):
                 return {ref: fault or "atomic push failed" for ref, fault in faults.items()}
             good = [wish for wish in wishes if not faults[wish.ref]]
@@ -54,16 +54,8 @@ class Push:
                 return faults
         raise Conflict(f"{TRIES} pushes by others came first, one after the other", hint="try again later")
 
-    @property
-    def _role(self) -> Role:
-        return Role[self._published.about.own_role.upper()]
-
-    def _manifest(self, published: Published) -> GitManifest:
-        places = self._git.places
-        manifest = published.manifest or empty_manifest(places.object_format)
-        if manifest.object_format != places.object_format:
-            raise UsageError(f"{published.about.name!r} has {manifest.object_format} objects, this repository others")
-        return manifest
+    def _before(self) -> GitManifest:
+        return manifest_for(self._git, self._published)
 
     def _wishes(self, specs: Sequence[Refspec], told: dict[bytes, bytes]) -> list[Wish]:
         sources = list(dict.fromkeys(spec.source for spec in specs if spec.source))
@@ -76,9 +68,14 @@ class Push:
 
     def _put(self, wishes: Sequence[Wish]) -> None:
         updates = [Update(wish.ref, wish.new) for wish in wishes]
-        before = self._manifest(self._published)
+        before = self._before()
         self.notes += put_updates(self._node, self._git, self._published, before, updates).notes
         self.pushed_upon = len(before.packs)
+
+
+def own_role(published: Published) -> Role:
+    """What this node is in the network of the repository."""
+    return Role[published.about.own_role.upper()]
 
 
 def require_pusher(published: Published) -> None:
@@ -86,7 +83,7 @@ def require_pusher(published: Published) -> None:
     about = published.about
     if not about.member:
         raise Refused("a ticket gives a repository to read, not to push to", hint="join its network as a writer")
-    role = Role[about.own_role.upper()]
+    role = own_role(published)
     if not role.covers(Role.WRITER):
         raise Refused(
             f"this node is a {role.name.lower()} in network {about.network!r} and may not push there",

@@ -16,14 +16,14 @@ import pytest
 import trio
 
 from forge_p2p.bucket.base import blob_key
-from forge_p2p.config import EdgeConfig
+from forge_p2p.config import EdgeConfig, NodeConfig
 from forge_p2p.content.catalogue import BlobName, CatalogueRecord, IndexEntry, State
 from forge_p2p.content.link import Root
-from forge_p2p.content.linktext import parse_link
+from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.errors import BucketError, BucketRefused, Malformed, NotFound, UsageError
 from forge_p2p.ids import Hash
 from forge_p2p.node import adding
-from forge_p2p.node.edge import checking, managing
+from forge_p2p.node.edge import checking, managing, pulling
 from forge_p2p.node.edge.checking import Checker
 from forge_p2p.node.edge.collecting import Collector
 from forge_p2p.node.edge.feeding import EdgeFeed
@@ -33,14 +33,15 @@ from forge_p2p.node.edge.source import FAILURES, EdgeSource
 from forge_p2p.node.edge.uploading import Uploaded, Uploader
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
+from forge_p2p.node.network import open_network
 from forge_p2p.wire.codes import Code
 from tests.cli.harness import COMMAND, environment
-from tests.node.harness import CONFIG, noise
+from tests.node.harness import CONFIG, HASTY, contents, noise
 
 
 @contextmanager
-def node_with(bucket: Path, folder: Path) -> Iterator[LocalNode]:
-    with LocalNode(Home(folder), CONFIG) as node:
+def node_with(bucket: Path, folder: Path, config: NodeConfig = CONFIG) -> Iterator[LocalNode]:
+    with LocalNode(Home(folder), config) as node:
         managing.set_bucket(node, url=f"file://{bucket}", report=ignore_progress)
         yield node
 
@@ -213,6 +214,39 @@ async def test_a_bucket_whose_index_is_damaged_does_not_end_what_peers_do(tmp_pa
                 await source.request(number, hashes, False, cast("Any", sink), max_bytes=1 << 20, sparing=False)
                 await sink.ended_by.wait()
             assert source.ended.is_set()
+
+
+@pytest.mark.parametrize("harm", ["bundle", "index"])
+async def test_what_has_gone_from_a_bucket_ends_a_fetch(tmp_path: Path, harm: str) -> None:
+    """The catalogue says that it is there, however often it is read."""
+    with node_with(tmp_path / "bucket", tmp_path / "home") as node:
+        root = content(node, tmp_path / "a", 1, 2)
+        push(node, root, "one")
+        (entry,) = node.edge.catalogue.state.indexes.values()
+    shutil.rmtree(tmp_path / "home" / "cache" / "edge")
+    (tmp_path / "bucket" / blob_key((entry.bundles[0] if harm == "bundle" else entry.index).blob)).unlink()
+    with node_with(tmp_path / "bucket", tmp_path / "other", HASTY) as node:
+        async with open_network(node, serve=False) as network:
+            with pytest.raises(NotFound if harm == "bundle" else BucketError), trio.fail_after(30):
+                await pulling.pull(
+                    network, what=format_link(root), destination=str(tmp_path / "there"), report=ignore_progress
+                )
+
+
+async def test_what_was_packed_anew_during_a_fetch_is_found_there(tmp_path: Path) -> None:
+    with node_with(tmp_path / "bucket", tmp_path / "home") as node:
+        push(node, content(node, tmp_path / "a", *range(20)), "one")
+        kept = content(node, tmp_path / "a", 0, 1)
+        push(node, kept, "two", unpin="one")
+        with node_with(tmp_path / "bucket", tmp_path / "other") as other:
+            other.edge.catalogue.locate([kept.link.hash])
+            assert collect(node).rewritten == 1
+            assert collect(node, days=1.5).deleted
+            async with open_network(other, serve=False) as network:
+                await pulling.pull(
+                    network, what=format_link(kept), destination=str(tmp_path / "there"), report=ignore_progress
+                )
+    assert contents(tmp_path / "there") == contents(tmp_path / "a")
 
 
 # Checking
@@ -405,8 +439,6 @@ def test_kills_leave_nothing_missing(tmp_path: Path, seed: int) -> None:
 
 
 def content_link(node: LocalNode, folder: Path, home: Path, number: int) -> str:
-    from forge_p2p.content.linktext import format_link
-
     seeds = [number * 3 + offset for offset in range(8)] + [1000 + len(str(home)) + number]
     return format_link(content(node, folder, *seeds))
 

@@ -100,23 +100,37 @@ class EdgeSource:
         code = Code.STORE
         with contained("a request to the bucket"), scope:
             try:
-                found = await trio.to_thread.run_sync(self._edge.catalogue.locate, hashes, abandon_on_cancel=True)
+                found = await trio.to_thread.run_sync(self._located, hashes, abandon_on_cancel=True)
                 indexes = {chunk: index for index, chunk in enumerate(hashes)}
                 missing = [index for chunk, index in indexes.items() if chunk not in found]
                 if missing:
                     handler.missing(number, missing)
                 chosen, code = self._choose(found.values(), max_bytes, sparing=sparing)
-                await self._read(spans(chosen), indexes, number, handler)
+                gone = await self._read(spans(chosen), indexes, number, handler)
+                if gone:
+                    asked = [each.hash for each in gone]
+                    now = await trio.to_thread.run_sync(self._located_anew, asked, abandon_on_cancel=True)
+                    # What is elsewhere by now is asked for again; the rest is not there, whatever the catalogue says.
+                    handler.missing(number, [indexes[each.hash] for each in gone if now.get(each.hash) == each])
                 self._failures = 0
-            except NoSuchObject as error:
-                LOG.info("the bucket was collected meanwhile, its catalogue is read again: %s", error)
-                await self._refresh()
-                code = Code.STORE
             except (BucketError, CorruptChunk, Malformed) as error:
                 self._failed(error)
                 code = Code.STORE
         if self._scopes.pop(number, None) is not None:
             handler.ended(number, code)
+
+    def _located(self, hashes: Sequence[Hash]) -> dict[Hash, Slice]:
+        """Where chunks are. Blocks."""
+        try:
+            return self._edge.catalogue.locate(hashes)
+        except NoSuchObject as error:
+            LOG.info("the bucket was collected meanwhile, its catalogue is read again: %s", error)
+            return self._located_anew(hashes)
+
+    def _located_anew(self, hashes: Sequence[Hash]) -> dict[Hash, Slice]:
+        """As `_located`, with the newest records. Blocks."""
+        self._edge.catalogue.refresh()
+        return self._edge.catalogue.locate(hashes)
 
     def _choose(self, found: Iterable[Slice], max_bytes: int, *, sparing: bool) -> tuple[list[Slice], Code]:
         """What to read for a request, and how the request ends then."""
@@ -144,8 +158,10 @@ class EdgeSource:
 
     async def _read(
         self, wanted: Sequence[Span], indexes: dict[Hash, int], number: int, handler: RequestHandler
-    ) -> None:
+    ) -> list[Slice]:
+        """Hands over what is there; what lies in bundles that are not. Raises `BucketError`."""
         problems: list[ForgeError] = []
+        gone: list[Slice] = []
 
         async def read(span: Span) -> None:
             try:
@@ -154,6 +170,10 @@ class EdgeSource:
                 )
             except CorruptChunk as error:
                 chunks = await self._what_is_right(span, error)
+            except NoSuchObject as error:
+                LOG.info("the bucket was collected meanwhile, its catalogue is read again: %s", error)
+                gone.extend(span.slices)
+                return
             except BucketError as error:
                 problems.append(error)
                 return
@@ -168,6 +188,7 @@ class EdgeSource:
                 nursery.start_soon(read, span)
         if problems:
             raise problems[0]
+        return gone
 
     async def _what_is_right(self, span: Span, error: CorruptChunk) -> list[EncodedChunk]:
         """Of a range with something damaged in it that which is not."""
@@ -179,12 +200,6 @@ class EdgeSource:
             except (CorruptChunk, BucketError):
                 continue
         return found
-
-    async def _refresh(self) -> None:
-        try:
-            await trio.to_thread.run_sync(self._edge.catalogue.refresh, abandon_on_cancel=True)
-        except (BucketError, CorruptChunk, Malformed) as error:
-            self._failed(error)
 
     def _failed(self, error: ForgeError) -> None:
         LOG.warning("the bucket was of no help: %s", error)

@@ -14,6 +14,7 @@ import trio
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import Hash
+from forge_p2p.node.until import Until
 
 if TYPE_CHECKING:
     from forge_p2p.node.lookups import Lookups
@@ -38,13 +39,13 @@ agent that has gone by then has cost nobody an announcement and its withdrawal."
 
 
 class Supply:
-    """The sources of one fetch. `changed` is set when they are others; who waits for it makes it anew."""
+    """The sources of one fetch. `until` is told when they are others."""
 
     def __init__(self) -> None:
         self.sessions: set[PeerSession] = set()
         self.ever = False
         """Whether there ever was one."""
-        self.changed = trio.Event()
+        self.until = Until()
         self._complete: set[PeerSession] = set()
         self._lookups: set[trio.CancelScope] = set()
 
@@ -58,7 +59,7 @@ class Supply:
         if self.is_enough:
             for lookup in self._lookups:
                 lookup.cancel()
-        self.changed.set()
+        self.until.changed()
         return new
 
     def remove(self, session: "PeerSession") -> bool:
@@ -66,7 +67,7 @@ class Supply:
         was = session in self.sessions
         self.sessions.discard(session)
         self._complete.discard(session)
-        self.changed.set()
+        self.until.changed()
         return was
 
     @property
@@ -83,11 +84,10 @@ class Supply:
         self, lookups: "Lookups", root: Hash, asked: Callable[[], bool], found: Callable[[Contact], None]
     ) -> None:
         """Asks the DHT now and then, unless there are sources enough, and lets it know of this node if none has all.
-        `asked`: whether members are being asked. Ends by being cancelled."""
+        `asked`: whether members are being asked; `until` is told of that, too. Ends by being cancelled."""
         delay = LOOK_AGAIN_FIRST
         with trio.move_on_after(HEARD):
-            while asked() and not self.has_all:
-                await self.changed.wait()
+            await self.until.true(lambda: self.has_all or not asked())
         if self.has_all:
             await trio.sleep(LOOK_FOR_MORE)
         while True:

@@ -292,7 +292,7 @@ class Swarming:
                     await trio.sleep(delay)
         finally:
             self._followed.pop(key, None)
-            self._supply.changed.set()
+            self._supply.until.changed()
 
     async def _follow(self, session: "PeerSession") -> _Followed:
         followed = _Followed(self, trio.Event())
@@ -316,15 +316,17 @@ class Swarming:
     # Giving up
 
     async def _watch(self) -> None:
-        """Waits as long as there is a source, or hope for one."""
-        while True:
-            supply = self._supply
-            supply.changed = trio.Event()
-            wait = float("inf") if supply.sessions else (self._patience if supply.ever else self._find_timeout)
-            with trio.move_on_after(wait) as waiting:
-                await supply.changed.wait()
-            if waiting.cancelled_caught and not supply.sessions:
-                raise self._nobody()
+        """Waits as long as there is a source, or hope for one. That somebody had nothing puts nothing off."""
+        supply = self._supply
+        with trio.move_on_after(self._find_timeout):
+            await supply.until.true(lambda: supply.ever)
+        hope = supply.ever
+        while hope:
+            await supply.until.true(lambda: not supply.sessions)
+            with trio.move_on_after(self._patience):
+                await supply.until.true(lambda: bool(supply.sessions))
+            hope = bool(supply.sessions)
+        raise self._nobody()
 
     def _nobody(self) -> ForgeError:
         if self._supply.ever:

@@ -15,6 +15,7 @@ from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
 from forge_p2p.node.peer import PeerSession
 from forge_p2p.node.results import GetResult
+from forge_p2p.node.swarming import FIND_FACTOR
 from tests.node.harness import CONFIG, contents, noise, running, small_tree
 
 MEMBER = replace(CONFIG, net=NetConfig(lan=False, dial_timeout=2.0, stall_timeout=2.0, reconnect_timeout=3.0))
@@ -124,6 +125,26 @@ async def test_what_is_shared_by_ticket_is_not_the_networks(tmp_path: Path) -> N
         result = await sharing.share(origin, path=str(tmp_path / "secret"), report=ignore_progress)
         with trio.fail_after(40), pytest.raises(NotFound, match="none of the 1 members"):
             await fetched(reader, result.link, tmp_path / "copy")
+
+
+async def test_who_comes_and_has_nothing_puts_nothing_off(tmp_path: Path) -> None:
+    """A search for what nobody has ends in its time, however often somebody says that it has nothing."""
+    (tmp_path / "secret").write_bytes(noise(2, 300_000))
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
+        result = await sharing.share(origin, path=str(tmp_path / "secret"), report=ignore_progress)
+        members = await reader.members()
+
+        async def call_again() -> None:
+            while True:
+                await trio.sleep(FIND_FACTOR * MEMBER.net.dial_timeout / 4)
+                for swarming in list(members.fetching.values()):
+                    swarming.followed_by(next(iter(reader.sessions)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call_again)
+            with trio.fail_after(40), pytest.raises(NotFound, match="none of the 1 members"):
+                await fetched(reader, result.link, tmp_path / "copy")
+            nursery.cancel_scope.cancel()
 
 
 async def test_two_networks_of_one_node_do_not_leak(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """The names that every layer shares. Standard library only."""
 
+from array import array
+from collections.abc import Iterable
+from sys import byteorder
 from typing import NewType
 
 Hash = NewType("Hash", bytes)
@@ -21,3 +24,20 @@ PREFIX_SIZE = 8
 def prefix_of(chunk: Hash) -> int:
     """The first 64 bits, big-endian."""
     return int.from_bytes(chunk[:PREFIX_SIZE], "big")
+
+
+def pack_prefixes(prefixes: Iterable[int]) -> bytes:
+    """Prefixes one behind the other, as they travel."""
+    return _swapped(array("Q", prefixes)).tobytes()
+
+
+def unpack_prefixes(data: bytes) -> "array[int]":
+    """The other way. Raises `ValueError` unless they are whole."""
+    return _swapped(array("Q", data))
+
+
+def _swapped(prefixes: "array[int]") -> "array[int]":
+    """From this machine's order of bytes to the wire's, or back; in place."""
+    if byteorder == "little":
+        prefixes.byteswap()
+    return prefixes

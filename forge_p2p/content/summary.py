@@ -22,7 +22,6 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from sys import byteorder
 from typing import Final
 
 import zstandard
@@ -30,6 +29,7 @@ from rbloom import Bloom
 from xxhash import xxh3_128_intdigest
 
 from forge_p2p.errors import Malformed
+from forge_p2p.ids import pack_prefixes, unpack_prefixes
 
 FORMAT: Final = 1
 
@@ -206,8 +206,8 @@ class OwnSummary:
         known = position - self._encoded_at
         end = self._encoded_at + len(self._added)
         if generation == self._generation and 0 <= known <= len(self._added):
-            return Update(generation, end, b"", _packed(self._added[known:]))
-        return Update(self._generation, end, self._encoded, _packed(self._added))
+            return Update(generation, end, b"", pack_prefixes(self._added[known:]))
+        return Update(self._generation, end, self._encoded, pack_prefixes(self._added))
 
 
 class HeardSummary:
@@ -229,7 +229,7 @@ class HeardSummary:
             raise Malformed(f"a summary for {summary.capacity} chunks, of another generation or too large")
         if len(update.added) % 8 or len(update.added) > 8 * ADDED_MAX:
             raise Malformed(f"a summary with {len(update.added)} bytes of additions")
-        summary.add(_unpacked(update.added))
+        summary.add(unpack_prefixes(update.added))
         if summary.full:
             raise Malformed(f"a summary for {summary.capacity} chunks that names more")
         self._summary, self.generation, self.position = summary, update.generation, update.position
@@ -242,19 +242,3 @@ class HeardSummary:
     def count(self) -> int:
         """About how many chunks the peer has."""
         return 0 if self._summary is None else self._summary.count
-
-
-def _packed(prefixes: "array[int]") -> bytes:
-    return _swapped(prefixes).tobytes()
-
-
-def _unpacked(data: bytes) -> "array[int]":
-    return _swapped(array("Q", data))
-
-
-def _swapped(prefixes: "array[int]") -> "array[int]":
-    """From this machine's order of bytes to the wire's, or back."""
-    swapped = prefixes[:]
-    if byteorder == "little":
-        swapped.byteswap()
-    return swapped

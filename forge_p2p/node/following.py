@@ -15,7 +15,7 @@ import trio
 
 from forge_p2p.content.contact import ADDRESSES_MAX, Contact, means_something_elsewhere
 from forge_p2p.errors import PeerError
-from forge_p2p.ids import PREFIX_SIZE, Hash
+from forge_p2p.ids import Hash, pack_prefixes
 from forge_p2p.node.groups import contained
 from forge_p2p.node.holdings import Holding, Holdings
 from forge_p2p.proto import outputs
@@ -95,8 +95,7 @@ class _Follower:
                 news.append(messages.Holdings(False, holding.origin, b"", self.previous, withheld))
             for start in range(0, len(arrived), PREFIXES_MAX):
                 part = arrived[start : start + PREFIXES_MAX]
-                packed = b"".join([prefix.to_bytes(PREFIX_SIZE, "big") for prefix in part])
-                news.append(messages.Holdings(False, holding.origin, packed, self.previous))
+                news.append(messages.Holdings(False, holding.origin, pack_prefixes(part), self.previous))
         others, self.others = self.others[:FOLLOWERS_COUNT], self.others[FOLLOWERS_COUNT:]
         if others:
             news.append(messages.Followers.of(others))

@@ -13,7 +13,7 @@ import trio
 
 from forge_p2p.content.reconcile import ANSWER_BYTES, HashSet, Reconciliation, answer
 from forge_p2p.errors import Malformed, PeerError
-from forge_p2p.ids import PREFIX_SIZE, Hash
+from forge_p2p.ids import PREFIX_SIZE, Hash, unpack_prefixes
 from forge_p2p.node.holdings import Holding
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.sets import Reconcile, Reconciled
@@ -122,4 +122,4 @@ class Reconciler:
 
 
 def _prefixes(chunks: Iterable[bytes]) -> set[int]:
-    return {int.from_bytes(chunk, "big") for chunk in chunks}
+    return set(unpack_prefixes(b"".join(chunks)))

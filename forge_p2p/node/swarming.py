@@ -19,7 +19,7 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.link import Root
 from forge_p2p.errors import ForgeError, NotFound, PeerError
-from forge_p2p.ids import PREFIX_SIZE, Hash, NetworkId, NodeId
+from forge_p2p.ids import Hash, NetworkId, NodeId, unpack_prefixes
 from forge_p2p.node.bases import Previous
 from forge_p2p.node.finding import Supply
 from forge_p2p.node.groups import contained
@@ -52,7 +52,7 @@ class Sink(LikelySink, Protocol):
 
     def add_source(self, session: "PeerSession", *, distance: Distance, complete: bool, origin: bool) -> None: ...
 
-    def holds(self, session: "PeerSession", prefixes: list[int]) -> None: ...
+    def holds(self, session: "PeerSession", prefixes: Sequence[int]) -> None: ...
 
     def completed(self, session: "PeerSession", *, origin: bool) -> None: ...
 
@@ -192,10 +192,8 @@ class Swarming:
             self._sink.completed(session, origin=told.origin)
         if told.complete:
             session.opened.add(self._root.link.hash)
-        data = told.prefixes
-        if data:
-            prefixes = [int.from_bytes(data[at : at + PREFIX_SIZE], "big") for at in range(0, len(data), PREFIX_SIZE)]
-            self._sink.holds(session, prefixes)
+        if told.prefixes:
+            self._sink.holds(session, unpack_prefixes(told.prefixes))
 
     def compare(self, session: "PeerSession", followed: _Followed, withheld: int) -> None:
         """A followed node has much to tell, of which much may be here, too."""

@@ -4,6 +4,7 @@ Whatever arrives is checked against what was asked: the kind of frame, each inde
 """
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import HASH_SIZE, Hash
@@ -34,7 +35,6 @@ from forge_p2p.wire.fields import Body, FrameType
 from forge_p2p.wire.frames import FrameReader
 from forge_p2p.wire.messages import (
     Announce,
-    DhtQuery,
     Done,
     FindNode,
     FindProviders,
@@ -45,17 +45,14 @@ from forge_p2p.wire.messages import (
     Holdings,
     Message,
     Missing,
-    Nodes,
-    Providers,
     Query,
-    RefQuery,
-    SetQuery,
+    Reply,
     Want,
     code_of,
     printable,
 )
-from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
-from forge_p2p.wire.sets import Reconcile, Reconciled, SummaryQuery, SummaryTold
+from forge_p2p.wire.refs import RefList, RefPut, RefRead
+from forge_p2p.wire.sets import Reconcile, SummaryQuery
 
 FOREVER = float("inf")
 _BULK = frozenset({FrameType.DATA, FrameType.DELTA})
@@ -232,70 +229,63 @@ class HaveAsk(Ask):
         raise Breach(Code.OUT_OF_STATE, f"DONE with {len(self._hashes)} unanswered")
 
 
-class QueryAsk(Ask):
-    """A question to a node of the DHT."""
+class QuestionAsk(Ask):
+    """A question that one frame answers."""
 
     __slots__ = ("_query",)
 
-    def __init__(self, stream_id: int, query: DhtQuery, deadline: float) -> None:
-        super().__init__(stream_id, deadline, _SOUGHT[type(query)], REPLY_FRAMES)
+    frames: ClassVar[Mapping[int, int]]
+    """What may be that frame."""
+
+    def __init__(self, stream_id: int, query: Query, deadline: float) -> None:
+        super().__init__(stream_id, deadline, _SOUGHT[type(query)], self.frames)
         self._query = query
 
-    def request(self, now: float) -> DhtQuery:
+    def request(self, now: float) -> Query:
         return self._query
 
     def _event(self, message: Message) -> Event:
-        assert isinstance(message, Nodes | Providers)
+        assert isinstance(message, Reply)
         return ReplyReceived(self.stream_id, message)
+
+
+class QueryAsk(QuestionAsk):
+    """A question to a node of the DHT."""
+
+    __slots__ = ()
+
+    frames = REPLY_FRAMES
 
     def _finished(self, done: Done) -> Event:
         return ReplyReceived(self.stream_id, done) if isinstance(self._query, Announce) else super()._finished(done)
 
 
-class RefAsk(Ask):
+class RefAsk(QuestionAsk):
     """A question about names. Being turned down is an answer, too: whoever asked has to know the code."""
 
-    __slots__ = ("_query",)
+    __slots__ = ()
 
-    def __init__(self, stream_id: int, query: RefQuery, deadline: float) -> None:
-        super().__init__(stream_id, deadline, _SOUGHT[type(query)], REF_FRAMES)
-        self._query = query
+    frames = REF_FRAMES
 
     @property
     def size(self) -> int:
         return limits.REF_PUT_MAX if isinstance(self._query, RefPut) else super().size
 
-    def request(self, now: float) -> RefQuery:
-        return self._query
-
-    def _event(self, message: Message) -> Event:
-        assert isinstance(message, RefVerdict | RefRecords | RefNames)
-        return ReplyReceived(self.stream_id, message)
-
     def _done(self, done: Done) -> Event:
         return super()._done(done) if done.code == Code.OK else ReplyReceived(self.stream_id, done)
 
 
-class SetAsk(Ask):
+class SetAsk(QuestionAsk):
     """A question about what the peer has."""
 
-    __slots__ = ("_query",)
+    __slots__ = ()
 
-    def __init__(self, stream_id: int, query: SetQuery, deadline: float) -> None:
-        super().__init__(stream_id, deadline, _SOUGHT[type(query)], SET_FRAMES)
-        self._query = query
+    frames = SET_FRAMES
 
     @property
     def late_room(self) -> int:
         """The longest answer may be on its way."""
         return super().late_room + limits.SUMMARY_FRAME_MAX
-
-    def request(self, now: float) -> SetQuery:
-        return self._query
-
-    def _event(self, message: Message) -> Event:
-        assert isinstance(message, SummaryTold | Reconciled)
-        return ReplyReceived(self.stream_id, message)
 
 
 class FollowAsk(Ask):

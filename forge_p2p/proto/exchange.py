@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from forge_p2p.ids import Hash
 from forge_p2p.proto.answering import Answering
 from forge_p2p.proto.asking import Asking
-from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, RefAsk, SetAsk, WantAsk
+from forge_p2p.proto.asks import Ask, FollowAsk, HaveAsk, QueryAsk, QuestionAsk, RefAsk, SetAsk, WantAsk
 from forge_p2p.proto.hinted import HintedAsk
 from forge_p2p.proto.hints import Answer, Hints
 from forge_p2p.proto.outputs import Output, RequestFailed
@@ -75,14 +75,12 @@ class Exchange:
         """Asks a member as one node of the DHT another, about names, or about what it has. Ends with `ReplyReceived` or
         `RequestFailed`: at once with `Code.DENIED` if the peer is not (yet) known as a member. A question about names
         that is turned down ends with `ReplyReceived` and a `Done` that says why."""
-        ask: Ask
+        kind: type[QuestionAsk] = QueryAsk
         if isinstance(message, RefQuery):
-            ask = RefAsk(stream_id, message, deadline)
+            kind = RefAsk
         elif isinstance(message, SetQuery):
-            ask = SetAsk(stream_id, message, deadline)
-        else:
-            ask = QueryAsk(stream_id, message, deadline)
-        return self._ask(ask, now) if self._may_ask(stream_id) else stream_id
+            kind = SetAsk
+        return self._ask(kind(stream_id, message, deadline), now) if self._may_ask(stream_id) else stream_id
 
     def follow(self, stream_id: int, message: Follow, now: float) -> int:
         """Asks a member to be told what it has of a root. `ToldOf` comes any number of times, until `RequestDone`,

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -47,10 +47,10 @@ class Holding:
 
     network: NetworkId
     root: Root
-    held: Held | None
-    arrived: set[int]
-    watchers: set[Arrived]
-    complete: bool
+    held: Held | None = None
+    complete: bool = False
+    arrived: set[int] = field(default_factory=set)
+    watchers: set[Arrived] = field(default_factory=set)
     closure: Closure | None = None
     confirmed: bool = False
     """Somebody in the network has some of it: what arrives is that network's, too, and no other's alone."""
@@ -136,9 +136,7 @@ class Holdings:
 
     def begin(self, network: NetworkId, root: Root) -> Holding:
         """A root whose chunks begin to arrive; what is held already stays as it is."""
-        return self._holdings.setdefault(
-            (network, root.link.hash), Holding(network, root, None, set(), set(), complete=False)
-        )
+        return self._holdings.setdefault((network, root.link.hash), Holding(network, root))
 
     def give_up(self, holding: Holding) -> None:
         """A fetch ended without the whole."""
@@ -225,10 +223,7 @@ class Holdings:
     def _add(self, network: NetworkId, held: Held) -> Holding:
         root = parse_link(held.link)
         with self._lock:
-            holding = self._holdings.get((network, root.link.hash))
-            if holding is None:
-                holding = Holding(network, root, held, set(), set(), complete=True)
-                self._holdings[network, root.link.hash] = holding
+            holding = self.begin(network, root)
             holding.held, holding.complete = held, True
         return holding
 

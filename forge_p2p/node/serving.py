@@ -60,15 +60,12 @@ class Server:
         self._nursery = nursery
         self._rights = Rights(node)
         self._slots = trio.CapacityLimiter(SLOTS)
-        self._turns: Turns[PeerSession] = Turns(BATCH_BYTES, sent=Sent(queued=_queued))
-        self._uplink: TokenBucket | None = None
+        limit = node.config.net.limit_up
+        quantum = int(min(max(limit * LIMITED_TURN, CHUNK_AVG), BATCH_BYTES)) if limit else BATCH_BYTES
+        self._turns: Turns[PeerSession] = Turns(quantum, sent=Sent(queued=_queued))
+        self._uplink = TokenBucket.full(limit, quantum) if limit else None
         self._unweighed = 0
         self._waiting = False
-        limit = node.config.net.limit_up
-        if limit:
-            quantum = int(min(max(limit * LIMITED_TURN, CHUNK_AVG), BATCH_BYTES))
-            self._turns = Turns(quantum, sent=Sent(queued=_queued))
-            self._uplink = TokenBucket.full(limit, quantum)
         self.served: Counter[str] = Counter()
         self._grants: dict[PeerSession, Grant] = {}
         nursery.start_soon(self._watch_rights)

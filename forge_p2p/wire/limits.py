@@ -100,7 +100,6 @@ SUMMARY_ADDED_MAX = ADDED_MAX * PREFIX_SIZE
 SUMMARY_FRAME_MAX = SUMMARY_BYTES_MAX + SUMMARY_ADDED_MAX + 1 * KIB
 SUMMARY_NUMBER_MAX = (1 << 63) - 1
 """Generations and positions."""
-WITHHELD_MAX = (1 << 32) - 1
 WITHHELD_LEAST = 4096
 """A holding of more chunks is not listed to who would rather reconcile: 32 KiB."""
 RECONCILE_MAX = 128 * KIB

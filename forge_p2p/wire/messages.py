@@ -297,7 +297,7 @@ class Holdings(Body, frozen=True):
     """The first 64 bits of chunk hashes, one behind the other."""
     previous: bool = False
     """The root that the FOLLOW called previous is here, too."""
-    withheld: Annotated[int, Meta(ge=0, le=limits.WITHHELD_MAX)] = 0
+    withheld: U32 = 0
     """Chunks that are here and were not told, because the FOLLOW said so."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from forge_p2p.node.network import Network
 from tests.node.harness import running
+from tests.node.scene import Scene, scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,10 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     path.mkdir()
     async with running(tmp_path / "here") as here, running(tmp_path / "there", serve=False) as there:
         yield Pair(here, there, path)
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Scene]:
+    """A node in two networks that shares something in one of them."""
+    async with scene(tmp_path / "home") as found:
+        yield found

@@ -1,96 +1,31 @@
 """Who is no member gets nothing and learns nothing: every case, on real sockets, frame by frame.
 
-The node under attack has made a network, shared content into it, and is in a second one. The outsiders speak the
-protocol by hand and ask all there is to ask before they hear the verdict.
+The outsiders speak the protocol by hand and ask all there is to ask before they hear the verdict.
 """
 
 import logging
 import os
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
-from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.membership import Role
 from forge_p2p.content.sealing import Direction, seal
-from forge_p2p.content.ticket import parse_ticket
-from forge_p2p.ids import Hash, NodeId
-from forge_p2p.node import networking, sharing
-from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.members import Members
-from forge_p2p.node.network import Network
+from forge_p2p.ids import NodeId
 from forge_p2p.node.rights import STRANGER
-from forge_p2p.proto.membership import encode_member, encode_revocation
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.fields import FrameType
-from forge_p2p.wire.messages import Done, Refused, Welcome
+from forge_p2p.wire.messages import Refused, Welcome
 from tests.content.networks import DAY, Member, World, key, public
 from tests.node.harness import noise, running
-from tests.node.names import publish
 from tests.node.outsider import Call, Credentials, about_names, outsiders, questions, sealed
+from tests.node.scene import ABSENT, Scene, by_a_reader, reader_of, scene
 from tests.node.test_members import MEMBER
 
-ABSENT = Hash(bytes(32))
 GARBAGE = bytes([2]) + noise(7, 300)
 STRANGERS = "this node answers members of its networks and holders of a ticket, nobody else"
-
-
-@dataclass
-class Scene:
-    """A node, its network and what it shares there, and its second network."""
-
-    node: Network
-    world: World
-    other: World
-    root: Hash
-
-    async def revoke(self, revoked: bytes) -> None:
-        """By the network's key; back when the node has taken it in."""
-        members = await self.node.members()
-        revocation = self.world.revoke(revoked)
-        await trio.to_thread.run_sync(members.networks.keep_revocations, self.world.id, [revocation])
-        with trio.fail_after(10):
-            while not is_revoked(members, self.world, revoked):
-                await trio.sleep(0.02)
-
-
-def is_revoked(members: Members, world: World, revoked: bytes) -> bool:
-    """Whether a running node knows it."""
-    return revoked in members.memberships._circles[world.id].state.revoked
-
-
-@asynccontextmanager
-async def scene(home: Path) -> AsyncIterator[Scene]:
-    """A node that is up."""
-    async with running(home, MEMBER) as node:
-        for name in ("team", "other"):
-            await trio.to_thread.run_sync(partial(networking.create, node.node, name=name, report=ignore_progress))
-        members = await node.members()
-        with trio.fail_after(10):
-            while len(members.lookups) < 2:
-                await trio.sleep(0.02)
-        found = await trio.to_thread.run_sync(members.networks.all)
-        other, team = (World.of(joined, int(time.time())) for joined in found)
-        content = home.parent / "content"
-        content.write_bytes(noise(5, 100_000))
-        shared = await sharing.share(node, path=str(content), in_network="team", report=ignore_progress)
-        yield Scene(node, team, other, parse_link(shared.link).link.hash)
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with scene(tmp_path / "home") as found:
-        yield found
-
-
-def reader_of(world: World) -> Member:
-    return world.member(5, world.token(4))
 
 
 Case = Callable[[Scene], tuple[Member, Credentials]]
@@ -130,13 +65,6 @@ def sent_back(here: Scene) -> tuple[Member, Credentials]:
     """What a server showed in return."""
     reader = reader_of(here.world)
     return reader, lambda server: seal(here.world.secret, server, reader.node_id, Direction.SERVER, b"")
-
-
-def by_a_reader(here: Scene) -> Member:
-    """Joined by a token that a reader has signed."""
-    reader = reader_of(here.world)
-    token = here.world.certificate(reader.private, 8, Role.READER, delegable=True)
-    return Member(key(9), (*reader.chain, token, here.world.certificate(key(8), 9, Role.READER)))
 
 
 def promoted(here: Scene) -> Member:
@@ -283,138 +211,6 @@ async def test_a_stranger_cannot_tell_who_is_in_a_network(tmp_path: Path) -> Non
             assert isinstance(verdicts[0], Refused)
             assert verdicts[0] == verdicts[1]
             assert verdicts[0].code == STRANGER.code
-
-
-async def test_a_member_of_one_network_learns_nothing_of_another(here: Scene) -> None:
-    """Of the same node, with the right questions: what is in the other network is what is nowhere."""
-    member = here.other.member(5, here.other.token(4, Role.ADMIN))
-    async with outsiders() as call:
-        outsider = await call(here.node, member.private, sealed(member, here.other.secret))
-        assert isinstance(outsider.verdict, Welcome)
-        for secret in (here.other.secret, here.world.secret):
-            known = await outsider.ask(*questions(here.root, secret))
-            assert known == await outsider.ask(*questions(ABSENT, secret))
-            assert all(known), "each is answered"
-        assert outsider.news
-        assert not any(bytes(here.world.id) in item for item in outsider.news)
-
-
-async def test_the_members_of_the_network_itself_get_it(here: Scene) -> None:
-    """The same questions, by who may ask them: or the tests above would show nothing."""
-    member = reader_of(here.world)
-    async with outsiders() as call:
-        outsider = await call(here.node, member.private, sealed(member, here.world.secret))
-        assert isinstance(outsider.verdict, Welcome)
-        want, have, find, follow = questions(here.root, here.world.secret)
-        unfollowed = await outsider.ask(want, have)
-        assert unfollowed == await outsider.ask(*questions(ABSENT, here.world.secret)[:2]), "a hash alone is no right"
-        provided = await outsider.ask(find)
-        assert provided != await outsider.ask(questions(ABSENT, here.world.secret)[2])
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(outsider.ask, follow)
-            while (await outsider.ask(have)) == unfollowed[1:]:
-                await trio.sleep(0.02)
-            (content,) = await outsider.ask(want)
-            nursery.cancel_scope.cancel()
-        assert len(content) > 90_000
-
-
-async def test_holders_of_a_ticket_learn_nothing_of_networks(here: Scene, tmp_path: Path) -> None:
-    (tmp_path / "mine").write_bytes(noise(8, 50_000))
-    result = await sharing.share(here.node, path=str(tmp_path / "mine"), report=ignore_progress)
-    ticket = parse_ticket(result.ticket)
-    async with outsiders() as call:
-        outsider = await call(here.node, key(9), lambda server: ticket.capability.encode())
-        assert isinstance(outsider.verdict, Welcome)
-        assert outsider.verdict.credentials == b"", "the node shows nothing of itself"
-        known = await outsider.ask(*questions(here.root, here.world.secret))
-        assert known == await outsider.ask(*questions(ABSENT, here.world.secret))
-        assert Done(Code.DENIED, "for members of the network only").reason.encode() in known[2]
-        (mine,) = await outsider.ask(questions(ticket.root.link.hash, bytes(32))[0])
-        assert len(mine) > 45_000
-        assert outsider.news == []
-        denied = await outsider.ask(*about_names("nightly"))
-        assert all(Done(Code.DENIED, "for members of the network only").reason.encode() in each for each in denied)
-
-
-async def test_names_of_one_network_are_nothing_to_members_of_another(here: Scene, tmp_path: Path) -> None:
-    (tmp_path / "mine").write_bytes(b"content")
-    name = "team/nightly"
-    await publish(here.node, name, tmp_path / "mine")
-    ours, theirs = reader_of(here.world), here.other.member(5, here.other.token(4, Role.ADMIN))
-    async with outsiders() as call:
-        outsider = await call(here.node, theirs.private, sealed(theirs, here.other.secret))
-        insider = await call(here.node, ours.private, sealed(ours, here.world.secret))
-        read, listed, put = about_names("nightly")
-        assert await outsider.ask(read) == await outsider.ask(about_names("nothing")[0])
-        assert b"nightly" not in (await outsider.ask(listed))[0]
-        assert b"nightly" in (await insider.ask(listed))[0]
-        assert (await insider.ask(read)) != await insider.ask(about_names("nothing")[0])
-        assert (await insider.ask(put))[0], "answered, and refused"
-
-
-THROWN = [FrameType.DELTA, FrameType.BASELESS, *(FrameType(number) for number in range(0x30, 0x36))]
-
-
-@pytest.mark.parametrize("body", [b"\x03\xff\xff\xff", b"\xbf\xff\xff\xff" + bytes(100)], ids=["garbage", "endless"])
-async def test_a_member_that_throws_garbage_is_thrown_out_alone(here: Scene, body: bytes) -> None:
-    bad, good = reader_of(here.world), here.world.member(6, here.world.token(7))
-    async with outsiders() as call:
-        bystander = await call(here.node, good.private, sealed(good, here.world.secret))
-        for kind in THROWN:
-            thrower = await call(here.node, bad.private, sealed(bad, here.world.secret))
-            assert isinstance(thrower.verdict, Welcome)
-            assert not thrower.ended.is_set()
-            await thrower.throw(bytes([kind]) + body)
-        assert all(await bystander.ask(*questions(ABSENT, here.world.secret)[:2]))
-
-
-@pytest.mark.parametrize("lie", ["a revocation", "a member", "junk"])
-async def test_a_reader_that_writes_is_thrown_out(here: Scene, lie: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it signs counts nowhere, and the victim's session goes on."""
-    reader, victim = reader_of(here.world), here.world.member(6, here.world.token(7, Role.WRITER))
-    item = {
-        "a revocation": encode_revocation(here.world.revoke(victim.node_id, reader)),
-        "a member": encode_member(by_a_reader(here).chain[:3]),
-        "junk": b"\1junk",
-    }[lie]
-    async with outsiders() as call:
-        good = await call(here.node, victim.private, sealed(victim, here.world.secret))
-        bad = await call(here.node, reader.private, sealed(reader, here.world.secret))
-        await bad.tell(item)
-        with trio.fail_after(10):
-            await bad.ended.wait()
-        assert bad.goodbye is not None
-        assert bad.goodbye.code == Code.MALFORMED
-        assert any("which lied" in record.getMessage() for record in caplog.records)
-        assert await good.ask(*questions(ABSENT, here.world.secret)[:1])
-        members = await here.node.members()
-        assert not is_revoked(members, here.world, victim.node_id)
-
-
-async def test_a_revocation_ends_open_sessions_at_once(here: Scene) -> None:
-    """It comes from a member, takes effect, is passed on to the others, and is on disk."""
-    admin = here.world.member(3, here.world.token(2, Role.ADMIN))
-    token = here.world.token(4)
-    victims = [here.world.member(number, token) for number in (20, 21)]
-    bystander = here.world.member(6, here.world.token(7))
-    async with outsiders() as call:
-        sessions = [
-            await call(here.node, member.private, sealed(member, here.world.secret))
-            for member in (admin, *victims, bystander)
-        ]
-        item = encode_revocation(here.world.revoke(token.id, admin))
-        await sessions[0].tell(item)
-        with trio.fail_after(10):
-            for session in sessions[1:3]:
-                await session.ended.wait()
-            while item not in sessions[3].news:
-                await trio.sleep(0.02)
-            assert [session.goodbye.code for session in sessions[1:3] if session.goodbye] == [Code.REVOKED] * 2
-            networks = (await here.node.members()).networks
-            while not await trio.to_thread.run_sync(networks.revocations, here.world.id):
-                await trio.sleep(0.02)
-        assert not sessions[3].ended.is_set()
 
 
 async def test_the_log_names_no_secrets(here: Scene, caplog: pytest.LogCaptureFixture) -> None:

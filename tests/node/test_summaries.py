@@ -27,19 +27,10 @@ from forge_p2p.wire.frames import FrameReader
 from tests.node.harness import contents, noise
 from tests.node.names import meet, network_id
 from tests.node.outsider import outsiders, sealed
+from tests.node.scene import Scene, reader_of
 from tests.node.test_members import fetched, founder, member, shared, sharing_ends, token
-from tests.node.test_outsiders import Scene, reader_of, scene
 
 MB = 1 << 20
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Scene]:
-    """A node in two networks that shares something in one of them."""
-    async with scene(tmp_path / "home") as found:
-        yield found
-
-
 ROOM = 1 << 30
 
 

@@ -35,6 +35,8 @@ SERVER_ID = NodeId(SERVER_KEY.public_key().public_bytes_raw())
 NONCE = bytes(range(64, 96))
 MEMBER = Fixed(True, member=True)
 NETWORKED = SessionConfig(capabilities=frozenset({NETWORK}))
+SEEDS = [None, 1, 2, 3]
+"""Of the order in which streams arrive; `None`: as it was sent."""
 
 T = TypeVar("T")
 

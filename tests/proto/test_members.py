@@ -3,7 +3,6 @@
 import pytest
 
 from forge_p2p.content.contact import Contact
-from forge_p2p.ids import NodeId
 from forge_p2p.proto.hello import SessionConfig
 from forge_p2p.proto.news import NEWS_BURST, NEWS_RATE
 from forge_p2p.proto.outputs import (
@@ -22,30 +21,16 @@ from forge_p2p.proto.telling import TELL_BURST
 from forge_p2p.wire import limits
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import (
-    Announce,
-    Done,
     FindNode,
-    FindProviders,
     Follow,
     Followers,
     Holdings,
     Nodes,
-    Providers,
     Query,
     Reply,
 )
-from tests.proto.pair import NETWORKED, End, assert_answered, assert_only_fitting_replies, make_chunk, members
-
-KEY = bytes(range(20))
-ROOT = bytes(range(32, 64))
-SOMEBODY = Contact(NodeId(bytes(range(32))), (("192.0.2.1", 4433),))
-FOLLOW = Follow.of(ROOT, (("192.0.2.7", 7),), True)
-CONVERSATIONS: list[tuple[Query, Reply]] = [
-    (FindNode(KEY), Nodes.of([SOMEBODY])),
-    (FindProviders(KEY), Providers.of([(SOMEBODY, 60)], [SOMEBODY])),
-    (Announce.of(KEY, 600, SOMEBODY.addresses), Done(Code.OK, "")),
-]
-SEEDS = [None, 1, 2, 3]
+from tests.proto.conversations import CONVERSATIONS, FOLLOW, KEY, ROOT, SOMEBODY
+from tests.proto.pair import NETWORKED, SEEDS, End, assert_answered, assert_only_fitting_replies, make_chunk, members
 
 
 def told(end: End, request: int) -> tuple[bytes, list[Contact], bool, bool]:

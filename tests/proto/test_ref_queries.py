@@ -10,6 +10,7 @@ from forge_p2p.wire.messages import Done, FindNode, Nodes, RefQuery, RefReply
 from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, RefVerdict
 from tests.proto.pair import (
     NETWORKED,
+    SEEDS,
     Door,
     Pair,
     assert_answered,
@@ -30,7 +31,6 @@ CONVERSATIONS: list[tuple[RefQuery, RefReply]] = [
     (READ, RefRecords(0, bytes(32), ())),
     (LIST, RefNames(("a", "b/c"))),
 ]
-SEEDS = [None, 1, 2, 3]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -14,9 +14,7 @@ from forge_p2p.proto.outputs import (
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import encode_frame
-from tests.proto.pair import connected, make_chunk
-
-SEEDS = [None, 1, 2, 3]
+from tests.proto.pair import SEEDS, connected, make_chunk
 
 
 @pytest.mark.parametrize("seed", SEEDS)

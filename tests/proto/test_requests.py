@@ -21,9 +21,7 @@ from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_frame
 from forge_p2p.wire.limits import ANSWER_BYTES_MAX, HASHES_MAX, WANT_BYTES_MAX
-from tests.proto.pair import Door, End, Only, Pair, client_session, connected, make_chunk, server_session
-
-SEEDS = [None, 1, 2, 3]
+from tests.proto.pair import SEEDS, Door, End, Only, Pair, client_session, connected, make_chunk, server_session
 
 
 def received(end: End) -> list[EncodedChunk]:

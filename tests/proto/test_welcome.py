@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forge_p2p.content.contact import Contact
-from forge_p2p.ids import Hash, NodeId
+from forge_p2p.ids import Hash
 from forge_p2p.proto.auth import EVERYTHING, NOTHING
 from forge_p2p.proto.outputs import (
     AuthorizationNeeded,
@@ -18,29 +17,9 @@ from forge_p2p.proto.outputs import (
     SendData,
 )
 from forge_p2p.wire.codes import Code
-from forge_p2p.wire.messages import (
-    Announce,
-    Done,
-    FindNode,
-    FindProviders,
-    Follow,
-    Nodes,
-    Providers,
-    Query,
-    Reply,
-)
-from tests.proto.pair import MEMBER, NETWORKED, Door, Pair, client_session, make_chunk, members, server_session
-
-KEY = bytes(range(20))
-ROOT = bytes(range(32, 64))
-SOMEBODY = Contact(NodeId(bytes(range(32))), (("192.0.2.1", 4433),))
-FOLLOW = Follow.of(ROOT, (("192.0.2.7", 7),), True)
-CONVERSATIONS: list[tuple[Query, Reply]] = [
-    (FindNode(KEY), Nodes.of([SOMEBODY])),
-    (FindProviders(KEY), Providers.of([(SOMEBODY, 60)], [SOMEBODY])),
-    (Announce.of(KEY, 600, SOMEBODY.addresses), Done(Code.OK, "")),
-]
-SEEDS = [None, 1, 2, 3]
+from forge_p2p.wire.messages import FindNode
+from tests.proto.conversations import CONVERSATIONS, FOLLOW, KEY, ROOT
+from tests.proto.pair import MEMBER, NETWORKED, SEEDS, Door, Pair, client_session, make_chunk, members, server_session
 
 
 def ticket_holder() -> Pair:

@@ -21,6 +21,7 @@ from forge_p2p.content.summary import (
     decode_summary,
 )
 from forge_p2p.errors import Malformed
+from forge_p2p.ids import Hash, pack_prefixes, prefix_of, unpack_prefixes
 
 
 def prefixes(seed: int, count: int) -> list[int]:
@@ -45,6 +46,14 @@ def test_what_is_there_is_never_lacking() -> None:
         assert lacks(each, here) == []
         assert len(lacks(each, elsewhere)) > 9700
         assert (each.generation, each.capacity) == (3, 4096)
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32)))
+def test_prefixes_travel_as_hashes_begin(hashes: list[bytes]) -> None:
+    chunks = [prefix_of(Hash(each)) for each in hashes]
+    packed = pack_prefixes(chunks)
+    assert packed == b"".join([each[:8] for each in hashes])
+    assert list(unpack_prefixes(packed)) == chunks
 
 
 def test_nodes_err_about_different_chunks() -> None:

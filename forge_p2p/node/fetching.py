@@ -58,7 +58,6 @@ class Fetching:
         self._edge_only = edge_only
         self._peers_only = peers_only
         self._edge: EdgeFeed | None = None
-        self._has_edge = False
         self._started = time.monotonic()
 
     @property
@@ -68,13 +67,12 @@ class Fetching:
     async def run(self, produce: Produce, on_placed: Callable[[Counts], None]) -> Counts:
         """Fetches and places what `produce` wants. Raises as `Receiver.run`."""
         edge = None if self._peers_only else await trio.to_thread.run_sync(self.node.find_edge)
-        self._has_edge = edge is not None
         receiver = self._receiver = Receiver(
             Placer(self._store, self.ingest, self.node.poisoners),
             self.ingest,
             on_placed,
             on_stored=self._stored,
-            grace=self._grace,
+            grace=self._grace(edge),
             downlink=self.node.downlink,
         )
         await receiver.run(partial(self._feed, edge), produce)
@@ -85,11 +83,10 @@ class Fetching:
         """The node whose ticket it is, if it is a ticket's."""
         return None if self._target.ticket is None else self._target.ticket.server
 
-    @property
-    def _grace(self) -> float:
+    def _grace(self, edge: "Edge | None") -> float:
         """What nobody in a network has yet may come, and so may what only the bucket has; what the one peer of a ticket
         lacks will not."""
-        alone = self._target.ticket is not None and not self._has_edge
+        alone = self._target.ticket is not None and edge is None
         return 0.0 if alone else self.node.config.net.stall_timeout
 
     async def _feed(self, edge: "Edge | None", receiver: Receiver) -> None:

@@ -359,8 +359,7 @@ class Receiver:
         session.blame(reason)
         if session.peer_id is not None:
             self._distrusted.add(session.peer_id)
-        self._hearsay.remove(session)
-        self._swarm.remove_peer(session, reason.message, trio.current_time())
+        self.remove_source(session, reason.message)
         self._offer_again([chunk.hash for chunk in chunks])
 
     def resolved(self, session: ChunkSource, chunks: Sequence[EncodedChunk]) -> None:

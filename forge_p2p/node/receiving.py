@@ -21,10 +21,11 @@ from forge_p2p.content.align import Pair
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.delta import DeltaChunk
 from forge_p2p.content.summary import HeardSummary
-from forge_p2p.errors import CorruptChunk, NotFound, PeerError
+from forge_p2p.errors import CorruptChunk, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.groups import unwrapped
 from forge_p2p.node.handlers import ChunkSource
+from forge_p2p.node.hope import Hope
 from forge_p2p.node.intake import PACE, PLACERS, Intake, Waiting
 from forge_p2p.node.likely import Hearsay
 from forge_p2p.node.placing import Destination, NodeTarget, Placer, Raw, Slot
@@ -54,8 +55,8 @@ class Counts:
 
 class Receiver:
     """One fetch. `run` returns when all that `produce` wanted is in place. `on_stored` is told, batch by batch, of
-    chunks that are in the store, verified, those that were there before included. `grace`: seconds for which what no
-    peer has is waited for, in case that another comes. `downlink`: how fast content may come in."""
+    chunks that are in the store, verified, those that were there before included. `grace`: see `Hope`. `downlink`: how
+    fast content may come in."""
 
     def __init__(
         self,
@@ -74,11 +75,10 @@ class Receiver:
         self._ingest = ingest
         self._on_placed = on_placed
         self._on_stored = on_stored
-        self._grace = grace
-        self._hopeless_at = math.inf
         self._told_at = -math.inf
         self._downlink = downlink
         self._swarm = Swarm(random.Random(), SwarmLimits() if downlink is None else SwarmLimits.within(downlink.rate))
+        self._hope = Hope(self._swarm, grace)
         self._hearsay = Hearsay(self._swarm)
         self._distrusted: set[NodeId] = set()
         self._waiting: dict[Hash, Waiting] = {}
@@ -291,7 +291,7 @@ class Receiver:
                         await self._send(session, requests)
                 for peer, number in self._swarm.take_given_up():
                     _session(peer).give_up(number)
-                self._check_hope(now)
+                self._hope.check(now)
                 self._until.changed()
 
     async def _pump_due(self) -> None:
@@ -299,7 +299,7 @@ class Receiver:
             await trio.lowlevel.checkpoint()
             return
         due = self._swarm.next_deadline()
-        with trio.move_on_at(min(math.inf if due is None else due, self._hopeless_at)):
+        with trio.move_on_at(min(math.inf if due is None else due, self._hope.ends_at)):
             await self._pump_wanted.wait()
 
     async def _send(self, session: ChunkSource, requests: Sequence[Request]) -> None:
@@ -323,19 +323,6 @@ class Receiver:
                 self._swarm.ended(request.number, Code.GONE, trio.current_time())
                 if session.ended.is_set():
                     self.remove_source(session, error.message)
-
-    def _check_hope(self, now: float) -> None:
-        lost = self._swarm.hopeless(now) if self._swarm.peers else []
-        if not lost:
-            self._hopeless_at = math.inf
-            return
-        self._hopeless_at = min(self._hopeless_at, now + self._grace)
-        if now >= self._hopeless_at:
-            who = "the peer does not have" if self._swarm.peers == 1 else "no peer has"
-            raise NotFound(
-                f"{who} {len(lost)} of the chunks, first {lost[0].hash.hex()[:16]}…",
-                hint="the share may have been removed or its source damaged; ask for a new ticket",
-            )
 
     # What becomes of what arrives; called by the intake.
 

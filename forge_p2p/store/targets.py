@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from forge_p2p.store.faults import disk_error
+from forge_p2p.writeback import write_all
 
 Raw = bytes | memoryview
 
@@ -25,15 +26,10 @@ def write_chunks(fd: int, chunks: Iterable[tuple[int, Raw]]) -> None:
 
 
 def _write(fd: int, buffers: list[Raw], start: int, end: int) -> None:
-    size = end - start
     try:
-        written = os.pwritev(fd, buffers, start)
-        if written < size:
-            rest = memoryview(b"".join(buffers))
-            while written < size:
-                written += os.pwrite(fd, rest[written:], start + written)
+        write_all(fd, buffers, start)
     except OSError as error:
-        raise disk_error(error, _name(fd), size) from error
+        raise disk_error(error, _name(fd), end - start) from error
 
 
 def _name(fd: int) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from forge_p2p.content.paths import MAX_DEPTH, check_name
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.errors import DiskError, HostileSnapshot, SourceChanged, UsageError
+from forge_p2p.workspace.directories import READABLE
 from forge_p2p.workspace.faults import disk_error
 from forge_p2p.workspace.found import PERMISSIONS, SYMLINK_MODE, Found, found_file
 from forge_p2p.workspace.names import IGNORE_FILE, is_git, is_leftover
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FORMAT = 0o170000
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -49,7 +49,7 @@ def walk(root: bytes, known: Mapping[bytes, Found], *, patient: bool, enter: Ent
     """All that is below the directory `root`. Raises as `scan.scan`."""
     made = Walk(root, known, patient=patient, enter=enter)
     try:
-        descriptor = os.open(root, DIRECTORY)
+        descriptor = os.open(root, READABLE)
     except OSError as error:
         raise disk_error("read", root, error) from error
     try:
@@ -145,7 +145,7 @@ class Walk:
 
     def _subdirectory(self, parent: int, name: bytes, path: bytes, rules: "Rules | None", depth: int) -> None:
         try:
-            descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, READABLE, dir_fd=parent)
         except OSError as error:
             raise self._failure("read", path, error) from error
         try:

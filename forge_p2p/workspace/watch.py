@@ -10,16 +10,20 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from forge_p2p.content.snapshot import sort_key
 from forge_p2p.errors import ForgeError
-from forge_p2p.workspace.directories import Directories
+from forge_p2p.workspace.directories import READABLE, Directories
 from forge_p2p.workspace.found import Found
 from forge_p2p.workspace.inotify import ATTRIB, DELETE_SELF, IGNORED, MOVE_SELF, OVERFLOW, UNMOUNT, Inotify
 from forge_p2p.workspace.mounts import MountTable, is_local
 from forge_p2p.workspace.names import IGNORE_FILE
 from forge_p2p.workspace.statcache import Seen
-from forge_p2p.workspace.walking import DIRECTORY, Skipped, Walk, walk
+from forge_p2p.workspace.walking import Skipped, Walk, walk
+
+if TYPE_CHECKING:
+    from forge_p2p.workspace.ignore import Rules
 
 TOUCHED_MAX = 10_000
 """Names to look at again, past which a scan is no slower."""
@@ -57,7 +61,8 @@ class Watch:
         self._prefixes: dict[int, bytes] = {}
         self.linked: list[bytes] = []
         """Files that have other names, too: looked at every time."""
-        self._known = Walk(root, {}, patient=patient)
+        self._rules: dict[bytes, Rules | None] = {}
+        """As in `Walk`, of the whole."""
         self._inotify, self._mounts = _opened(root)
         status = os.stat(root)
         self._identity = (status.st_dev, status.st_ino)
@@ -65,8 +70,8 @@ class Watch:
     def begin(self, seen: Seen) -> bool:
         """Looks at everything, and says whether anything is not as in `seen`. Raises as `scan.scan`, and
         `Unwatchable`."""
-        found = self._known = walk(self._root, seen.items, patient=self._patient, enter=self._enter)
-        self.items, self.skipped, self.linked = found.items, found.skipped, found.linked
+        found = walk(self._root, seen.items, patient=self._patient, enter=self._enter)
+        self.items, self.skipped, self.linked, self._rules = found.items, found.skipped, found.linked, found.rules
         if self._problem is not None:
             raise Unwatchable(_reason(self._problem))
         if any(each.fault for each in found.skipped):
@@ -151,7 +156,7 @@ class Watch:
         """Visits what is `touched`; all whose records no longer count."""
         handled: set[bytes] = set()
         below: bytes | None = None
-        root = os.open(self._root, DIRECTORY)
+        root = os.open(self._root, READABLE)
         try:
             with Directories(root, {}) as directories:
                 for path in sorted(touched, key=sort_key):
@@ -172,9 +177,9 @@ class Watch:
             return
         depth = parent.count(b"/") + 2 if parent else 1
         above = parent
-        while above and above + b"/" not in self._known.rules:
+        while above and above + b"/" not in self._rules:
             above = above.rpartition(b"/")[0]
-        again.visit(descriptor, name, path, status, self._known.rules.get(above + b"/" if above else b""), depth)
+        again.visit(descriptor, name, path, status, self._rules.get(above + b"/" if above else b""), depth)
 
     def _replace(self, handled: set[bytes], again: Walk, seen: Seen) -> None:
         """Puts what was found `again` in the place of what was `handled`."""
@@ -190,15 +195,13 @@ class Watch:
         self.skipped = [each for each in self.skipped if stays(each.path)] + again.skipped
         self.skipped.sort(key=lambda each: sort_key(each.path))
         self.linked = [path for path in self.linked if stays(path)] + again.linked
-        for prefix in [prefix for prefix in self._known.rules if prefix.startswith(fallen)]:
-            del self._known.rules[prefix]
-        self._known.rules.update(again.rules)
+        self._rules = {prefix: rules for prefix, rules in self._rules.items() if stays(prefix)} | again.rules
 
 
 def _opened(root: bytes) -> tuple[Inotify, MountTable]:
     """Raises `Unwatchable`."""
     try:
-        descriptor = os.open(root, DIRECTORY)
+        descriptor = os.open(root, READABLE)
         try:
             local = is_local(descriptor)
         finally:

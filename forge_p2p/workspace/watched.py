@@ -127,7 +127,6 @@ class _Folder:
 
     def __init__(self, root: bytes, patient: bool, tell: Tell, told: select.epoll) -> None:
         self.lock = threading.Lock()
-        self.names = 0
         self._root = root
         self._patient = patient
         self._tell = tell
@@ -153,6 +152,12 @@ class _Folder:
     @property
     def is_watched(self) -> bool:
         return self._watch is not None
+
+    @property
+    def names(self) -> int:
+        """How many are kept in memory."""
+        watch = self._watch  # another thread may end it meanwhile
+        return 0 if watch is None else len(watch.items)
 
     def drain(self) -> None:
         if self._watch is not None:
@@ -181,12 +186,11 @@ class _Folder:
         """Ends the watch."""
         if self._watch is not None:
             self._watch.close()
-        self._watch, self._scan, self._seen, self.names = None, None, Seen(), 0
+        self._watch, self._scan, self._seen = None, None, Seen()
 
     def _begin(self, cache: StatCache) -> Scan:
         """Scans it, and watches it from then on if that can be."""
         now = time.monotonic()
-        self.names = 0
         if now < self._retry_at:
             return scan(self._root, cache, patient=self._patient)
         started_ns = time.time_ns()
@@ -217,7 +221,6 @@ class _Folder:
         return self._keep(watch, self._seen, started_ns, watch.update(self._seen))
 
     def _keep(self, watch: Watch, seen: Seen, started_ns: int, changed: bool) -> Scan:
-        self.names = len(watch.items)
         self._scan = scanned(
             self._root, watch.items, watch.skipped, seen, started_ns, changed=changed, patient=self._patient
         )

@@ -26,7 +26,7 @@ DELAY = 10
 
 CONFIGURATION = """<configuration version="35">
 <folder id="{folder}" path="{path}" type="sendreceive" rescanIntervalS="3600" fsWatcherEnabled="true"
-        fsWatcherDelayS="{delay}" paused="true">{members}</folder>
+        fsWatcherDelayS="{delay}">{members}<paused>true</paused></folder>
 {devices}
 <gui enabled="true" tls="false"><address>127.0.0.1:{gui}</address><apikey>{key}</apikey></gui>
 <options>

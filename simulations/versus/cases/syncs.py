@@ -54,60 +54,79 @@ def watch(bench: Bench, files: int = FILES) -> Iterator[Trial]:
         )
 
 
+class FirstSyncs:
+    """From a full folder that nobody has looked at and an empty one to two equal ones, with both sides connected. The
+    full one is copied anew for each turn, so that neither contender finds traces of the other."""
+
+    def __init__(self, bench: Bench, opened: ExitStack) -> None:
+        self._bench = bench
+        self._opened = opened.enter_context(ExitStack())
+        self._source = versions.text(bench.inputs).new if bench.quick else bench.inputs.tree.path
+        self.files = sum(1 for entry in self._source.rglob("*") if entry.is_symlink() or entry.is_file())
+        self._here, self._there = bench.work / "sync.here", bench.work / "sync.there"
+        self._couple: Couple | None = None
+        self._pair: tuple[syncthing.Instance, syncthing.Instance] | None = None
+        self._arrived = 0
+
+    def forge(self) -> Contender:
+        """One side after the other, once each."""
+        return Contender(SYNC, self._sync, self._meet, lambda: check_same(self._here, self._there))
+
+    def syncthing(self) -> Contender:
+        """Until the empty side says that it has all, or too long."""
+        return Contender(SYNCTHING, self._unpause, self._pause, self._check_all)
+
+    def _clear(self) -> None:
+        self._opened.close()
+        shutil.copytree(self._source, self._bench.fresh(self._here.name), symlinks=True)
+        self._bench.fresh(self._there.name).mkdir()
+
+    def _meet(self) -> None:
+        self._clear()
+        self._couple = self._opened.enter_context(Couple.meeting(self._bench.fresh("couple")))
+        self._opened.enter_context(self._couple.there.up())
+
+    def _sync(self) -> Turn:
+        assert self._couple is not None
+        sent = self._couple.here.run("sync", NAME, self._here)
+        received = self._couple.there.run("sync", NAME, self._there)
+        return Turn(sent.seconds + received.seconds, {"files": self.files})
+
+    def _pause(self) -> None:
+        self._clear()
+        pair = syncthing.pair(self._bench.fresh("syncthing"), self._here, self._there)
+        self._pair = self._opened.enter_context(pair)
+
+    def _unpause(self) -> Turn:
+        assert self._pair is not None
+        begin = time.monotonic()
+        for each in self._pair:
+            each.unpause()
+        there = self._pair[1]
+        within(FIRST_MAX, lambda: there.has_all(self.files), 0.2)
+        self._arrived = there.count()
+        return Turn(time.monotonic() - begin, {"files": self._arrived})
+
+    def _check_all(self) -> None:
+        if self._arrived == self.files:
+            check_same(self._here, self._there)
+
+
 @contextmanager
 def first(bench: Bench) -> Iterator[Trial]:
-    """From a full folder that nobody has looked at and an empty one to two equal ones, with both sides connected."""
-    source = versions.text(bench.inputs).new if bench.quick else bench.inputs.tree.path
-    files = sum(1 for entry in source.rglob("*") if entry.is_symlink() or entry.is_file())
-    here, there = bench.work / "sync.here", bench.work / "sync.there"
-    with ExitStack() as service:
-
-        def clear() -> None:
-            """The copy is made anew as well, so that neither finds traces of the other."""
-            service.close()
-            shutil.copytree(source, bench.fresh(here.name), symlinks=True)
-            bench.fresh(there.name).mkdir()
-
-        def forge_ready() -> None:
-            clear()
-            couples.append(service.enter_context(Couple.meeting(bench.fresh("couple"))))
-            service.enter_context(couples[-1].there.up())
-
-        def syncthing_ready() -> None:
-            clear()
-            pairs.append(service.enter_context(syncthing.pair(bench.fresh("syncthing"), here, there)))
-
-        def forge() -> Turn:
-            sent, received = couples[-1].here.run("sync", NAME, here), couples[-1].there.run("sync", NAME, there)
-            return Turn(sent.seconds + received.seconds, {"files": files})
-
-        def other() -> Turn:
-            begin = time.monotonic()
-            for each in pairs[-1]:
-                each.unpause()
-            within(FIRST_MAX, lambda: pairs[-1][1].has_all(files), 0.2)
-            arrived.append(pairs[-1][1].count())
-            return Turn(time.monotonic() - begin, {"files": arrived[-1]})
-
-        def check_other() -> None:
-            if arrived[-1] == files:
-                check_same(here, there)
-
-        couples: list[Couple] = []
-        pairs: list[tuple[syncthing.Instance, syncthing.Instance]] = []
-        arrived: list[int] = []
+    """The first time."""
+    with ExitStack() as opened:
+        syncs = FirstSyncs(bench, opened)
         yield Trial(
-            [
-                Contender(SYNC, forge, forge_ready, lambda: check_same(here, there)),
-                Contender(SYNCTHING, other, syncthing_ready, check_other),
-            ],
+            [syncs.forge(), syncs.syncthing()],
             bars=[
                 Bar(
                     "10 times faster than Syncthing",
                     lambda medians: 10 * medians.seconds[SYNC] <= medians.seconds[SYNCTHING],
                 )
             ],
-            note=f"{files:,} files. No turn went before. Syncthing is left after {FIRST_MAX:.0f} s with what it has.",
+            note=f"{syncs.files:,} files. No turn went before. "
+            f"Syncthing is left after {FIRST_MAX:.0f} s with what it has.",
         )
 
 

@@ -1,6 +1,6 @@
 # Everything runs in .venv, which is made on first use and brought up to date when pyproject.toml changes.
-# Needs: a python3 of 3.11 or later with pip, make; for `make test` what `make tools` sees to. `make bench` also needs rsync, restic, casync,
-# zsync, Syncthing, nginx-light and fcgiwrap;
+# Needs: a python3 of 3.11 or later with pip, make; for `make test` what `make tools` sees to. `make bench` also needs rsync,
+# restic, casync, zsync, Syncthing, rclone, wrk, nginx-light and fcgiwrap;
 # `make lab` needs root, iproute2, nginx-light, fcgiwrap and curl.
 
 PYTHON ?= $(firstword $(foreach v,python3 python3.13 python3.12 python3.11,\

@@ -71,6 +71,15 @@ def write_all(fd: int, buffers: Sequence[Buffer], offset: int) -> None:
         offset += total
 
 
+def sync_folder(folder: str | bytes | os.PathLike[str]) -> None:
+    """Makes durable what was created, renamed and removed in a folder. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class BulkFile:
     """Writes to one open file, which it does not own. `direct_from`: where in the file going past the cache begins.
     `write` may be called from several threads, the rest from one. Failures to write what is in the cache show at the

@@ -20,6 +20,7 @@ from typing import Final
 from forge_p2p.bucket.base import Data, Meta
 from forge_p2p.bucket.faults import disk_error, require_readable
 from forge_p2p.errors import BucketError, ForgeError
+from forge_p2p.writeback import sync_folder, write_all
 
 _TEMPORARY: Final = "unfinished"
 _LEFT: Final = 86400.0
@@ -187,11 +188,7 @@ def _make_folders(folder: Path) -> None:
         return
     _make_folders(folder.parent)
     folder.mkdir(mode=0o777, exist_ok=True)
-    descriptor = os.open(folder.parent, _FOLDER)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
 
 
 def _is_there(place: int, name: str) -> bool:
@@ -233,10 +230,8 @@ def _write_synced(place: int, name: str, data: Data) -> None:
     """Makes a file. One that cannot be written whole goes again: its name is taken once and for all."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=place)
     try:
-        with os.fdopen(descriptor, "wb", buffering=0) as opened:
-            view = memoryview(data)
-            while view:
-                view = view[opened.write(view) :]
+        with os.fdopen(descriptor, "wb"):
+            write_all(descriptor, [data], 0)
             os.fsync(descriptor)
     except OSError:
         with suppress(OSError):

@@ -19,6 +19,7 @@ from forge_p2p.content.gitmanifest import SUFFIXES, pack_name
 from forge_p2p.errors import DiskError, Malformed
 from forge_p2p.git.claims import claim, is_dead
 from forge_p2p.git.lookup import IndexFile
+from forge_p2p.writeback import sync_folder
 
 _PREFIX: Final = b"tmp_forge_"
 _FOLDER: Final = b"tmp_forged_"
@@ -54,7 +55,7 @@ class Landing:
         kept = self.hold(pack) if keep else b""
         for suffix in SUFFIXES:
             os.rename(self.path_of(pack, suffix), self._path(pack_name(pack).encode() + suffix))
-        _sync(self.packs)
+        sync_folder(self.packs)
         return kept
 
     def hold(self, pack: bytes) -> bytes:
@@ -127,11 +128,3 @@ def _remove(path: bytes) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             os.unlink(path)
-
-
-def _sync(folder: bytes) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

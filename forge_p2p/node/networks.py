@@ -40,8 +40,9 @@ from forge_p2p.content.revocation import Revocation, decode_revocation
 from forge_p2p.errors import ForgeError, Malformed, StoreError, UsageError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.home import Home, unwritable
-from forge_p2p.node.records import stamp_of, sync_folder, write_record
+from forge_p2p.node.records import stamp_of, write_record
 from forge_p2p.proto.revocations import RevocationSet
+from forge_p2p.writeback import sync_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

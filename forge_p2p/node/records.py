@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from forge_p2p.writeback import sync_folder
+
 TICK: Final = 100_000_000
 """Nanoseconds within which a file system may give two changes the same time."""
 
@@ -27,15 +29,6 @@ def write_record(path: Path, content: bytes, *, durable: bool = True) -> None:
         temporary.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes durable what was created, renamed and removed in a folder. Raises `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def stamp_of(paths: Iterable[Path]) -> tuple[int, ...]:

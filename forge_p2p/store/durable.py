@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from forge_p2p import writeback
 from forge_p2p.store.faults import disk_errors
 
 
@@ -26,8 +27,4 @@ def write_durably(path: Path, content: bytes) -> None:
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Makes the names in a folder durable."""
     with disk_errors(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        writeback.sync_folder(path)

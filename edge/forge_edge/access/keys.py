@@ -12,7 +12,8 @@ from typing import Final
 
 from forge_p2p.errors import DiskError, StoreError, UsageError
 from forge_p2p.node.home import Home, unwritable
-from forge_p2p.node.records import sync_folder, write_record
+from forge_p2p.node.records import write_record
+from forge_p2p.writeback import sync_folder
 
 KEY_SIZE: Final = 32
 MAC_SIZE: Final = 32

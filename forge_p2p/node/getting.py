@@ -130,6 +130,14 @@ def listing_here(node: LocalNode, root: Root) -> list[Entry]:
     return [entry for page in walk.entries(root.link, node.store.read) for entry in page]
 
 
+def is_whole(node: LocalNode, root: Root) -> bool:
+    """Whether the store has everything that a root needs. Blocks."""
+    try:
+        return not node.store.missing(walk.reach(root, node.store.read))
+    except (NotFound, CorruptChunk):
+        return False
+
+
 def plan_destination(
     node: LocalNode, root: Root, entries: Sequence[Entry], destination: str, options: Options
 ) -> RestorePlan:

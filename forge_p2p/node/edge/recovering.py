@@ -20,7 +20,6 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.content.ref import SEQ_MAX, BadRef, RefRecord
 from forge_p2p.content.refname import fault_of
-from forge_p2p.content.walk import reach
 from forge_p2p.errors import BucketError, CorruptChunk, Malformed, NotFound, PeerError, UsageError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.adding import keep_added
@@ -28,6 +27,7 @@ from forge_p2p.node.edge.checking import Checker
 from forge_p2p.node.edge.naming import named_here
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgeRestore, RestoredName
+from forge_p2p.node.getting import is_whole
 from forge_p2p.node.local import Report
 from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.retention import pin_target
@@ -180,7 +180,7 @@ class Recovery:
 
     async def _fetch(self, wanted: Wanted, broken: str) -> None:
         """Content that is here, or in the bucket as a whole; everything is verified on its way into the store."""
-        if await trio.to_thread.run_sync(self._is_here, wanted.root):
+        if await trio.to_thread.run_sync(is_whole, self.network.node, wanted.root):
             await trio.to_thread.run_sync(self._pin, wanted)
         elif broken:
             self.problems.append(f"{wanted.pin}: {broken}")
@@ -195,13 +195,6 @@ class Recovery:
                 return
             self.fetched_bytes += counts.fetched
         self.pins += 1
-
-    def _is_here(self, root: Root) -> bool:
-        store = self.network.node.store
-        try:
-            return not store.missing(reach(root, store.read))
-        except (NotFound, CorruptChunk):
-            return False
 
     def _pin(self, wanted: Wanted) -> None:
         """Keeps it, as the network's where a record says that it is. Blocks."""

@@ -20,7 +20,7 @@ from forge_p2p.errors import CorruptChunk, NotFound, UsageError
 from forge_p2p.ids import Hash
 from forge_p2p.node.expanding import NODES_AHEAD, fetch_ahead, leaves_below
 from forge_p2p.node.fetching import Fetching, fetching
-from forge_p2p.node.getting import keep_cached
+from forge_p2p.node.getting import is_whole, keep_cached
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.placing import LargeTarget, Placer, Slot, SmallTarget
 from forge_p2p.node.receiving import Counts
@@ -161,15 +161,7 @@ async def _fetch(
 
 async def _keep(network: "Network", root: Root, fetch: Fetching) -> None:
     """What is here as a whole now is kept for others and for the next time, until the room is needed."""
-    store = network.node.store
-
-    def is_whole() -> bool:
-        try:
-            return not store.missing(walk.reach(root, store.read))
-        except (NotFound, CorruptChunk):
-            return False
-
-    if await trio.to_thread.run_sync(is_whole):
+    if await trio.to_thread.run_sync(is_whole, network.node, root):
         await trio.to_thread.run_sync(keep_cached, network.node, root)
         await fetch.keep()
     await trio.to_thread.run_sync(fetch.remember, "complete")

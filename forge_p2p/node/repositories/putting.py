@@ -26,9 +26,9 @@ from forge_p2p.content.membership import Role
 from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages
-from forge_p2p.errors import CorruptChunk, Malformed, NotFound, UsageError
+from forge_p2p.errors import Malformed, UsageError
 from forge_p2p.node.adding import Adder, Writer, hold, store_pages
-from forge_p2p.node.getting import listing_here
+from forge_p2p.node.getting import is_whole, listing_here
 from forge_p2p.node.local import LocalNode, Report, ignore_progress
 from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.naming import Named, parse_name
@@ -90,7 +90,7 @@ async def _before(network: "Network", named: Named, base: Root) -> dict[bytes, E
     files = (await open_repository(network, target)).files
     holding = (await network.members()).holdings.find(named.network, base.link.hash)
     known = holding is not None and holding.complete
-    if not known and not await trio.to_thread.run_sync(_is_whole, network.node, base):
+    if not known and not await trio.to_thread.run_sync(is_whole, network.node, base):
         await prefetch(network, base, named.joined.name, partial(hold, network.node, base))
     return files
 
@@ -103,13 +103,6 @@ def _vouched(members: "Members", named: Named, seq: int, before: dict[bytes, Ent
         entries = listing_here(members.node, last.target)
         return {VOUCHED_LISTING: last.target.link, VOUCHED_MANIFEST: manifest_entry(entries).link}
     return {path: before[path].link for path in (VOUCHED_LISTING, VOUCHED_MANIFEST) if path in before}
-
-
-def _is_whole(node: LocalNode, root: Root) -> bool:
-    try:
-        return not node.store.missing(walk.reach(root, node.store.read))
-    except (NotFound, CorruptChunk):
-        return False
 
 
 def stored(node: LocalNode, folder: str, before: dict[bytes, Entry], vouched: dict[bytes, Link]) -> tuple[Root, int]:

@@ -112,7 +112,8 @@ async def open_repository(network: "Network", target: Target) -> Repository:
 
 
 def _here(node: LocalNode, root: Root) -> Repository:
-    data, entries = _manifest_of(node, root)
+    entries = listing_here(node, root)
+    data = b"".join(walk.stream(manifest_entry(entries).link, node.store.read))
     manifest = decode_manifest(data)
     files = files_of(manifest, entries)
     if VOUCHED_LISTING not in files:
@@ -125,11 +126,6 @@ def _here(node: LocalNode, root: Root) -> Repository:
         raise Malformed("what a repository is vouched for by is not of one piece")
     vouched = decode_manifest(b"".join(walk.stream(files[VOUCHED_MANIFEST].link, node.store.read)))
     return Repository(data, manifest, files, vouched, listing_link)
-
-
-def _manifest_of(node: LocalNode, root: Root) -> tuple[bytes, list[Entry]]:
-    entries = listing_here(node, root)
-    return b"".join(walk.stream(manifest_entry(entries).link, node.store.read)), entries
 
 
 async def _fetch(network: "Network", target: Target) -> None:

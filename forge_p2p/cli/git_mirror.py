@@ -7,6 +7,7 @@ import click
 from forge_p2p.cli.environment import git_environment
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
+from forge_p2p.cli.run import runner
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_count, format_duration, format_size
 from forge_p2p.errors import NotFound, PeerError
@@ -43,7 +44,6 @@ def command(settings: Settings, upstream: str, name: str, in_network: str, every
 
 def _mirror(settings: Settings, upstream: str, name: str, in_network: str) -> MirrorResult:
     """One round."""
-    from forge_p2p.cli.commands.git import runner
     from forge_p2p.git.calls import Node
     from forge_p2p.git.copies import Copy, copy_path
     from forge_p2p.git.publishing import publish

@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from forge_p2p.cli.calling import call_or_run
 from forge_p2p.cli.home import Settings
 from forge_p2p.errors import ForgeError, UsageError
-from forge_p2p.node.control import NoNode, call
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress, Result
 
@@ -116,7 +116,6 @@ class _Caller:
 
     def __init__(self, settings: Settings, shows: Callable[[], bool]) -> None:
         self._settings = settings
-        self._home = Home(settings.home)
         self._shows = shows
 
     def __call__(
@@ -124,11 +123,7 @@ class _Caller:
     ) -> Result:
         meter = _Meter() if self._shows() else None
         try:
-            return call(self._home, name, arguments, meter, on_bytes)
-        except NoNode:
-            from forge_p2p.node import inprocess
-
-            return inprocess.run(self._home, self._settings.config, name, arguments, meter, on_bytes)
+            return call_or_run(self._settings, name, arguments, meter, on_bytes)
         finally:
             if meter is not None:
                 meter.end()

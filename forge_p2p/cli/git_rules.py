@@ -4,6 +4,7 @@ import click
 
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit
+from forge_p2p.cli.run import runner
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.node.repositories.results import RuleEntry, RulesResult
 
@@ -30,7 +31,6 @@ def command(
     A pattern is a branch, like main, or all below a folder, like release/*; others begin with refs/. Only admins change
     rules. Who reads refuses a repository in which somebody else has moved a protected ref.
     """
-    from forge_p2p.cli.commands.git import runner
     from forge_p2p.git.calls import Node
     from forge_p2p.git.policy import change_rules, edited, full_pattern
 

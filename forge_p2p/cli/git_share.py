@@ -9,7 +9,7 @@ import click
 from forge_p2p.cli.environment import git_environment
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark, table
-from forge_p2p.cli.run import run_operation
+from forge_p2p.cli.run import run_operation, runner
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_size, parse_duration
 from forge_p2p.content.moment import since
@@ -26,7 +26,6 @@ def share(settings: Settings, repository: Path, expires: str) -> None:
     For somebody who is in no network of yours. The node has to be up as long as the ticket is to be of use; forge
     unshare ends it.
     """
-    from forge_p2p.cli.commands.git import runner
     from forge_p2p.git.running import find_repository
     from forge_p2p.git.sharing import share as shared_by
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from forge_p2p.cli.calling import OnBytes, call_or_run
 from forge_p2p.cli.progress import ProgressBar
 from forge_p2p.cli.settings import Settings
 from forge_p2p.content.pathtext import path_text
@@ -12,30 +13,31 @@ from forge_p2p.node.home import Home
 from forge_p2p.node.results import Result
 
 R = TypeVar("R", bound=Result)
-OnBytes = Callable[[bytes], object]
 
 
 def run_operation(
     settings: Settings, kind: type[R], name: str, arguments: dict[str, Any], on_bytes: OnBytes | None = None
 ) -> R:
     """The result of operation `name`, which is a `kind`; a progress bar meanwhile. Raises what the operation does."""
-    home = Home(settings.home)
-    with ProgressBar(settings) as progress:
-        result = call_node(home, name, arguments, progress, on_bytes)
-        if result is None:
-            from forge_p2p.node import inprocess
-
-            result = inprocess.run(home, settings.config, name, arguments, progress, on_bytes)
+    result = runner(settings)(name, arguments, on_bytes)
     assert isinstance(result, kind), f"{name} returned {type(result).__name__}"
     return result
 
 
-def call_node(
-    home: Home, name: str, arguments: dict[str, Any], progress: ProgressBar | None, on_bytes: OnBytes | None = None
-) -> Result | None:
+def runner(settings: Settings) -> Callable[..., Result]:
+    """As `run_operation`, for what runs operations of several kinds: `git.calls.Run`."""
+
+    def run(name: str, arguments: dict[str, Any], on_bytes: OnBytes | None = None) -> Result:
+        with ProgressBar(settings) as progress:
+            return call_or_run(settings, name, arguments, progress, on_bytes)
+
+    return run
+
+
+def call_node(home: Home, name: str, arguments: dict[str, Any], progress: ProgressBar | None) -> Result | None:
     """The result from the node that is up on `home`; `None` when none is."""
     try:
-        return call(home, name, arguments, progress, on_bytes)
+        return call(home, name, arguments, progress)
     except NoNode:
         return None
 

@@ -3,7 +3,6 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,10 +10,9 @@ from forge_p2p.cli import git_checkout, git_mirror, git_rules, git_share
 from forge_p2p.cli.environment import git_environment, repository_url
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
-from forge_p2p.cli.run import OnBytes, run_operation
+from forge_p2p.cli.run import runner
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_count, format_duration, format_size
-from forge_p2p.node.results import Result
 
 
 @click.group("git")
@@ -92,12 +90,3 @@ def _step_back() -> None:
     os.nice(19)
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def runner(settings: Settings) -> Any:
-    """How operations are run by what runs git."""
-
-    def run(name: str, arguments: dict[str, Any], on_bytes: OnBytes | None = None) -> Result:
-        return run_operation(settings, Result, name, arguments, on_bytes)  # type: ignore[arg-type]
-
-    return run

@@ -4,17 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
+from forge_p2p.cli.calling import call_or_run
 from forge_p2p.cli.environment import git_environment
 from forge_p2p.cli.output import remark
-from forge_p2p.cli.run import call_node
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.errors import UsageError
-from forge_p2p.node.home import Home
 
 _SCHEME = "forge://"
 
@@ -51,17 +50,8 @@ def transfer(settings: Settings) -> None:
     """Speak git-lfs's custom transfer protocol. git lfs runs this."""
     from forge_p2p.git.lfs import Transfer, answers
 
-    def run(name: str, arguments: dict[str, Any]) -> object:
-        home = Home(settings.home)
-        result = call_node(home, name, arguments, None)
-        if result is None:
-            from forge_p2p.node import inprocess
-
-            result = inprocess.run(home, settings.config, name, arguments, lambda progress: None)
-        return result
-
     folder = Path(_git("rev-parse", "--git-path", "lfs/tmp")).absolute()
-    for line in answers(Transfer(run, _network_of, folder), sys.stdin):
+    for line in answers(Transfer(partial(call_or_run, settings), _network_of, folder), sys.stdin):
         sys.stdout.write(line)
         sys.stdout.flush()
 

@@ -160,6 +160,12 @@ def decode_record(data: bytes) -> RefRecord:
     return RefRecord(*order, root, time, expires, protected, NodeId(home), chain, signature)
 
 
+def written_seq(text: str) -> int:
+    """The number of a record, as people and the names of pins write it; 0 if `text` is none."""
+    digits = text.isascii() and text.isdecimal() and len(text) <= len(str(SEQ_MAX))
+    return seq if digits and (seq := int(text)) <= SEQ_MAX else 0
+
+
 def _decode_name(data: bytes) -> str:
     try:
         name = data.decode()

@@ -129,6 +129,9 @@ async def test_a_name_pulled_from_a_bucket_is_what_its_author_signed(tmp_path: P
         assert other is not None
         evil = format_link(other.target)
         catalogue = maker.node.edge.catalogue
+        no_numbers = ["007", "٣", "0", "-1", "9" * 19, "1/1", ""]
+        pins: list[object] = [PinEntry(f"{network.hex()}/nightly/{each}", evil, 1.0) for each in no_numbers]
+        catalogue.commit(lambda state: catalogue.record(state, pins=pins))
         async with alone(tmp_path / "b", text) as reader:
             await pulling.pull(reader, what="nightly", destination=str(tmp_path / "there"), report=ignore_progress)
             assert contents(tmp_path / "there") == contents(first)

@@ -48,6 +48,8 @@ def test_what_is_meant(networks: list[Joined], text: str, option: str, found: tu
         ([TEAM], "a@-1", "", "names no record"),
         ([TEAM], "a@1@2", "", "names no record"),
         ([TEAM], f"a@{1 << 63}", "", "names no record"),
+        ([TEAM], f"a@{'1' * 5000}", "", "names no record"),
+        ([TEAM], "a@٣", "", "names no record"),
         ([TEAM], "../a", "", "cannot be a name"),
     ],
 )

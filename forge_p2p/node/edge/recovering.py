@@ -18,7 +18,7 @@ from forge_p2p.bucket.mirrors import Mirrors
 from forge_p2p.content.catalogue import PinEntry, State
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
-from forge_p2p.content.ref import SEQ_MAX, BadRef, RefRecord
+from forge_p2p.content.ref import BadRef, RefRecord, written_seq
 from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import BucketError, CorruptChunk, Malformed, NotFound, PeerError, UsageError
 from forge_p2p.ids import NetworkId
@@ -224,7 +224,7 @@ def record_pinned(pin: PinEntry) -> tuple[str, str, int]:
     """The network (hex), name and number that a pin of a record has. Raises `Malformed`."""
     folder, _, number = pin.name.rpartition("/")
     network, _, name = folder.partition("/")
-    seq = int(number) if number.isdecimal() and len(number) <= len(str(SEQ_MAX)) else 0
-    if fault_of(name) or not 0 < seq <= SEQ_MAX:
+    seq = written_seq(number)
+    if fault_of(name) or not seq:
         raise Malformed("names neither a link nor a record")
     return network, name, seq

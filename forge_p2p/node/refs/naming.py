@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forge_p2p.content.ref import written_seq
 from forge_p2p.content.refname import check_name
 from forge_p2p.errors import UsageError
 from forge_p2p.ids import NetworkId
@@ -52,9 +53,10 @@ def _split_seq(text: str) -> tuple[str, int]:
     name, at, number = text.partition("@")
     if not at:
         return text, 0
-    if not number.isdecimal() or not 0 < int(number) < 1 << 63:
+    seq = written_seq(number)
+    if not seq:
         raise UsageError(f"{text!r} names no record: {number!r} is no number of one", hint="write NAME@3 for record 3")
-    return name, int(number)
+    return name, seq
 
 
 def _named(joined: "Sequence[Joined]", name: str) -> "Joined":

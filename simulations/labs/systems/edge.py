@@ -5,7 +5,6 @@ so that all content crosses the origin's cable: what the origin sends is what th
 """
 
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,8 +14,6 @@ from simulations.labs.systems.base import Stage
 from simulations.labs.systems.forge import ForgeNetwork
 from simulations.labs.systems.http import start_nginx
 from simulations.labs.topology import ROOT, Host
-
-COMMAND = [sys.executable, "-m", "forge_p2p.cli.main"]
 
 
 class ForgeEdge(ForgeNetwork):
@@ -53,4 +50,4 @@ def _publish(stage: Stage, url: str) -> str:
 
 def _once(host: Host, *arguments: str) -> str:
     variables = {"FORGE_HOME": str(host.folder / "publisher"), "PYTHONPATH": str(ROOT)}
-    return forge.finish(host.start([*COMMAND, *arguments], variables, "publisher.log"))
+    return forge.finish(host.start([*forge.COMMAND, *arguments], variables, "publisher.log"))

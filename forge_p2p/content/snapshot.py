@@ -18,7 +18,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta
 
-from forge_p2p.content.link import CHUNK_MAX, MAX_LEVEL, MAX_SIZE, Link
+from forge_p2p.content.link import CHUNK_MAX, MAX_LEVEL, MAX_SIZE, Kind, Link, Root
+from forge_p2p.content.linktext import format_link
 from forge_p2p.content.paths import MAX_NAME, MAX_PATH, check_name, check_path, hostile
 from forge_p2p.content.pathtext import path_text
 from forge_p2p.errors import Malformed
@@ -45,6 +46,9 @@ class EntryKind(IntEnum):
     SYMLINK = 2
 
 
+KINDS: Final = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "directory", EntryKind.SYMLINK: "symlink"}
+"""As listings call them."""
+
 _FILE: Final = 0
 _DIRECTORY: Final = 1
 
@@ -70,6 +74,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkno
     def link(self) -> Link:
         """The content of a file."""
         return Link(Hash(self.payload), self.size, self.level)
+
+
+def leads_to(entry: Entry) -> str:
+    """What a listing shows beside an entry: a file's link, a symlink's target, nothing of a directory."""
+    if entry.kind == EntryKind.FILE:
+        return format_link(Root(Kind.BLOB, entry.link))
+    return path_text(entry.payload)
 
 
 _LENGTH = struct.Struct("<I")

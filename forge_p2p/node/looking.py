@@ -8,7 +8,7 @@ from forge_p2p.content import walk
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
-from forge_p2p.content.snapshot import Entry, EntryKind
+from forge_p2p.content.snapshot import KINDS, Entry, EntryKind, leads_to
 from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import CatResult, LsEntry, LsResult, Progress
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from forge_p2p.node.receiving import Receiver
 
 Emit = Callable[[bytes], Awaitable[None]]
-
-KINDS = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "directory", EntryKind.SYMLINK: "symlink"}
 
 
 def ls_here(node: LocalNode, *, what: str, path: str = "", report: Report) -> LsResult | None:  # noqa: ARG001
@@ -103,13 +101,8 @@ def _ls_blob(root: Root, path: str) -> LsResult:
 
 
 def _ls_entry(entry: Entry) -> LsEntry:
-    kind = EntryKind(entry.kind)
-    link = ""
-    if kind is EntryKind.FILE:
-        link = format_link(Root(Kind.BLOB, entry.link))
-    elif kind is EntryKind.SYMLINK:
-        link = path_text(entry.payload)
-    return LsEntry(path_text(entry.path), KINDS[kind], entry.mode, entry.size, entry.mtime_ns, link)
+    kind = KINDS[EntryKind(entry.kind)]
+    return LsEntry(path_text(entry.path), kind, entry.mode, entry.size, entry.mtime_ns, leads_to(entry))
 
 
 def _file_at(entries: Iterable[Entry], path: str) -> Link:

@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 
 from forge_edge.http.target import quote
-from forge_p2p.content.link import Kind, Root
+from forge_p2p.cli.units import format_count, format_size
+from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_text
-from forge_p2p.content.snapshot import Entry, EntryKind
+from forge_p2p.content.snapshot import KINDS, Entry, EntryKind, leads_to
 
 POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -19,8 +20,6 @@ POLICY: Final = (
 
 SANDBOX: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
 """Of content: what somebody published is shown, and runs no script in the gateway's name."""
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;background:#fff;max-width:60rem;margin:2rem auto;"
@@ -54,25 +53,14 @@ class Directory(msgspec.Struct, frozen=True):
     entries: list[Item]
 
 
-def directory(root: Root, path: bytes, entries: Iterable[Entry]) -> Directory:
+def directory_json(root: Root, path: bytes, entries: Iterable[Entry]) -> bytes:
     """What is directly in `path`."""
-    return Directory(format_link(root), path_text(path), [_item(each) for each in entries])
+    return msgspec.json.encode(Directory(format_link(root), path_text(path), [_item(each) for each in entries]))
 
 
 def _item(entry: Entry) -> Item:
-    kind = EntryKind(entry.kind)
-    link = ""
-    if kind is EntryKind.FILE:
-        link = format_link(Root(Kind.BLOB, entry.link))
-    elif kind is EntryKind.SYMLINK:
-        link = path_text(entry.payload)
-    name = path_text(entry.path.rpartition(b"/")[2])
-    return Item(name, kind.name.lower(), entry.size, entry.mode, entry.mtime_ns / 1e9, link)
-
-
-def directory_json(shown: Directory) -> bytes:
-    """The JSON of a directory."""
-    return msgspec.json.encode(shown)
+    name, kind = path_text(entry.path.rpartition(b"/")[2]), KINDS[EntryKind(entry.kind)]
+    return Item(name, kind, entry.size, entry.mode, entry.mtime_ns / 1e9, leads_to(entry))
 
 
 def directory_page(title: str, root: Root, path: bytes, entries: Sequence[Entry]) -> bytes:
@@ -80,13 +68,14 @@ def directory_page(title: str, root: Root, path: bytes, entries: Sequence[Entry]
     ordered = sorted(entries, key=lambda each: (each.kind != EntryKind.DIRECTORY, each.path))
     rows = ['<tr><td><a href="../">..</a></td><td class="n"></td></tr>'] if path else []
     rows += [_row(each) for each in ordered]
+    count = format_count(len(ordered), "entry", "entries")
     heading = escape(f"{title}/{path_text(path)}" if path else title)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body><h1>{heading}</h1>\n'
         '<table><thead><tr><th>Name</th><th class="n">Size</th></tr></thead><tbody>\n'
         + "\n".join(rows)
-        + f"\n</tbody></table>\n<footer>{_count(len(ordered))} in {escape(format_link(root))}</footer></body></html>\n"
+        + f"\n</tbody></table>\n<footer>{count} in {escape(format_link(root))}</footer></body></html>\n"
     ).encode()
 
 
@@ -97,18 +86,5 @@ def _row(entry: Entry) -> str:
         return f'<tr><td>{name} → {escape(path_text(entry.payload))}</td><td class="n">link</td></tr>'
     slash = "/" if entry.kind == EntryKind.DIRECTORY else ""
     # The leading ./ keeps a name with a colon from being taken for a scheme.
-    size = "" if slash else human(entry.size)
+    size = "" if slash else format_size(entry.size)
     return f'<tr><td><a href="./{escape(quote(raw))}{slash}">{name}{slash}</a></td><td class="n">{size}</td></tr>'
-
-
-def _count(count: int) -> str:
-    return f"{count:,} entry" if count == 1 else f"{count:,} entries"
-
-
-def human(size: float) -> str:
-    """ "999 B", "1.5 MB"."""
-    for unit in _UNITS:
-        if size < 1000 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from forge_edge.http.negotiation import accepted_encodings, content_type, is_compressible, matches, wants_json
-from forge_edge.http.page import POLICY, SANDBOX, directory, directory_json, directory_page
+from forge_edge.http.page import POLICY, SANDBOX, directory_json, directory_page
 from forge_edge.http.ranges import Span, Unsatisfiable, content_range, parse_ranges
 from forge_edge.serving.answers import Answer
 from forge_edge.serving.finding import FOREVER, Resource
@@ -82,7 +82,7 @@ async def _directory(gateway: Gateway, asked: Asked, resource: Resource, slash: 
 def _listed(resource: Resource, as_json: bool) -> bytes:
     root, path = resource.place.root, resource.path
     if as_json:
-        return directory_json(directory(root, path, resource.entries))
+        return directory_json(root, path, resource.entries)
     return directory_page(resource.title, root, path, resource.entries)
 
 

@@ -114,16 +114,23 @@ def socket_address(home: Home) -> Iterator[str]:
 
 
 @contextmanager
+def reaching(home: Home) -> Iterator[str]:
+    """The address of the control socket for who connects to it within: what fails becomes `NoNode` or `PeerError`."""
+    try:
+        with socket_address(home) as address:
+            yield address
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+        raise NoNode from error
+    except OSError as error:
+        raise PeerError(f"cannot talk to the node at {home.socket}: {error.strerror}") from error
+
+
+@contextmanager
 def _connected(home: Home) -> Iterator[socket.socket]:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        try:
-            with socket_address(home) as address:
-                connection.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise NoNode from error
-        except OSError as error:
-            raise PeerError(f"cannot talk to the node at {home.socket}: {error.strerror}") from error
+        with reaching(home) as address:
+            connection.connect(address)
         yield connection
     finally:
         connection.close()
@@ -138,7 +145,7 @@ def _send(connection: socket.socket, frame: bytes) -> None:
     try:
         connection.sendall(frame)
     except (BrokenPipeError, ConnectionResetError) as error:
-        raise _went_away() from error
+        raise went_away() from error
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -150,12 +157,13 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
         except ConnectionResetError:
             count = 0
         if count == 0:
-            raise _went_away()
+            raise went_away()
         view = view[count:]
     return bytes(buffer)
 
 
-def _went_away() -> PeerError:
+def went_away() -> PeerError:
+    """The error of a call whose node ended; the caller raises it."""
     return PeerError("the node went away in the middle of the command", hint="node.log in its folder says why")
 
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from forge_p2p.errors import PeerError
-from forge_p2p.node.control import HEADER, Call, Failure, Kind, NoNode, pack, rebuilt, socket_address, unpack_header
+from forge_p2p.node.control import HEADER, Call, Failure, Kind, pack, reaching, rebuilt, unpack_header, went_away
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Result, result_type
 
@@ -23,12 +22,12 @@ class NodeLink:
         self._home = home
 
     async def call(self, operation: str, **arguments: Any) -> Result:
-        """The result of an operation that hands on no content. Raises `NoNode`, or the node's own `ForgeError`."""
+        """The result of an operation that hands on no content. Raises `NoNode`, `PeerError`, the node's own `ForgeError`."""
         async with aclosing(self._frames(operation, arguments)) as frames:
             async for kind, body in frames:
                 if kind is Kind.RESULT:
                     return msgspec.json.decode(body, type=result_type(operation))
-        raise _went_away()
+        raise went_away()
 
     async def stream(self, operation: str, **arguments: Any) -> AsyncGenerator[bytes]:
         """The content that an operation hands on, as it comes; closing it cancels the operation. Raises as `call`."""
@@ -38,11 +37,8 @@ class NodeLink:
                     yield body
 
     async def _frames(self, operation: str, arguments: dict[str, Any]) -> AsyncGenerator[tuple[Kind, bytes]]:
-        try:
-            with socket_address(self._home) as address:
-                reader, writer = await asyncio.open_unix_connection(address, limit=_BUFFER)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise NoNode from error
+        with reaching(self._home) as address:
+            reader, writer = await asyncio.open_unix_connection(address, limit=_BUFFER)
         try:
             writer.write(pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
             while True:
@@ -54,10 +50,6 @@ class NodeLink:
                 if kind is Kind.RESULT:
                     return
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise _went_away() from error
+            raise went_away() from error
         finally:
             writer.close()
-
-
-def _went_away() -> PeerError:
-    return PeerError("the node went away in the middle of the request", hint="node.log in its folder says why")

@@ -1,9 +1,12 @@
 """What a gateway is told, as frozen values. Only `main` and the commands read files and the environment."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from forge_p2p.config import MIB, StoreConfig
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class GatewaySettings:
     tls_certificate: str = ""
     tls_key: str = field(default="", repr=False)
     public: tuple[str, ...] = ()
-    proxies: tuple[str, ...] = ()
-    scrapers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    proxies: tuple[Network, ...] = ()
+    scrapers: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     answers: int = 64 * MIB
     """Bytes of ready answers in memory."""
     ref_age: float = 5.0

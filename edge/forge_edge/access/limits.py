@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from forge_p2p.proto.timers import TokenBucket
@@ -34,9 +34,13 @@ class ClientLimits:
 
 def client_of(address: str) -> str:
     """Whom an address stands for: itself, or the /64 that an IPv6 host can choose its addresses from."""
-    host = address.partition("%")[0]
-    if ":" not in host:
-        return host
-    parsed = ip_address(host)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped) if mapped else str(ip_network((parsed, 64), strict=False))
+    if ":" not in address:
+        return address
+    plain = plain_address(address)
+    return str(plain) if plain.version == 4 else str(ip_network((plain, 64), strict=False))
+
+
+def plain_address(text: str) -> IPv4Address | IPv6Address:
+    """Without a zone, and as IPv4 if it is that, mapped into IPv6. Raises `ValueError` for what is no address."""
+    parsed = ip_address(text.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed

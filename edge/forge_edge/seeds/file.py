@@ -5,14 +5,14 @@ The tables of a node's `config.toml` are the same here (`forge_p2p.cli.config`);
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from forge_edge.seeds.lines import Lines, line_of_toml_error
-from forge_edge.settings import GatewaySettings, Limits
+from forge_edge.settings import GatewaySettings, Limits, Network
 from forge_p2p.cli.config import (
     Problem,
     Read,
@@ -105,8 +105,8 @@ def _path(value: Any) -> str:
     return str(value)
 
 
-def _texts(read: Callable[[Any], str]) -> Read:
-    def read_all(value: Any) -> tuple[str, ...]:
+def _list(read: Read) -> Read:
+    def read_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise UsageError(f"{value!r} is not a list")
         return tuple(read(each) for each in value)
@@ -114,9 +114,9 @@ def _texts(read: Callable[[Any], str]) -> Read:
     return read_all
 
 
-def _network(value: Any) -> str:
+def _network(value: Any) -> Network:
     try:
-        return str(ip_network(_text(value), strict=False))
+        return ip_network(_text(value), strict=False)
     except ValueError:
         raise UsageError(f"{value!r} is neither an address nor a network of them", hint='like "10.0.0.0/8"') from None
 
@@ -146,9 +146,9 @@ GATEWAY: dict[str, tuple[str, Read]] = {
     "listen": ("", read_address),
     "tls_certificate": ("", _path),
     "tls_key": ("", _path),
-    "public": ("", _texts(_public)),
-    "proxies": ("", _texts(_network)),
-    "scrapers": ("", _texts(_network)),
+    "public": ("", _list(_public)),
+    "proxies": ("", _list(_network)),
+    "scrapers": ("", _list(_network)),
     "answers": ("", read_size),
     "ref_age": ("", read_duration),
     "access_log": ("", read_flag),

@@ -1,13 +1,14 @@
 """One request as far as it can be judged before anything is looked up."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from forge_edge.access.limits import client_of
+from forge_edge.access.limits import client_of, plain_address
+from forge_edge.settings import Network
 
 if TYPE_CHECKING:
     from forge_edge.access.grants import Grant
@@ -38,7 +39,7 @@ class Asked:
         return self.raw.headers.get(name, "")
 
 
-def asked_by(raw: web.BaseRequest, proxies: tuple[str, ...]) -> Asked:
+def asked_by(raw: web.BaseRequest, proxies: tuple[Network, ...]) -> Asked:
     """Reads a request. `proxies` are believed when they say whom they speak for."""
     path, _, query = raw.raw_path.partition("?")
     try:
@@ -51,17 +52,16 @@ def asked_by(raw: web.BaseRequest, proxies: tuple[str, ...]) -> Asked:
     return Asked(raw, raw.method, path, fields, address, client_of(address))
 
 
-def is_in(address: str, networks: tuple[str, ...]) -> bool:
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether an address is in one of these networks."""
     try:
-        parsed = ip_address(address.partition("%")[0])
+        plain = plain_address(address)
     except ValueError:
         return False
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(parsed in ip_network(each, strict=False) for each in networks)
+    return any(plain in each for each in networks)
 
 
-def _forwarded(headers: list[str], proxies: tuple[str, ...]) -> str:
+def _forwarded(headers: list[str], proxies: tuple[Network, ...]) -> str:
     """The last address of X-Forwarded-For that no proxy of ours is: what comes before it is only claimed. Some proxies
     add a header of their own to one that a client sent, so all of them count, as one list (RFC 9110, 5.3). Whoever is
     behind a proxy is never taken for the proxy itself; empty only if the proxy speaks for nobody."""

@@ -60,9 +60,13 @@ class Keys:
             raise unwritable(f"the folder {self.folder}", error) from error
         del self._keys[number]
 
+    def newest(self) -> int:
+        """The number of the key that signs, made if there is none."""
+        return max(self._keys, default=0) or self.rotate()
+
     def sign(self, message: bytes) -> tuple[int, bytes]:
-        """The number of the newest key, made if there is none, and its HMAC-SHA256 of `message`."""
-        number = max(self._keys, default=0) or self.rotate()
+        """The number of the newest key, and its HMAC-SHA256 of `message`."""
+        number = self.newest()
         return number, hmac.digest(self._keys[number], message, "sha256")
 
     def is_signed(self, number: int, message: bytes, mac: bytes) -> bool:

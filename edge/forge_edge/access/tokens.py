@@ -54,8 +54,7 @@ class GatewayToken:
 
 def issue_token(keys: Keys, network: NetworkId, *, write: bool, expires: int, label: str = "") -> tuple[str, str]:
     """A new token, and its id in hex."""
-    number = max(keys.numbers, default=0) or keys.rotate()
-    body = _Body(number, os.urandom(ID_SIZE), network, write, expires, label)
+    body = _Body(keys.newest(), os.urandom(ID_SIZE), network, write, expires, label)
     data = msgspec.msgpack.encode(body)
     _, mac = keys.sign(_DOMAIN + data)
     return armor(_NAME, TOKEN_VERSION, data + mac), body.id.hex()

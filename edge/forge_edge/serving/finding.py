@@ -9,7 +9,6 @@ from forge_edge.content.place import Place
 from forge_edge.http.target import BlobTarget, LinkTarget, RefTarget, Target
 from forge_edge.serving.gateway import Gateway
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root
-from forge_p2p.content.linktext import format_link
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import NotFound
 from forge_p2p.ids import Hash
@@ -55,11 +54,8 @@ async def _named(gateway: Gateway, grant: Grant, target: RefTarget) -> Resource 
     network = standing.joined
     held = await _holds(gateway, network, standing.root)
     place = Place(standing.root, network.network.hex(), held)
-    headers = {
-        "Forge-Ref": f"{network.name}/{standing.name}@{standing.seq}".encode().decode("latin-1"),
-        "Forge-Link": format_link(standing.root),
-    }
     title = f"{network.name}/{standing.name}@{standing.seq}"
+    headers = {"Forge-Ref": title.encode().decode("latin-1"), "Forge-Link": place.text}
     age = FOREVER if found.pinned else gateway.settings.ref_age
     return await _inside(gateway, place, found.path, title, headers, age)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from forge_edge.content.pieces import Raw
 from forge_edge.http.negotiation import accepted_encodings, content_type, is_compressible, matches, wants_json
 from forge_edge.http.page import POLICY, SANDBOX, directory_json, directory_page
 from forge_edge.http.ranges import Span, Unsatisfiable, content_range, parse_ranges
@@ -24,10 +25,10 @@ GZIP_FROM: Final = 512
 """Bytes below which compressing saves nothing worth a thread."""
 
 GZIP_LEVEL: Final = 5
+GZIP_BITS: Final = zlib.MAX_WBITS | 16
+"""That make zlib write gzip's header and end."""
 
 SECURITY: Final = {"Server": "forge", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-
-Raw = bytes | memoryview
 
 
 async def answer(gateway: Gateway, asked: Asked, resource: Resource, slash: bool) -> Answer | web.StreamResponse:
@@ -112,49 +113,51 @@ async def _file(gateway: Gateway, asked: Asked, resource: Resource, link: Link) 
     takes = accepted_encodings(asked.header("Accept-Encoding"))
     chunk = await gateway.pieces.encoded(resource.place, link)
     if chunk is not None:
-        return await _small(gateway, chunk, takes, kind, headers)
+        return await _small(gateway, chunk, takes, headers)
     return await _stream(gateway, asked, resource, link, takes, headers)
 
 
-async def _small(
-    gateway: Gateway, chunk: EncodedChunk, takes: frozenset[str], kind: str, headers: dict[str, str]
-) -> Answer:
+async def _small(gateway: Gateway, chunk: EncodedChunk, takes: frozenset[str], headers: dict[str, str]) -> Answer:
     """One chunk: as it is stored, if the client takes that."""
-    name = chunk.hash.hex()
     if chunk.codec == Codec.ZSTD and "zstd" in takes:
-        headers |= {"Content-Encoding": "zstd", "ETag": f'"{name}-zstd"'}
+        _encode(headers, "zstd")
         return Answer(200, headers, bytes(chunk.data))
     raw = bytes(decode(chunk))
-    if "gzip" in takes and chunk.codec != Codec.RAW and is_compressible(kind) and len(raw) >= GZIP_FROM:
-        headers |= {"Content-Encoding": "gzip", "ETag": f'"{name}-gzip"'}
+    if (
+        "gzip" in takes
+        and chunk.codec != Codec.RAW
+        and is_compressible(headers["Content-Type"])
+        and len(raw) >= GZIP_FROM
+    ):
+        _encode(headers, "gzip")
         loop = asyncio.get_running_loop()
-        packed = await loop.run_in_executor(gateway.executor, _gzip, raw)
+        packed = await loop.run_in_executor(gateway.executor, zlib.compress, raw, GZIP_LEVEL, GZIP_BITS)
         return Answer(200, headers, packed)
     return Answer(200, headers, raw)
 
 
-def _gzip(raw: bytes) -> bytes:
-    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
-    return packer.compress(raw) + packer.flush()
+def _encode(headers: dict[str, str], form: str) -> None:
+    """Says that a file comes in this form, which has an ETag of its own."""
+    headers |= {"Content-Encoding": form, "ETag": f'{headers["ETag"][:-1]}-{form}"'}
 
 
 async def _stream(
     gateway: Gateway, asked: Asked, resource: Resource, link: Link, takes: frozenset[str], headers: dict[str, str]
 ) -> web.StreamResponse:
-    name, place, pieces = link.hash.hex(), resource.place, gateway.pieces
+    place, pieces = resource.place, gateway.pieces
     if "zstd" in takes and await pieces.begins_compressed(place, link):
-        headers |= {"Content-Encoding": "zstd", "ETag": f'"{name}-zstd"'}
+        _encode(headers, "zstd")
         body = pieces.read(place, link, 0, link.size, frames=True)
         return await streamed(gateway, asked, 200, headers, None, body)
     plain = pieces.read(place, link, 0, link.size)
     if "gzip" in takes and is_compressible(headers["Content-Type"]):
-        headers |= {"Content-Encoding": "gzip", "ETag": f'"{name}-gzip"'}
+        _encode(headers, "gzip")
         return await streamed(gateway, asked, 200, headers, None, _gzipped(gateway, plain))
     return await streamed(gateway, asked, 200, headers, link.size, plain)
 
 
 async def _gzipped(gateway: Gateway, body: AsyncIterator[list[Raw]]) -> AsyncIterator[list[Raw]]:
-    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_BITS)
     loop = asyncio.get_running_loop()
     async for pieces in body:
         if not pieces:

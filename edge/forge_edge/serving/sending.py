@@ -7,12 +7,11 @@ from contextlib import nullcontext, suppress
 
 from aiohttp import web
 
+from forge_edge.content.pieces import Raw
 from forge_edge.serving.answers import Answer
 from forge_edge.serving.gateway import Gateway
 from forge_edge.serving.request import Asked
 from forge_p2p.errors import ForgeError, NotFound
-
-Raw = bytes | memoryview
 
 
 class Stalled(Exception):

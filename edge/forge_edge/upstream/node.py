@@ -22,7 +22,7 @@ class NodeLink:
         self._home = home
 
     async def call(self, operation: str, **arguments: Any) -> Result:
-        """The result of an operation that hands on no content. Raises `NoNode`, `PeerError`, or what the operation does."""
+        """The result of an operation that hands on no content. Raises `NoNode`, `PeerError`, or what it raises."""
         async with aclosing(self._frames(operation, arguments)) as frames:
             async for kind, body in frames:
                 if kind is Kind.RESULT:

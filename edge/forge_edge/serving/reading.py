@@ -89,10 +89,9 @@ def _listed(resource: Resource, as_json: bool) -> bytes:
 
 async def _file(gateway: Gateway, asked: Asked, resource: Resource, link: Link) -> Answer | web.StreamResponse:
     name = link.hash.hex()
-    kind = content_type(resource.path)
     headers = {
         **headers_of(asked, resource),
-        "Content-Type": kind,
+        "Content-Type": content_type(resource.path),
         "Content-Security-Policy": SANDBOX,
         "Accept-Ranges": "bytes",
         "ETag": f'"{name}"',
@@ -123,12 +122,8 @@ async def _small(gateway: Gateway, chunk: EncodedChunk, takes: frozenset[str], h
         _encode(headers, "zstd")
         return Answer(200, headers, bytes(chunk.data))
     raw = bytes(decode(chunk))
-    if (
-        "gzip" in takes
-        and chunk.codec != Codec.RAW
-        and is_compressible(headers["Content-Type"])
-        and len(raw) >= GZIP_FROM
-    ):
+    is_worth_it = chunk.codec != Codec.RAW and len(raw) >= GZIP_FROM and is_compressible(headers["Content-Type"])
+    if "gzip" in takes and is_worth_it:
         _encode(headers, "gzip")
         loop = asyncio.get_running_loop()
         packed = await loop.run_in_executor(gateway.executor, zlib.compress, raw, GZIP_LEVEL, GZIP_BITS)

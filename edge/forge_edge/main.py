@@ -19,23 +19,10 @@ COMMANDS = {
 }
 
 
-_HIDDEN = ("node",)
-"""What `forge seed run` starts."""
-
-
 class _Commands(LazyGroup):
     known = COMMANDS
+    unlisted = ("node",)  # what `forge seed run` starts
     package = "forge_edge.commands"
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.load(cmd_name) if cmd_name in _HIDDEN else super().get_command(ctx, cmd_name)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        return (
-            click.Group.resolve_command(self, ctx, args) if args[0] in _HIDDEN else super().resolve_command(ctx, args)
-        )
 
 
 @click.group(cls=_Commands, params=common_options(), context_settings={"help_option_names": ["-h", "--help"]})

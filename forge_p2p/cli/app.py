@@ -1,6 +1,6 @@
 """The command `forge`: names and one line for each command, whose module is imported when it is called."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -51,21 +51,23 @@ ELSEWHERE = {"config": "forge_edge.commands.config", "seed": "forge_edge.command
 
 class LazyGroup(click.Group):
     """Knows its commands by name; `package.NAME` holds `command`, loaded only to run or explain it. `known`: each
-    command's name and one line."""
+    command's name and one line; `unlisted`: those that are not for people."""
 
     known: Mapping[str, str] = COMMANDS
+    unlisted: Collection[str] = ()
     package = "forge_p2p.cli.commands"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.known)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.load(cmd_name) if cmd_name in self.known else None
-
-    def load(self, name: str) -> click.Command:
-        """The command called `name`."""
-        command: click.Command = import_module(ELSEWHERE.get(name, f"{self.package}.{name}")).command
+        if not self._has(cmd_name):
+            return None
+        command: click.Command = import_module(ELSEWHERE.get(cmd_name, f"{self.package}.{cmd_name}")).command
         return command
+
+    def _has(self, name: str) -> bool:
+        return name in self.known or name in self.unlisted
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -82,7 +84,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self.known and not name.startswith("-"):
+        if not self._has(name) and not name.startswith("-"):
             from difflib import get_close_matches
 
             near = get_close_matches(name, self.known, n=1)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
-from forge_p2p.errors import DiskError, UsageError
+from forge_p2p.cli.units import format_count
+from forge_p2p.errors import UsageError
 
 if TYPE_CHECKING:
     from forge_edge.seeds.file import Fault, SeedFile
@@ -26,15 +27,9 @@ def check(settings: Settings, file: str) -> None:
     Tells all that is wrong with FILE, each with its line, as FILE:LINE: MESSAGE; also whether the token and certificate
     files that it names can be read. Nothing is started.
     """
-    from forge_edge.seeds.file import read_file
+    from forge_edge.seeds.file import read_file, read_text
 
-    path = Path(file)
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise DiskError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text (byte {error.start})") from error
+    text = read_text(Path(file))
     seed, faults = read_file(text)
     faults = faults or unreadable(seed, text)
     if settings.json:
@@ -45,21 +40,22 @@ def check(settings: Settings, file: str) -> None:
         for each in faults:
             click.echo(f"{file}:{each.line}: {each.message}{f' ({each.hint})' if each.hint else ''}")
     if faults:
-        raise UsageError(f"{file} has {len(faults)} fault{'s' * (len(faults) > 1)}")
+        raise UsageError(f"{file} has {format_count(len(faults), 'fault')}")
 
 
 def unreadable(seed: "SeedFile", text: str) -> "list[Fault]":
     """Files that are named and cannot be read, or could be by others though they are secret."""
     from forge_edge.seeds.file import Fault
+    from forge_edge.seeds.lines import Lines
 
-    secret = [each.token_file for each in seed.networks]
-    public = []
+    lines = Lines(text)
+    named = {f"network[{number}].token_file": each.token_file for number, each in enumerate(seed.networks)}
     if seed.gateway is not None and seed.gateway.tls_certificate:
-        secret.append(seed.gateway.tls_key)
-        public.append(seed.gateway.tls_certificate)
+        named["gateway.tls_key"] = seed.gateway.tls_key
+        named["gateway.tls_certificate"] = seed.gateway.tls_certificate
     found = []
-    for name in [*secret, *public]:
-        line = next((number for number, each in enumerate(text.splitlines(), 1) if name in each), 0)
+    for key, name in named.items():
+        line = lines.of(key)
         try:
             mode = Path(name).stat().st_mode
             with open(name, "rb"):
@@ -67,6 +63,6 @@ def unreadable(seed: "SeedFile", text: str) -> "list[Fault]":
         except OSError as error:
             found.append(Fault(line, f"cannot read {name}: {error.strerror}", ""))
         else:
-            if name in secret and mode & 0o077:
+            if key != "gateway.tls_certificate" and mode & 0o077:
                 found.append(Fault(line, f"{name} can be read by others (mode {mode & 0o777:o})", f"chmod 600 {name}"))
     return found

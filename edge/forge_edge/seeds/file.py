@@ -173,17 +173,21 @@ _OWN = ("home", "gateway", "network", "follow", "bucket")
 
 
 def load_file(path: Path) -> SeedFile:
-    """The seed that a file describes. Raises `BadFile`, `DiskError`."""
+    """The seed that a file describes. Raises `BadFile`, and as `read_text`."""
+    seed, faults = read_file(read_text(path))
+    if faults:
+        raise BadFile(path, faults)
+    return seed
+
+
+def read_text(path: Path) -> str:
+    """What is in a seed's file. Raises `DiskError`, `UsageError`."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError as error:
         raise DiskError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    seed, faults = read_file(text)
-    if faults:
-        raise BadFile(path, faults)
-    return seed
 
 
 def read_file(text: str) -> tuple[SeedFile, list[Fault]]:

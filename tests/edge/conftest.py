@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import forge
 from tests.edge.harness import Running, forge_edge, gateway
+from tests.node import members_up
 from tests.node.harness import node, noise
 
 BIG = noise(7, 3_000_000)
@@ -31,9 +31,7 @@ class Edge:
 
 def said(home: Path, *words: str) -> str:
     """The last line of what a command printed."""
-    done = forge(home, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+    return members_up.said(home, *words).rpartition("\n")[2]
 
 
 def directory(folder: Path) -> Path:

@@ -1,4 +1,5 @@
-"""Small files of the node's folder that are replaced as a whole: the new content or the old one, whatever happens."""
+"""Small files of the node's folder that are replaced as a whole: the new content or the old one, whatever happens;
+whether any of them has changed."""
 
 import os
 import time

@@ -26,7 +26,7 @@ from forge_p2p.content.sealing import Direction, seal
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address, Endpoint
 from forge_p2p.net.quic import open_endpoint
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Fixed
 from forge_p2p.proto.hello import NETWORK, STAYS, ClientRole, SessionConfig

@@ -27,11 +27,11 @@ from pathlib import Path
 import trio
 
 from forge_p2p.config import NetConfig, NodeConfig, StoreConfig
-from forge_p2p.node import getting, networking, sharing
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
-from forge_p2p.node.members import Members
+from forge_p2p.node.membership.members import Members
 from forge_p2p.node.network import Network, open_network
+from forge_p2p.node.operations import getting, networking, sharing
 
 CONFIG = NodeConfig(listen="127.0.0.1:0", store=StoreConfig(reserve=0), net=NetConfig(lan=False))
 SETTLING = 1.0

@@ -21,8 +21,8 @@ import trio
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.reconcile import Answer, HashSet, Question, Reconciliation, answer
 from forge_p2p.ids import Hash, prefix_of
-from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.reconciling import difference, set_of
+from forge_p2p.node.membership.reconciling import difference, set_of
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.frames import FrameReader, encode_frame

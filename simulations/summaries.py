@@ -22,9 +22,9 @@ from pathlib import Path
 import trio
 
 from forge_p2p.content.summary import HeardSummary, OwnSummary
-from forge_p2p.node import getting
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import getting
 from forge_p2p.node.results import GetResult
 from simulations.deltas import SETTLING, differs, founder, member, sent, share, token
 

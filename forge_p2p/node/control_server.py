@@ -15,7 +15,7 @@ from forge_p2p.errors import ForgeError, InternalError, Malformed, UsageError
 from forge_p2p.node.control import HEADER, Call, Kind, failure, pack, socket_address, unpack_header
 from forge_p2p.node.groups import contained
 from forge_p2p.node.home import Home
-from forge_p2p.node.operations import Operation, operation
+from forge_p2p.node.operations.table import Operation, operation
 from forge_p2p.node.results import Progress
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from forge_p2p.node.healing import Healer
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, Report, collect_less, ignore_progress
 from forge_p2p.node.network import Network, open_network
-from forge_p2p.node.operations import operation
+from forge_p2p.node.operations.table import operation
 from forge_p2p.node.results import Result, UpResult
 
 OnReady = Callable[[UpResult], None]
@@ -80,7 +80,7 @@ UPKEEP_INTERVAL = 600.0
 
 async def _upkeep(node: LocalNode) -> None:
     """Collects what nothing needs any more, every now and then."""
-    from forge_p2p.node.upkeep import store_gc
+    from forge_p2p.node.operations.upkeep import store_gc
 
     while True:
         await trio.sleep(UPKEEP_INTERVAL)

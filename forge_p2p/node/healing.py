@@ -7,10 +7,10 @@ import trio
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import Hash
-from forge_p2p.node.fetching import fetching
+from forge_p2p.node.fetch.fetching import fetching
+from forge_p2p.node.fetch.placing import NodeTarget, Slot
+from forge_p2p.node.fetch.receiving import Receiver
 from forge_p2p.node.network import Network
-from forge_p2p.node.placing import NodeTarget, Slot
-from forge_p2p.node.receiving import Receiver
 from forge_p2p.node.sources import Sources
 
 BATCH = 64

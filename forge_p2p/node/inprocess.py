@@ -6,7 +6,7 @@ from typing import Any
 from forge_p2p.config import NodeConfig
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, Report, collect_less, ignore_progress
-from forge_p2p.node.operations import Operation, operation
+from forge_p2p.node.operations.table import Operation, operation
 from forge_p2p.node.results import Result
 
 OnBytes = Callable[[bytes], object]

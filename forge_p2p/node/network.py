@@ -24,9 +24,9 @@ from forge_p2p.proto.hello import NETWORK, REFS, SETS, STAYS, ClientRole, Server
 from forge_p2p.proto.hints import DELTA
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
-    from forge_p2p.node.peer import PeerSession
-    from forge_p2p.node.serving import Server
+    from forge_p2p.node.membership.members import Members
+    from forge_p2p.node.sessions.peer import PeerSession
+    from forge_p2p.node.sessions.serving import Server
 
 DIAL_STAGGER = 0.25
 """Seconds until the next address is tried beside those under way (RFC 8305's connection attempt delay)."""
@@ -54,8 +54,8 @@ class Network:
         """The node's endpoint; opens it, and accepts peers on it, when it is first asked for."""
         async with self._opening:
             if self._endpoint is None:
-                from forge_p2p.node.serving import Server
-                from forge_p2p.node.waking import Waking
+                from forge_p2p.node.membership.waking import Waking
+                from forge_p2p.node.sessions.serving import Server
 
                 self._endpoint = await self._nursery.start(self._hold_endpoint)
                 self._server = Server(self.node, self._nursery)
@@ -80,7 +80,7 @@ class Network:
         """The node as a member of its networks. When this is first asked for it begins to serve peers, if it did not
         yet: who fetches from members also gives."""
         if self._members is None:
-            from forge_p2p.node.members import Members
+            from forge_p2p.node.membership.members import Members
 
             if not self._stays:
                 await self.listen()
@@ -210,7 +210,7 @@ class Network:
             self._start(connection, ServerRole(self.node.node_id, secrets.token_bytes(32), self._server.rights))
 
     def _start(self, connection: Connection, role: ClientRole | ServerRole) -> "PeerSession":
-        from forge_p2p.node.peer import PeerSession
+        from forge_p2p.node.sessions.peer import PeerSession
         from forge_p2p.proto.session import Session
 
         if self._server is None:

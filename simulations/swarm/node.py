@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.ids import prefix_of
-from forge_p2p.node.following import ENOUGH, GATHER
-from forge_p2p.node.following import INTERVAL as TELL_INTERVAL
+from forge_p2p.node.membership.following import ENOUGH, GATHER
+from forge_p2p.node.membership.following import INTERVAL as TELL_INTERVAL
 from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
 from forge_p2p.proto.turns import Turn, Turns

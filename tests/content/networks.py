@@ -10,7 +10,7 @@ from forge_p2p.content.invite import Token, enrol
 from forge_p2p.content.membership import Certificate, Chain, Role, issue_certificate
 from forge_p2p.content.revocation import Revocation, revoke
 from forge_p2p.ids import NetworkId, NodeId
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 
 NOW = 1_800_000_000
 DAY = 86_400

@@ -13,10 +13,10 @@ from forge_edge.access.signing import sign_url
 
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root, hash_bytes
 from forge_p2p.content.linktext import format_link, parse_link
-from forge_p2p.node.adding import add
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
-from forge_p2p.node.networks import Networks
+from forge_p2p.node.membership.networks import Networks
+from forge_p2p.node.operations.adding import add
 from tests.cli.harness import forge
 from tests.edge.conftest import said
 from tests.edge.harness import Running, forge_edge, gateway

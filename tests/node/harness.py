@@ -17,10 +17,10 @@ import pytest
 import trio
 
 from forge_p2p.config import NetConfig, NodeConfig, StoreConfig
-from forge_p2p.node import getting, sharing
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, Report, ignore_progress
 from forge_p2p.node.network import Network, open_network
+from forge_p2p.node.operations import getting, sharing
 from forge_p2p.node.results import GetResult, ShareResult
 from tests.cli.harness import COMMAND, environment
 

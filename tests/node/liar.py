@@ -18,7 +18,7 @@ from forge_p2p.errors import PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Address, Connection
 from forge_p2p.net.quic import open_endpoint
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import EVERYTHING, Scope
 from forge_p2p.proto.hello import ServerRole, SessionConfig

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from forge_p2p.node.membership.remembering import Row
 from forge_p2p.node.network_results import PeersResult
-from forge_p2p.node.remembering import Row
 from tests.cli.harness import COMMAND, environment, forge
 from tests.net.namespaces import Host
 from tests.node.harness import Node, node, settings

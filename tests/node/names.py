@@ -9,8 +9,8 @@ import trio
 from forge_p2p.content.contact import Contact
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.node.network import Network
-from forge_p2p.node.networks import Joined
 from forge_p2p.node.refs import history, publishing, pulling
 from forge_p2p.node.refs.results import PublishResult, PullResult
 from tests.node.test_members import founder

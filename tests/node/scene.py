@@ -12,10 +12,10 @@ import trio
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.membership import Role
 from forge_p2p.ids import Hash
-from forge_p2p.node import networking, sharing
 from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.members import Members
+from forge_p2p.node.membership.members import Members
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import networking, sharing
 from tests.content.networks import Member, World, key
 from tests.node.harness import noise, running
 from tests.node.test_members import MEMBER

@@ -14,8 +14,8 @@ from forge_p2p.content.ticket import Ticket, parse_ticket
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.net.base import Address, Endpoint
 from forge_p2p.net.quic import open_endpoint
-from forge_p2p.node.handlers import ChunkSource
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.sessions.handlers import ChunkSource
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.hello import ClientRole
 from forge_p2p.proto.hints import Hints

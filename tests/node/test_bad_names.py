@@ -15,9 +15,9 @@ from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.membership import Role
 from forge_p2p.content.ref import NOTHING, BadRef, RefFlaw, RefRecord, sign_record
 from forge_p2p.errors import Refused
-from forge_p2p.node import adding, revoking
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import adding, revoking
 from forge_p2p.node.refs.homes import NotHome, RemoteHome
 from forge_p2p.proto.membership import encode_head
 from tests.content.networks import Member, World

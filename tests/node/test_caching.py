@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from forge_p2p.errors import NotFound, Refused, UsageError
-from forge_p2p.node import caching
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import caching
 from forge_p2p.node.refs.results import CacheRestoreResult, CacheSaveResult
 from tests.node.harness import contents, small_tree
 from tests.node.test_members import founder, member, token

@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from forge_p2p.errors import SourceChanged
-from forge_p2p.node.adding import add
+from forge_p2p.node.operations.adding import add
+from forge_p2p.node.operations.sharing import share
 from forge_p2p.node.results import Progress
 from forge_p2p.node.shares import Shares
-from forge_p2p.node.sharing import share
 from tests.node.conftest import Pair
 from tests.node.harness import contents, get, noise, small_tree
 

@@ -14,11 +14,11 @@ from forge_p2p.content.delta import DeltaChunk, DeltaForm
 from forge_p2p.content.link import CHUNK_MAX, Kind, Root
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.ids import Hash
-from forge_p2p.node import getting
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.operations import getting
 from forge_p2p.node.results import GetResult
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.proto.hints import Answer as Sent
 from forge_p2p.proto.hints import Hints, Lacking
 from forge_p2p.proto.outputs import RequestReceived

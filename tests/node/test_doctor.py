@@ -20,12 +20,12 @@ from forge_p2p.errors import StoreError, UsageError
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Address
 from forge_p2p.net.quic import open_endpoint
-from forge_p2p.node.adding import add
 from forge_p2p.node.control import NoNode
 from forge_p2p.node.doctor import disk, doctor, memberships, peers, sockets, system
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
-from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.membership.networks import Joined, Networks
+from forge_p2p.node.operations.adding import add
 from forge_p2p.node.results import Finding
 from tests.content.networks import DAY, NOW, World, key
 from tests.node.harness import CONFIG, node, noise

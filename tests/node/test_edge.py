@@ -8,12 +8,12 @@ import pytest
 import trio
 
 from forge_p2p.errors import NotFound, UsageError
-from forge_p2p.node import adding, getting
 from forge_p2p.node.edge import managing, pulling, pushing
 from forge_p2p.node.edge.results import EdgePush, EdgeStatus
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
 from forge_p2p.node.network import Network, open_network
+from forge_p2p.node.operations import adding, getting
 from tests.node.harness import CONFIG, contents, noise
 
 

@@ -22,7 +22,6 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, parse_link
 from forge_p2p.errors import BucketError, BucketRefused, Malformed, NotFound, UsageError
 from forge_p2p.ids import Hash
-from forge_p2p.node import adding
 from forge_p2p.node.edge import checking, managing, pulling
 from forge_p2p.node.edge.checking import Checker
 from forge_p2p.node.edge.collecting import Collector
@@ -34,6 +33,7 @@ from forge_p2p.node.edge.uploading import Uploaded, Uploader
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
 from forge_p2p.node.network import open_network
+from forge_p2p.node.operations import adding
 from forge_p2p.wire.codes import Code
 from tests.cli.harness import COMMAND, environment
 from tests.node.harness import CONFIG, HASTY, contents, noise

@@ -12,9 +12,9 @@ import trio
 
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.errors import NotFound, PeerError
-from forge_p2p.node import upkeep
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import upkeep
 from forge_p2p.node.refs import following
 from forge_p2p.node.refs.results import PublishResult
 from forge_p2p.node.refs.retention import RETAINED, pin_target, pinned_numbers, sweep_all

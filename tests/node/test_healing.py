@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_p2p.errors import NotFound, PeerError
-from forge_p2p.node.adding import add
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations.adding import add
 from forge_p2p.node.results import Progress
 from forge_p2p.store import open_store
 from tests.cli.harness import forge

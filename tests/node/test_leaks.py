@@ -6,8 +6,8 @@ import trio
 
 from forge_p2p.content.membership import Role
 from forge_p2p.content.ticket import parse_ticket
-from forge_p2p.node import sharing
 from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.operations import sharing
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Done, Welcome
 from tests.content.networks import key

@@ -17,8 +17,8 @@ from forge_p2p.errors import DiskFull, ForgeError, HostileSnapshot, Malformed, N
 from forge_p2p.ids import Hash
 from forge_p2p.net.base import Connection
 from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.looking import cat, ls
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.operations.looking import cat, ls
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.proto.outputs import RequestReceived
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.fields import FrameType

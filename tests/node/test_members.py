@@ -10,12 +10,12 @@ import trio
 
 from forge_p2p.config import NetConfig
 from forge_p2p.errors import NotFound, PeerError, Refused
-from forge_p2p.node import explaining, getting, networking, revoking, sharing
+from forge_p2p.node.fetch.swarming import FIND_FACTOR
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.operations import explaining, getting, networking, revoking, sharing
 from forge_p2p.node.results import GetResult
-from forge_p2p.node.swarming import FIND_FACTOR
+from forge_p2p.node.sessions.peer import PeerSession
 from tests.node.harness import CONFIG, contents, noise, running, small_tree
 
 MEMBER = replace(CONFIG, net=NetConfig(lan=False, dial_timeout=2.0, stall_timeout=2.0, reconnect_timeout=3.0))

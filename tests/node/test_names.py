@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from forge_p2p.errors import Conflict, NotFound, Refused, UsageError
-from forge_p2p.node import networking
 from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.operations import networking
 from forge_p2p.node.refs import diffing, history
 from forge_p2p.node.refs.names import HomeUnreachable
 from forge_p2p.node.refs.retention import pinned_numbers

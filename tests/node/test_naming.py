@@ -3,7 +3,7 @@
 import pytest
 
 from forge_p2p.errors import UsageError
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.node.refs.naming import chosen_network, parse_name
 from tests.content.networks import World
 

@@ -15,7 +15,7 @@ import trio
 from forge_p2p.content.membership import Role
 from forge_p2p.content.sealing import Direction, seal
 from forge_p2p.ids import NodeId
-from forge_p2p.node.rights import STRANGER
+from forge_p2p.node.sessions.rights import STRANGER
 from forge_p2p.wire.codes import Code
 from forge_p2p.wire.messages import Refused, Welcome
 from tests.content.networks import DAY, Member, World, key, public

@@ -13,7 +13,7 @@ from forge_p2p.content.contact import Contact
 from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.net.base import Address
-from forge_p2p.node.peering import (
+from forge_p2p.node.membership.peering import (
     ACQUAINTANCES_MAX,
     IDLE,
     INTERVAL,

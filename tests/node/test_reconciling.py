@@ -13,11 +13,11 @@ from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.reconcile import MARK, Answer
 from forge_p2p.content.walk import reach
 from forge_p2p.ids import Hash, prefix_of
-from forge_p2p.node import adding
 from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.membership.reconciling import difference, set_of
 from forge_p2p.node.network import Network
-from forge_p2p.node.peer import PeerSession
-from forge_p2p.node.reconciling import difference, set_of
+from forge_p2p.node.operations import adding
+from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.wire import messages, sets
 from forge_p2p.wire.limits import WITHHELD_LEAST
 from tests.node.harness import contents, noise

@@ -17,7 +17,7 @@ from forge_p2p.errors import ForgeError
 from forge_p2p.ids import NodeId
 from forge_p2p.node.edge.managing import set_bucket
 from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.node.refs.homes import BucketHome, LocalHome, RefHome, RemoteHome
 from forge_p2p.proto.reflog import Exists, Stored, Tip
 from forge_p2p.wire.limits import REF_RECORDS_COUNT

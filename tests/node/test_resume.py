@@ -45,7 +45,7 @@ def size_of(root: Path) -> int:
 COUNTING = """
 import mmap, struct, sys
 from forge_p2p.cli.main import main
-from forge_p2p.node.receiving import Receiver
+from forge_p2p.node.fetch.receiving import Receiver
 with open(sys.argv.pop(1), "r+b") as file:
     counter = mmap.mmap(file.fileno(), 8)
 original = Receiver.chunks

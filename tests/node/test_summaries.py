@@ -13,13 +13,14 @@ import zstandard
 
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.summary import CAPACITY_MIN, HeardSummary, Summary, Update
-from forge_p2p.node import explaining, networking, summaries
 from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.membership import summaries
 from forge_p2p.node.network import Network
 from forge_p2p.node.network_results import PeerEntry
-from forge_p2p.node.peer import PeerSession
+from forge_p2p.node.operations import explaining, networking
 from forge_p2p.node.results import GetResult
-from forge_p2p.node.scope import Closure
+from forge_p2p.node.sessions.peer import PeerSession
+from forge_p2p.node.sessions.scope import Closure
 from forge_p2p.proto.outputs import RequestReceived
 from forge_p2p.wire import messages, sets
 from forge_p2p.wire.codes import Code

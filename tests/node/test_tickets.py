@@ -12,7 +12,7 @@ from forge_p2p.content.ticket import format_ticket, issue, parse_ticket
 from forge_p2p.errors import Refused
 from forge_p2p.net.base import Address
 from forge_p2p.node.local import ignore_progress
-from forge_p2p.node.sharing import unshare
+from forge_p2p.node.operations.sharing import unshare
 from tests.cli.harness import forge
 from tests.node.conftest import Pair
 from tests.node.harness import Node, get, node, refused, settings, share, small_tree
@@ -114,7 +114,7 @@ def test_bare_link(tmp_path: Path, up: Node, source: Path) -> None:
 
 async def test_a_refused_client_is_told_by_the_server(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not look at its ticket gets the same answer from the node."""
-    monkeypatch.setattr("forge_p2p.node.fetching.require_ticket", lambda target, now: target.ticket)
+    monkeypatch.setattr("forge_p2p.node.fetch.fetching.require_ticket", lambda target, now: target.ticket)
     shared = await share(pair.here, small_tree(pair.path / "source"), expires=1.0)
     parsed = parse_ticket(shared.ticket)
     tampered = replace(parsed, capability=replace(parsed.capability, expires=0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forge_p2p.node.waking import LOOK, SLEPT
+from forge_p2p.node.membership.waking import LOOK, SLEPT
 from tests.net.namespaces import cable, hosts
 from tests.node.harness import node, noise, settings
 from tests.node.members_up import (

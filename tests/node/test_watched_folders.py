@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from forge_p2p.node import adding
 from forge_p2p.node.folders import watch_folders
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import adding
 from forge_p2p.workspace.walking import Walk
 from tests.node.harness import contents, small_tree
 from tests.node.names import publish, pull

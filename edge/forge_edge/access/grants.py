@@ -9,7 +9,7 @@ from forge_edge.access.signing import is_signed, require_signature
 from forge_edge.access.tokens import GatewayToken, Revoked, read_token
 from forge_p2p.errors import Refused
 from forge_p2p.node.home import Home
-from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.membership.networks import Joined, Networks
 from forge_p2p.node.records import stamp_of
 
 _REFRESH: Final = 1.0

@@ -11,7 +11,7 @@ from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import parse_duration
 from forge_p2p.errors import UsageError
 from forge_p2p.node.home import Home
-from forge_p2p.node.networks import Networks
+from forge_p2p.node.membership.networks import Networks
 
 
 @click.command("token", cls=ForgeCommand)

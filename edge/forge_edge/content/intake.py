@@ -18,7 +18,7 @@ from forge_p2p.content.tree import TreeBuilder
 from forge_p2p.errors import ForgeError, PeerError
 from forge_p2p.ids import Hash
 from forge_p2p.node.control import NoNode
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.store.base import Keep, Store
 
 UPLOADS: Final = 4

@@ -15,7 +15,7 @@ from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import ForgeError, NotFound
 from forge_p2p.node.control import NoNode
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.node.results import ResolveResult
 from forge_p2p.store.refs import RefStore
 

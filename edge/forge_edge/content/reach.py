@@ -17,9 +17,9 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import format_link, is_link, parse_link
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import Hash
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 from forge_p2p.node.records import stamp_of
-from forge_p2p.node.scope import Closure
+from forge_p2p.node.sessions.scope import Closure
 from forge_p2p.store.base import Store
 
 CLOSURES_MAX: Final = 1024

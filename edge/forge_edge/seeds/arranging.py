@@ -11,7 +11,7 @@ from forge_p2p.content.invite import parse_token
 from forge_p2p.errors import DiskError, ForgeError, UsageError
 from forge_p2p.node.control import NoNode
 from forge_p2p.node.home import Home
-from forge_p2p.node.networks import Networks
+from forge_p2p.node.membership.networks import Networks
 from forge_p2p.node.results import Result
 
 LOG = logging.getLogger("forge.seed")

@@ -12,7 +12,7 @@ from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root
 from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.errors import NotFound
 from forge_p2p.ids import Hash
-from forge_p2p.node.networks import Joined
+from forge_p2p.node.membership.networks import Joined
 
 FOREVER: Final = 31_536_000
 """Seconds of a year, the most that caches are told."""

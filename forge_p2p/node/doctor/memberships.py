@@ -7,7 +7,7 @@ from forge_p2p.ids import NODE_ID_SIZE, NodeId
 from forge_p2p.node.doctor.findings import fail, ok, warn
 from forge_p2p.node.doctor.wording import duration
 from forge_p2p.node.local import LocalNode
-from forge_p2p.node.networks import Joined, Networks
+from forge_p2p.node.membership.networks import Joined, Networks
 from forge_p2p.node.results import Finding
 from forge_p2p.proto.revocations import RevocationSet
 

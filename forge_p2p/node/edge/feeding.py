@@ -12,7 +12,7 @@ from forge_p2p.ids import NodeId
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.settings import edge_capability
 from forge_p2p.node.edge.source import EdgeSource, Fellows
-from forge_p2p.node.handlers import ChunkSource
+from forge_p2p.node.sessions.handlers import ChunkSource
 from forge_p2p.proto.swarm import Distance
 
 LOG = logging.getLogger("forge")

@@ -3,7 +3,7 @@
 from forge_p2p.content.catalogue import State
 from forge_p2p.content.ref import written_seq
 from forge_p2p.node.local import LocalNode
-from forge_p2p.node.networks import Networks
+from forge_p2p.node.membership.networks import Networks
 from forge_p2p.node.refs.naming import Named, parse_name
 
 

@@ -24,7 +24,7 @@ async def pull(
 ) -> GetResult:
     """As `getting.get`, from the bucket. A name is what was last pushed of it, which costs no word with its home.
     Raises `UsageError`, `NotFound`, `Untrusted`, `BucketError`, and what `get` does."""
-    from forge_p2p.node.getting import get
+    from forge_p2p.node.operations.getting import get
 
     link = what if is_link(what) else await _pushed(network, what, in_network)
     return await get(network, what=link, destination=destination, edge_only=True, report=report, check=check)

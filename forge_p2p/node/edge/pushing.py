@@ -63,7 +63,7 @@ async def push(
     except NotFound:
         if not (await network.members()).chosen(pushed.network):
             raise
-        from forge_p2p.node.prefetching import prefetch
+        from forge_p2p.node.fetch.prefetching import prefetch
 
         keep = partial(network.node.store.pin, f"get/{format_link(pushed.root)}", pushed.root, Keep.CACHED)
         await prefetch(network, pushed.root, pushed.network, keep)

@@ -22,23 +22,23 @@ from forge_p2p.content.ref import BadRef, RefRecord, written_seq
 from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import BucketError, CorruptChunk, Malformed, NotFound, PeerError, UsageError
 from forge_p2p.ids import NetworkId
-from forge_p2p.node.adding import keep_added
 from forge_p2p.node.edge.checking import Checker
 from forge_p2p.node.edge.naming import named_here
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgeRestore, RestoredName
-from forge_p2p.node.getting import is_whole
+from forge_p2p.node.fetch.prefetching import prefetch
 from forge_p2p.node.local import Report
-from forge_p2p.node.prefetching import prefetch
+from forge_p2p.node.operations.adding import keep_added
+from forge_p2p.node.operations.getting import is_whole
 from forge_p2p.node.refs.retention import pin_target
 from forge_p2p.node.results import Progress
 from forge_p2p.proto.reassembly import reassembled
 from forge_p2p.wire.messages import printable
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
+    from forge_p2p.node.membership.networks import Joined
     from forge_p2p.node.network import Network
-    from forge_p2p.node.networks import Joined
 
 SHOWN: Final = 100
 """Lines told of what is wrong; a bucket may hold any amount of it."""

@@ -20,7 +20,7 @@ from forge_p2p.errors import BucketError, CorruptChunk, ForgeError, Malformed, N
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.groups import contained
-from forge_p2p.node.handlers import RequestHandler
+from forge_p2p.node.sessions.handlers import RequestHandler
 from forge_p2p.proto.hints import Hints
 from forge_p2p.wire.codes import Code
 

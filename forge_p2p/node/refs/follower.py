@@ -18,13 +18,13 @@ from forge_p2p.content.link import Root
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import ForgeError
 from forge_p2p.ids import NetworkId
+from forge_p2p.node.fetch.prefetching import prefetch
 from forge_p2p.node.groups import contained
-from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.names import HomeUnreachable
 from forge_p2p.node.refs.retention import pin_target, sweep, sweep_all, unpin_all
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
 
 LOG = logging.getLogger("forge")

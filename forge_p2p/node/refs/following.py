@@ -12,7 +12,7 @@ from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import NotFound, PeerError, UsageError
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import LocalNode, Report
-from forge_p2p.node.networks import Networks
+from forge_p2p.node.membership.networks import Networks
 from forge_p2p.node.refs.follower import let_go
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.results import FollowedChange, FollowedResult, FollowEntry, FollowResult

@@ -21,7 +21,7 @@ from forge_p2p.node.refs.writing import Change, describe, require_writer, write
 from forge_p2p.node.results import Progress
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
 
 SHOWN = 1000

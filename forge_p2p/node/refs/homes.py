@@ -18,7 +18,7 @@ from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, 
 
 if TYPE_CHECKING:
     from forge_p2p.bucket.reflog import BucketLog
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.sessions.peer import PeerSession
 
 TIMEOUT = 20.0
 """Seconds that a home may take for one answer: it verifies, and it waits for its disk."""

@@ -17,7 +17,7 @@ from forge_p2p.content.ref import BadRef, RefFlaw, RefRecord, decode_record
 from forge_p2p.errors import ForgeError, Malformed, PeerError
 from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.node.groups import contained
-from forge_p2p.node.peering import Found
+from forge_p2p.node.membership.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
 from forge_p2p.node.refs.homes import BucketHome, LocalHome, RefHome, RemoteHome, Since, all_names
 from forge_p2p.proto.membership import encode_head
@@ -26,8 +26,8 @@ from forge_p2p.proto.timers import TokenBucket
 
 if TYPE_CHECKING:
     from forge_p2p.node.edge.opened import Edge
-    from forge_p2p.node.members import Members
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.membership.members import Members
+    from forge_p2p.node.sessions.peer import PeerSession
 
 LOG = logging.getLogger("forge")
 

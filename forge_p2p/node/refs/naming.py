@@ -11,7 +11,7 @@ from forge_p2p.ids import NetworkId
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forge_p2p.node.networks import Joined
+    from forge_p2p.node.membership.networks import Joined
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.ids import NodeId
-from forge_p2p.node.adding import add
 from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.operations.adding import add
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.results import PublishResult
 from forge_p2p.node.refs.writing import Change, Intent, Written, describe, require_writer, write
@@ -26,9 +26,9 @@ from forge_p2p.wire import messages
 from forge_p2p.wire.codes import Code
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.sessions.peer import PeerSession
 
 BUCKET = "bucket"
 """Written for a node's id: the bucket of this node."""

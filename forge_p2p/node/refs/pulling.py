@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from forge_p2p.content.snapshot import Entry
     from forge_p2p.node.local import LocalNode
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
 
 
@@ -112,7 +112,7 @@ async def _get(
 ) -> tuple[GetResult, list[str]]:
     """As `get`; what an earlier pull had put there and is gone now is removed, unless it was changed since. What there
     is to say of that comes second."""
-    from forge_p2p.node import getting
+    from forge_p2p.node.operations import getting
 
     link = format_link(record.target)
     here = await trio.to_thread.run_sync(
@@ -151,7 +151,7 @@ async def _get(
 def _before(node: "LocalNode", destination: str, target: Root) -> "list[Entry] | None":
     """What an earlier pull put at the destination, if that was something else and is still known; `None`: there is
     nothing to be removed. Blocks."""
-    from forge_p2p.node.getting import listing_here
+    from forge_p2p.node.operations.getting import listing_here
 
     root = PulledRecords(node.home).find(destination)
     if root is None or root == target:

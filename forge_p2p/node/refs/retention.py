@@ -16,7 +16,7 @@ from forge_p2p.node.local import LocalNode
 from forge_p2p.store.base import Keep, Pin
 
 if TYPE_CHECKING:
-    from forge_p2p.node.holdings import Holdings
+    from forge_p2p.node.membership.holdings import Holdings
 
 RETAINED: Final = 4
 """Newest records of a name whose content stays: enough to roll back a bad publication after one or two good ones."""

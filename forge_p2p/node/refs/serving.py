@@ -20,7 +20,7 @@ from forge_p2p.wire.refs import RefList, RefNames, RefPut, RefRead, RefRecords, 
 
 if TYPE_CHECKING:
     from forge_p2p.node.local import LocalNode
-    from forge_p2p.node.peer import PeerSession
+    from forge_p2p.node.sessions.peer import PeerSession
 
 LOG = logging.getLogger("forge")
 

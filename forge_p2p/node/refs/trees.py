@@ -7,10 +7,10 @@ import trio
 from forge_p2p.content.link import Root
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound
-from forge_p2p.node.expanding import listing
-from forge_p2p.node.fetching import fetching
-from forge_p2p.node.getting import listing_here
-from forge_p2p.node.receiving import Receiver
+from forge_p2p.node.fetch.expanding import listing
+from forge_p2p.node.fetch.fetching import fetching
+from forge_p2p.node.fetch.receiving import Receiver
+from forge_p2p.node.operations.getting import listing_here
 from forge_p2p.node.target import Target
 
 if TYPE_CHECKING:

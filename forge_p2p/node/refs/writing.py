@@ -19,7 +19,7 @@ from forge_p2p.node.refs.retention import pin_target, sweep
 from forge_p2p.proto.reflog import Exists
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
 
 TRIES: Final = 16
 """Records that may come first, one after the other, before this is told to whoever wants to write."""

@@ -18,22 +18,22 @@ from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound, UsageError
 from forge_p2p.ids import Hash
-from forge_p2p.node.expanding import NODES_AHEAD, fetch_ahead, leaves_below
-from forge_p2p.node.fetching import Fetching, fetching
-from forge_p2p.node.getting import is_whole, keep_cached
+from forge_p2p.node.fetch.expanding import NODES_AHEAD, fetch_ahead, leaves_below
+from forge_p2p.node.fetch.fetching import Fetching, fetching
+from forge_p2p.node.fetch.placing import LargeTarget, Placer, Slot, SmallTarget
+from forge_p2p.node.fetch.receiving import Counts
+from forge_p2p.node.fetch.unpacking import stored_batches
 from forge_p2p.node.local import LocalNode, Report
-from forge_p2p.node.placing import LargeTarget, Placer, Slot, SmallTarget
-from forge_p2p.node.receiving import Counts
+from forge_p2p.node.operations.getting import is_whole, keep_cached
 from forge_p2p.node.repositories.reading import open_repository, require_repository
 from forge_p2p.node.repositories.results import RepositoryFilesResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target, parse_target
-from forge_p2p.node.unpacking import stored_batches
 from forge_p2p.workspace.folderfiles import FolderFiles
 
 if TYPE_CHECKING:
+    from forge_p2p.node.fetch.receiving import Receiver
     from forge_p2p.node.network import Network
-    from forge_p2p.node.receiving import Receiver
 
 WHOLE_FROM = 4 << 20
 """Bytes from which a file is worth keeping as it is; copying less takes no time."""

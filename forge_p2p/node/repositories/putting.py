@@ -27,10 +27,10 @@ from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages
 from forge_p2p.errors import Malformed, UsageError
-from forge_p2p.node.adding import Adder, Writer, hold, store_pages
-from forge_p2p.node.getting import is_whole, listing_here
+from forge_p2p.node.fetch.prefetching import prefetch
 from forge_p2p.node.local import LocalNode, Report, ignore_progress
-from forge_p2p.node.prefetching import prefetch
+from forge_p2p.node.operations.adding import Adder, Writer, hold, store_pages
+from forge_p2p.node.operations.getting import is_whole, listing_here
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
 from forge_p2p.node.refs.writing import Change, require_writer, write
@@ -42,7 +42,7 @@ from forge_p2p.workspace.scan import Scan, scan
 from forge_p2p.workspace.statcache import StatCache
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
 
 

@@ -26,10 +26,10 @@ from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.content.ticket import is_ticket
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound, Untrusted, UsageError
-from forge_p2p.node.expanding import content, listing
-from forge_p2p.node.fetching import fetching
-from forge_p2p.node.getting import listing_here
+from forge_p2p.node.fetch.expanding import content, listing
+from forge_p2p.node.fetch.fetching import fetching
 from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.operations.getting import listing_here
 from forge_p2p.node.refs.naming import parse_name
 from forge_p2p.node.refs.pulling import resolve
 from forge_p2p.node.repositories.results import RepositoryResult
@@ -37,8 +37,8 @@ from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target, parse_target
 
 if TYPE_CHECKING:
+    from forge_p2p.node.fetch.receiving import Receiver
     from forge_p2p.node.network import Network
-    from forge_p2p.node.receiving import Receiver
 
 BLOCK = 64
 """Records of a log that are read at once."""

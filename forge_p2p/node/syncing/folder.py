@@ -15,11 +15,11 @@ from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.merge import Conflict, Merge, Side, advance, merge, steps
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages, sort_key
 from forge_p2p.errors import CorruptChunk, NotFound
-from forge_p2p.node.adding import Adder, Writer, hold, store_pages
-from forge_p2p.node.getting import listing_here
+from forge_p2p.node.fetch.unpacking import unpack
 from forge_p2p.node.local import LocalNode, Report
+from forge_p2p.node.operations.adding import Adder, Writer, hold, store_pages
+from forge_p2p.node.operations.getting import listing_here
 from forge_p2p.node.syncing.state import Common, State
-from forge_p2p.node.unpacking import unpack
 from forge_p2p.workspace.destination import folds_names, make_directory
 from forge_p2p.workspace.directories import READABLE
 from forge_p2p.workspace.guard import Guard

@@ -23,8 +23,8 @@ from forge_p2p.content.pathtext import path_bytes, path_text
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import EntryKind
 from forge_p2p.errors import Conflict, UsageError
+from forge_p2p.node.fetch.prefetching import prefetch
 from forge_p2p.node.local import Report
-from forge_p2p.node.prefetching import prefetch
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
 from forge_p2p.node.refs.retention import pin_target, sweep
@@ -36,7 +36,7 @@ from forge_p2p.node.syncing.state import State
 from forge_p2p.workspace.ledger import Outcome
 
 if TYPE_CHECKING:
-    from forge_p2p.node.members import Members
+    from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
 
 TRIES = 16

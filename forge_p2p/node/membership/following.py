@@ -117,8 +117,7 @@ class Following:
         member = session.member
         holding = self._holdings.find(member.network, Hash(event.message.root)) if member is not None else None
         if member is None or holding is None or not await self._holdings.ready(holding):
-            session.session.finish(event.request_id, Code.OK, "", trio.current_time())
-            await session.flush()
+            await session.finish(event.request_id, Code.OK, "")
             return
         member.scope.open(holding)
         previous = await self._open_previous(member, event.message.previous)

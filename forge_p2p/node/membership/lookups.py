@@ -113,12 +113,11 @@ class Lookups:
             return
         sender = _contact_of(session, session.peer_id)
         reply = self._machine.receive_query(sender, _query_in(message), trio.current_time())
-        if isinstance(reply, dht.Declined):
-            session.session.finish(request_id, Code.BUSY, "no room for the record", trio.current_time())
-        else:
-            session.session.reply(request_id, _reply_out(reply), trio.current_time())
         self._pump()
-        await session.flush()
+        if isinstance(reply, dht.Declined):
+            await session.finish(request_id, Code.BUSY, "no room for the record")
+        else:
+            await session.reply(request_id, _reply_out(reply))
 
     # What the node asks
 

@@ -101,12 +101,11 @@ class Reconciler:
         member = session.member
         holding = member.scope.find(Hash(query.root)) if member is not None else None
         if holding is None:
-            session.session.finish(request_id, Code.DENIED, "this root is not followed here", trio.current_time())
+            await session.finish(request_id, Code.DENIED, "this root is not followed here")
         else:
             here = await self._set_of(holding)
             told = await trio.to_thread.run_sync(answer, here, query.question)
-            session.session.reply(request_id, Reconciled(told), trio.current_time())
-        await session.flush()
+            await session.reply(request_id, Reconciled(told))
 
     async def _set_of(self, holding: Holding) -> HashSet:
         async with self._lock:

@@ -154,11 +154,10 @@ class Summaries:
         update = await own.since(query.generation, query.position)
         if update.size > query.room:
             reason = f"{update.size} bytes, {query.room} are what it is worth"
-            session.session.finish(request_id, Code.BUDGET, reason, trio.current_time())
+            await session.finish(request_id, Code.BUDGET, reason)
         else:
             member.scope.widen(own)
-            session.session.reply(request_id, SummaryTold.of(update), trio.current_time())
-        await session.flush()
+            await session.reply(request_id, SummaryTold.of(update))
 
     async def of(self, session: "PeerSession", room: int) -> HeardSummary | None:
         """What a member has, as of now, if telling it takes no more than `room` bytes; `None`: it does not say. Asked

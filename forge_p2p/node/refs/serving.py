@@ -52,10 +52,9 @@ class Clerk:
             if code is Code.STORE:
                 LOG.error("cannot answer %s about a name: %s", session.where, error)
             reason = "its store fails" if code is Code.STORE else error.message
-            session.session.finish(request_id, code, reason, trio.current_time())
+            await session.finish(request_id, code, reason)
         else:
-            session.session.reply(request_id, reply, trio.current_time())
-        await session.flush()
+            await session.reply(request_id, reply)
 
     async def _put(self, session: "PeerSession", network: NetworkId, query: RefPut) -> RefVerdict:
         record = decode_record(query.record)

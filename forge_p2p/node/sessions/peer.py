@@ -188,6 +188,16 @@ class PeerSession:
             self.session.cancel(stream_id, trio.current_time())
             await self.flush()
 
+    async def reply(self, request_id: int, message: messages.Reply) -> None:
+        """Answers a question of the peer's. Raises `PeerError`."""
+        self.session.reply(request_id, message, trio.current_time())
+        await self.flush()
+
+    async def finish(self, request_id: int, code: Code, reason: str) -> None:
+        """Has nothing more to say to a request of the peer's, and why. Raises `PeerError`."""
+        self.session.finish(request_id, code, reason, trio.current_time())
+        await self.flush()
+
     @property
     def busy(self) -> bool:
         """Whether anything of ours is under way."""

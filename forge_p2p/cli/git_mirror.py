@@ -52,7 +52,7 @@ def _mirror(settings: Settings, upstream: str, name: str, in_network: str) -> Mi
     began = monotonic()
     copy = Copy(copy_path(settings.home, "mirrors", f"{in_network}/{name}"), [upstream], git_environment(settings))
     copy.refresh()
-    copy.follow_head(upstream)
+    copy.follow_head()
     node = Node(runner(settings), name, in_network)
     outcome = publish(node, copy.git)
     if outcome.put is not None:

@@ -30,14 +30,14 @@ class Node:
     """`what`: the name or ticket of one repository; `in_network`: the name's network, where that has to be said."""
 
     def __init__(self, run: Run, what: str, in_network: str = "") -> None:
-        self.what = what
+        self._what = what
         self._in_network = in_network
         self._run = run
 
     def read(self) -> Published:
         """What it is now. Raises `NotFound`, `HomeUnreachable` as `PeerError`, `Malformed`, `Untrusted`."""
         data = bytearray()
-        about = self._run("git_read", {"name": self.what, "in_network": self._in_network}, data.extend)
+        about = self._run("git_read", {"name": self._what, "in_network": self._in_network}, data.extend)
         assert isinstance(about, RepositoryResult)
         return Published(about, decode_manifest(bytes(data)) if about.link else None)
 
@@ -45,7 +45,7 @@ class Node:
         """Puts files of its packs into a folder; `names` there by path in the listing."""
         about = published.about
         arguments = {
-            "what": about.link if about.member else self.what,
+            "what": about.link if about.member else self._what,
             "folder": path_text(folder),
             "names": {path_text(path): path_text(name) for path, name in names.items()},
             "in_network": about.network,

@@ -53,11 +53,11 @@ class Copy:
     def git(self) -> Git:
         return Git(self.path, self.environment)
 
-    def refresh(self) -> str:
-        """Brings it up to date; the source it came from. Raises `NotFound`, ending with what each source said."""
+    def refresh(self) -> None:
+        """Brings it up to date. Raises `NotFound`, ending with what each source said."""
         self.failures.clear()
         with self._locked():
-            return self._first(self.sources)
+            self._first(self.sources)
 
     def commit(self, revision: str) -> str:
         """The commit that a revision names, in hexadecimal: asked of one source after the other, and of none if it is a
@@ -114,9 +114,9 @@ class Copy:
             raise GitFailed("there is nothing in it yet")
         os.rename(part, self.path)
 
-    def follow_head(self, source: str) -> None:
-        """Makes HEAD what it is at the source, where that says so."""
-        done = self.git.attempt("ls-remote", "--symref", "--", source, "HEAD")
+    def follow_head(self) -> None:
+        """Makes HEAD what it is at the source that it came from, where that says so."""
+        done = self.git.attempt("ls-remote", "--symref", "--", self.source, "HEAD")
         for line in done.stdout.splitlines():
             if line.startswith(b"ref: refs/heads/") and line.endswith(b"\tHEAD"):
                 self.git.run("symbolic-ref", "HEAD", line.removeprefix(b"ref: ").removesuffix(b"\tHEAD"))

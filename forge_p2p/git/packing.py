@@ -7,7 +7,7 @@ boundary, and would be packed a second time; a pack with an object that another 
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.gitmanifest import TIPS_MAX, GitPack, pack_name
@@ -16,7 +16,7 @@ from forge_p2p.git.lookup import IndexFile
 from forge_p2p.git.running import Git, GitFailed
 
 Known = Callable[[bytes], bool]
-"""Whether an object is in a pack that is published already."""
+"""Whether an object is in a pack that is published already. Asked only about objects that may be new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,3 @@ def _described(git: Git, tips: Tips, pack: bytes, folder: bytes) -> GitPack:
     index = IndexFile(os.path.join(folder, pack_name(pack).encode() + b".idx"), git.places.oid_size)
     few = len(tips.new) <= TIPS_MAX and len(tips.old) <= TIPS_MAX
     return GitPack(pack, index.objects, list(tips.new) if few else [], list(tips.old) if few else [])
-
-
-def held_by(indexes: Iterable[IndexFile]) -> Known:
-    """Whether any of these indexes names an object."""
-    found = list(indexes)
-    return lambda oid: any(oid in index for index in found)

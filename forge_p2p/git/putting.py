@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest
@@ -11,7 +12,7 @@ from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.claims import claim, is_dead
 from forge_p2p.git.indexes import published_indexes
 from forge_p2p.git.manifests import Update, updated, write_manifest
-from forge_p2p.git.packing import Tips, held_by, pack_new
+from forge_p2p.git.packing import Tips, pack_new
 from forge_p2p.git.running import Git
 from forge_p2p.git.state import State
 from forge_p2p.node.repositories.results import RepositoryPutResult
@@ -25,11 +26,12 @@ def put_updates(
     """Moves refs of a repository from `before`, its manifest as read, by a record right after that. Raises `Conflict`
     when another record came first, `GitFailed`, and as the operation `git_put`."""
     state = State(git.places)
+    indexes = cache(lambda: published_indexes(node, git, published))  # fetched for what may be new, or not at all
     new = list(dict.fromkeys(update.oid for update in updates if update.oid))
     with outgoing_folder(state.folder) as folder:
-        indexes = published_indexes(node, git, published)
         old = sorted(git.present({ref.oid for ref in before.refs}))
-        pack = pack_new(git, Tips(new, old), held_by(indexes), os.path.join(folder, b"packs"))
+        tips, packs = Tips(new, old), os.path.join(folder, b"packs")
+        pack = pack_new(git, tips, lambda oid: any(oid in index for index in indexes()), packs)
         write_manifest(updated(git, before, updates, pack), folder)
         put = node.put(published, folder)
     if pack is not None:

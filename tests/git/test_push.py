@@ -72,6 +72,21 @@ def test_a_lease(ada: Person, bob: Person, name: str) -> None:
     assert "(stale info)" in refused.stderr
 
 
+def test_what_brings_nothing_new_asks_for_no_indexes(ada: Person, bob: Person, name: str) -> None:
+    """A clone's packs are joined, so none of the published ones is there as such."""
+    both(ada, bob, name)
+    ada.commit(ada.folder / "source", "three")
+    ada.git("push", "origin", "main", at=ada.folder / "source")
+    bob.git("clone", f"forge://{name}", "joined")
+    joined = bob.folder / "joined"
+    bob.git("push", "origin", "HEAD^:refs/heads/again", at=joined)
+    bob.git("push", "origin", "--delete", "again", at=joined)
+    assert not (joined / ".git" / "forge" / "idx").exists()
+    bob.commit(joined, "four")
+    bob.git("push", "origin", "main", at=joined)
+    assert len(list((joined / ".git" / "forge" / "idx").glob("*.idx"))) == 2
+
+
 def test_all_or_nothing(ada: Person, bob: Person, name: str) -> None:
     both(ada, bob, name)
     copy = bob.folder / "copy"

@@ -93,9 +93,8 @@ class Tree:
     def remember(self, commit: str, environment: Mapping[str, str]) -> None:
         """It is this commit now. Raises `OSError`, `GitFailed`."""
         if self.own:
-            git = Git(self.git_dir, environment)
-            git.run("update-ref", "--no-deref", "-m", "forge git checkout", "HEAD", commit)
-            git.run("config", SETTING, self.name)
+            words = ("--no-deref", "-m", "forge git checkout", "HEAD", commit)
+            Git(self.git_dir, environment).run("update-ref", *words)
         else:
             there = os.stat(self.path)
             record = {"directory": [there.st_dev, there.st_ino], "name": self.name, "commit": commit}

@@ -48,6 +48,8 @@ class GatewaySettings:
     scrapers: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     answers: int = 64 * MIB
     """Bytes of ready answers in memory."""
+    runs: int = 64 * MIB
+    """Bytes of large files in memory that were read and verified in the last minute."""
     ref_age: float = 5.0
     """Seconds for which what a name stands for is taken from memory, here and by caches."""
     access_log: bool = True

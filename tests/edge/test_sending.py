@@ -58,7 +58,7 @@ def test_who_waits_for_a_slow_peer_holds_up_nobody() -> None:
         link = Link(hash_bytes(b"far"), 11, 0)
         place = Place(Root(Kind.BLOB, link), "network", held=False)
         with ThreadPoolExecutor(1) as executor:
-            body = Pieces(cast("Any", None), cast("Any", node), executor).read(place, link, 0, link.size)
+            body = Pieces(cast("Any", None), cast("Any", node), executor, 0).read(place, link, 0, link.size)
             waiting = asyncio.ensure_future(_send(gateway, asked, cast("Any", far), cast("Any", body)))
             await node.asked.wait()
             async with asyncio.timeout(20):

@@ -1,12 +1,15 @@
 """The bytes of a link, piece by piece: from the store where they are there, else through the node as they arrive.
 
-    store ──▶ pieces of `STEP`, the next being read while one is sent
+    runs read a moment ago (`content.runs`)
+      │ lacking
+      ▼
+    store ──▶ runs of `STEP`, the next being read while one is sent
       │ lacking
       ▼
     the node: its store, its peers; single flight for each aligned piece (`upstream.flights`)
 
 Every chunk read here is checked: those stored as they are by the store's XXH3 (their content was hashed when it
-came in), compressed ones by their hash as well. `sendfile` would be faster and would serve rotten bytes.
+came in), compressed ones by their hash as well. `sendfile` would serve rotten bytes, and would not be faster.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from struct import Struct
 from typing import Final
 
 from forge_edge.content.place import Place
+from forge_edge.content.runs import STEP, Here, Raw, Runs
 from forge_edge.upstream.flights import PIECE, Flights
 from forge_edge.upstream.node import NodeLink
 from forge_p2p.content.codec import Codec, EncodedChunk, decode
@@ -26,12 +30,6 @@ from forge_p2p.content.linktext import format_link
 from forge_p2p.content.tree import decode_node, overlapping
 from forge_p2p.errors import CorruptChunk, NotFound
 from forge_p2p.store.base import Store
-
-STEP: Final = 1024 * 1024
-"""Bytes read in one call of a thread: the hop costs a tenth of the time at 256 KiB, little from 1 MiB on."""
-
-Raw = bytes | memoryview
-Here = tuple[int, list[Raw]]
 
 _FRAME = Struct("<IBI")
 _MAGIC: Final = 0xFD2FB528
@@ -47,10 +45,12 @@ _nodes: dict[Link, list[Link]] = {}
 
 
 class Pieces:
-    """What one gateway reads. `relayed` counts bytes that came through the node."""
+    """What one gateway reads. `remembered`: bytes of runs that are kept for a while. `relayed` counts bytes that came
+    through the node."""
 
-    def __init__(self, store: Store, node: NodeLink, executor: Executor) -> None:
+    def __init__(self, store: Store, node: NodeLink, executor: Executor, remembered: int) -> None:
         self.flights = Flights()
+        self.runs = Runs(remembered)
         self.relayed = 0
         self._store = store
         self._node = node
@@ -74,6 +74,8 @@ class Pieces:
                     if at < stop:
                         ahead = self._here(place, link, at, stop, frames)
                     yield pieces
+                    if ahead is not None and ahead.done():
+                        await asyncio.sleep(0)  # it waited for nothing: others have their turn
                     continue
                 end = min(stop, at - at % PIECE + PIECE)
                 async with aclosing(self._relay(place, link, at, end)) as relayed:
@@ -102,13 +104,22 @@ class Pieces:
         return await loop.run_in_executor(self._executor, _first_is_compressed, self._store, link)
 
     def _here(self, place: Place, link: Link, start: int, stop: int, frames: bool) -> "asyncio.Future[Here]":
-        loop = asyncio.get_running_loop()
+        """The next bytes from here: of the run that `start` is in, which ends at a multiple of `STEP`; as frames, where
+        chunks end, of the run that begins with it."""
         if not place.held:
-            nothing: asyncio.Future[Here] = loop.create_future()
-            nothing.set_result((0, []))
-            return nothing
-        stop = min(stop, start + STEP)
-        return loop.run_in_executor(self._executor, read_here, self._store, link, start, stop, frames)
+            return _already((0, []))
+        base = start if frames else start - start % STEP
+        end = min(link.size, base + STEP)
+        key = link, base, end, frames
+        kept = self.runs.find(key)
+        if kept is not None:
+            return _already(kept if frames else _cut(kept, start - base, min(stop, end) - base))
+        loop = asyncio.get_running_loop()
+
+        def read() -> "asyncio.Future[Here]":
+            return loop.run_in_executor(self._executor, read_here, self._store, link, start, min(stop, end), frames)
+
+        return self.runs.read(key, read) if start == base and stop >= end else read()
 
     async def _relay(self, place: Place, link: Link, start: int, stop: int) -> AsyncGenerator[Raw]:
         """The rest of the aligned piece that `start` is in, up to `stop`."""
@@ -131,6 +142,18 @@ class Pieces:
             async for piece in pieces:
                 self.relayed += len(piece)
                 yield piece
+
+
+def _already(here: Here) -> "asyncio.Future[Here]":
+    done: asyncio.Future[Here] = asyncio.get_running_loop().create_future()
+    done.set_result(here)
+    return done
+
+
+def _cut(here: Here, first: int, last: int) -> Here:
+    """Bytes `[first, last)` of a run."""
+    got, (content,) = here
+    return here if (first, last) == (0, got) else (last - first, [memoryview(content)[first:last]])
 
 
 def read_here(store: Store, link: Link, start: int, stop: int, frames: bool) -> Here:

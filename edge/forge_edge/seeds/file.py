@@ -150,6 +150,7 @@ GATEWAY: dict[str, tuple[str, Read]] = {
     "proxies": ("", _list(_network)),
     "scrapers": ("", _list(_network)),
     "answers": ("", read_size),
+    "runs": ("", read_size),
     "ref_age": ("", read_duration),
     "access_log": ("", read_flag),
     "rate": ("limits", _many),

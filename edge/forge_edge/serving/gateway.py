@@ -8,8 +8,9 @@ from forge_edge.access.grants import Access
 from forge_edge.access.limits import ClientLimits
 from forge_edge.content.intake import Uploads
 from forge_edge.content.names import Names
-from forge_edge.content.pieces import STEP, Pieces
+from forge_edge.content.pieces import Pieces
 from forge_edge.content.reach import Reach
+from forge_edge.content.runs import STEP
 from forge_edge.content.trees import Trees
 from forge_edge.serving.answers import Answers
 from forge_edge.serving.metrics import Load, Metrics, Read
@@ -39,7 +40,7 @@ class Gateway:
         limits = settings.limits
         self.limits = ClientLimits(limits.rate, limits.burst, loop.time)
         self.reach = Reach(self.store, self.executor)
-        self.pieces = Pieces(self.store, self.node, self.executor)
+        self.pieces = Pieces(self.store, self.node, self.executor, settings.runs)
         self.trees = Trees(self.pieces, self.executor)
         self.names = Names(self.refs, self.node, self.executor, settings.ref_age)
         self.uploads = Uploads(self.store, self.node, limits.upload_max)
@@ -51,15 +52,18 @@ class Gateway:
         self.draining = False
 
     def _gauges(self) -> dict[str, tuple[str, Read]]:
+        runs = self.pieces.runs
         return {
             "connections": ("Connections open.", lambda: self.load.connections),
             "in_flight": ("Requests being answered.", lambda: self.load.answering),
             "answer_bytes": ("Bytes of ready answers in memory.", lambda: self.answers.size),
+            "run_bytes": ("Bytes of large files that were verified lately and are in memory.", lambda: runs.size),
         }
 
     def _totals(self) -> dict[str, tuple[str, Read]]:
         pieces = self.pieces
         return {
+            "run_hits": ("Runs that somebody else had read, or was reading.", lambda: pieces.runs.hits),
             "relayed_bytes": ("Bytes that were not in the store and came through the node.", lambda: pieces.relayed),
             "relay_pieces": ("Pieces asked of the node.", lambda: pieces.flights.started),
             "relay_joined": ("Readers that shared a piece on its way.", lambda: pieces.flights.joined),

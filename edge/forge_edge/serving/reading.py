@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from forge_edge.content.pieces import Raw
+from forge_edge.content.runs import Raw
 from forge_edge.http.negotiation import accepted_encodings, content_type, is_compressible, matches, wants_json
 from forge_edge.http.page import POLICY, SANDBOX, directory_json, directory_page
 from forge_edge.http.ranges import Span, Unsatisfiable, content_range, parse_ranges

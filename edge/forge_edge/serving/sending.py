@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 
 from aiohttp import web
 
-from forge_edge.content.pieces import Raw
+from forge_edge.content.runs import Raw
 from forge_edge.serving.answers import Answer
 from forge_edge.serving.gateway import Gateway
 from forge_edge.serving.request import Asked

@@ -52,6 +52,7 @@ def _run(words: list[str]) -> int:
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import Options
+    from forge_p2p.git.remote.upstream import Upstream
     from forge_p2p.git.running import Git, named
 
     if len(words) < 2 or not named(words[1]):
@@ -60,7 +61,9 @@ def _run(words: list[str]) -> int:
     git = Git(git_dir, dict(os.environ)) if git_dir else None
     options, settings = Options(), Settings()
     node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
-    helper = Helper(node, git, (sys.stdin.buffer, sys.stdout.buffer), options, partial(_serve, settings))
+    upstream = Upstream(named(words[1]), git, dict(os.environ))
+    streams = (sys.stdin.buffer, sys.stdout.buffer)
+    helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
     helper.run()
     if git is not None:
         _afterwards(settings, node, git, helper)
@@ -82,10 +85,10 @@ def _afterwards(settings: Settings, node: "Node", git: "Git", helper: "Helper") 
         _verify(settings, git)
 
 
-def _serve(settings: Settings, node: "Node", published: "Published", service: str) -> int:
+def _serve(settings: Settings, node: "Node", published: "Published", service: str, ready: Callable[[], None]) -> int:
     from forge_p2p.git.mirror import serve
 
-    return serve(node, published, Home(settings.home).cache, dict(os.environ), service)
+    return serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
 
 
 def _verify(settings: Settings, git: "Git") -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -41,10 +41,18 @@ _PASSED: Final = frozenset({"GIT_PROTOCOL", "GIT_EXEC_PATH", "GIT_CONFIG_NOSYSTE
 """Variables that are about git as such; the others are about the repository that git runs its helper for."""
 
 
-def serve(node: Node, published: Published, cache: Path, environment: Mapping[str, str], service: str) -> int:
+def serve(
+    node: Node,
+    published: Published,
+    cache: Path,
+    environment: Mapping[str, str],
+    service: str,
+    ready: Callable[[], None],
+) -> int:
     """Runs a service of git's, `git-upload-pack`, on the repository as it was published; standard input and output are
-    its. Returns its exit code."""
+    its, from when `ready` was called. Returns its exit code."""
     with _up_to_date(node, published, cache, environment) as git:
+        ready()
         words = [b"git", service.removeprefix("git-").encode(), git.git_dir]
         kept = {name: value for name, value in environment.items() if not name.startswith("GIT_") or name in _PASSED}
         return subprocess.run(words, env=kept, check=False).returncode

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,21 +14,30 @@ from forge_p2p.git.running import Git
 
 if TYPE_CHECKING:
     from forge_p2p.git.landing import Landing
+    from forge_p2p.git.remote.fetch import Fetched
+    from forge_p2p.git.remote.upstream import Upstream
 
 CAPABILITIES = (b"option", b"fetch", b"push", b"connect", b"check-connectivity", b"object-format")
 
 SERVICES = (b"git-upload-pack", b"git-upload-archive")
 """What `connect` is answered for; pushes go by manifests alone."""
 
-Serve = Callable[[Node, Published, str], int]
-"""Runs a service of git's on the repository as it was published; its exit code."""
+Serve = Callable[[Node, Published, str, Callable[[], None]], int]
+"""Runs a service of git's on the repository as it was published, and says so just before; its exit code."""
 
 
 class Helper:
-    """One run of it. `git` is the repository that it was started for, `None` outside of any (`git ls-remote`)."""
+    """One run of it. `git` is the repository that it was started for, `None` outside of any (`git ls-remote`);
+    `upstream`: who else is asked, for what is read."""
 
     def __init__(
-        self, node: Node, git: Git | None, streams: tuple[BinaryIO, BinaryIO], options: Options, serve: Serve
+        self,
+        node: Node,
+        git: Git | None,
+        streams: tuple[BinaryIO, BinaryIO],
+        options: Options,
+        serve: Serve,
+        upstream: "Upstream",
     ) -> None:
         self.options = options
         self.exit_code = 0
@@ -40,6 +49,8 @@ class Helper:
         self._git = git
         self._source, self._sink = streams
         self._serve = serve
+        self._upstream = upstream
+        self._turned = False
         self._published: Published | None = None
         self._over = False
         self._stack = ExitStack()
@@ -87,55 +98,79 @@ class Helper:
 
     def list(self, rest: bytes) -> None:
         """Lists the refs."""
-        self._published = self._node.read()
-        for note in self._published.about.notes:
-            self.note(note)
-        manifest, pushing = self._published.manifest, rest == b"for-push"
-        if manifest is None and not pushing:
-            name = self._published.about.name
-            raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
-        if manifest is not None:
-            self._say(*advertised(manifest, with_format=self.options.object_format, pushing=pushing))
-        self._say(b"")
+        pushing = rest == b"for-push"
+        if not self._turned or pushing:
+            try:
+                manifest = self._listed(anew=True, pushing=pushing).manifest
+            except ForgeError as error:
+                if pushing:
+                    raise
+                self._turn_upstream(error)
+            else:
+                with_format = self.options.object_format
+                self._say(*(advertised(manifest, with_format=with_format, pushing=pushing) if manifest else ()), b"")
+                return
+        self._say(*self._upstream.advertised(self.options), b"")
 
     def connect(self, rest: bytes) -> None:
         """Lets git talk to a service of its own, where whole packs are not what it wants."""
         archive = rest == b"git-upload-archive"
-        if rest not in SERVICES or not (archive or self.options.partial):
+        if self._turned or rest not in SERVICES or not (archive or self.options.partial):
             self._say(b"fallback")
             return
-        published = self._listed()
-        if published.manifest is None:
+        try:
+            self.exit_code = self._serve(self._node, self._listed(), rest.decode(), self._connected)
+        except ForgeError as error:
+            if self._over:
+                raise
+            self._turn_upstream(error)
             self._say(b"fallback")
-            return
+
+    def _connected(self) -> None:
+        """From here on git talks to its service."""
+        self._over = True
         self._say(b"")
         self._sink.flush()
-        self.exit_code = self._serve(self._node, published, rest.decode())
-        self._over = True
 
     def fetch(self, rest: bytes) -> None:
         """Fetches a batch of refs."""
         from forge_p2p.git.landing import Landing
-        from forge_p2p.git.remote.fetch import Fetch
         from forge_p2p.git.state import State
 
-        wanted = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
-        published = self._listed()
-        if published.manifest is None:
-            raise UsageError(f"nothing is published as {published.about.name!r}")
+        batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
+        wanted = list(dict.fromkeys(batch))
         if self._landing is None:
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
-        fetch = Fetch(self._node, self._repository, self._landing, published)
-        everything = self.options.cloning or self.options.refetch
         for fault in State(self._repository.places).damaged():
             self.note(f"warning: {fault}")
-        fetched = fetch.run(list(dict.fromkeys(wanted)), everything=everything)
-        self.landed = True
+        try:
+            fetched = self._fetched(self._landing, wanted)
+        except ForgeError as error:
+            self._turn_upstream(error)
+            fetched = self._upstream.fetch(wanted, self.options, self._landing)
         if fetched.lock and b"\n" not in fetched.lock:
             self._say(b"lock " + fetched.lock)
             if fetched.connected and self.options.check_connectivity:
                 self._say(b"connectivity-ok")
         self._say(b"")
+
+    def _fetched(self, landing: "Landing", wanted: Sequence[bytes]) -> "Fetched":
+        """What is wanted, from who told of it."""
+        if self._turned:
+            return self._upstream.fetch(wanted, self.options, landing)
+        from forge_p2p.git.remote.fetch import Fetch
+
+        fetch = Fetch(self._node, self._repository, landing, self._listed())
+        fetched = fetch.run(wanted, everything=self.options.cloning or self.options.refetch)
+        self.landed = True
+        return fetched
+
+    def _turn_upstream(self, error: ForgeError) -> None:
+        """From here on the upstream is asked instead. Raises `error` where there is none, or it was asked already."""
+        if self._turned or not self._upstream.url:
+            raise error
+        self._turned = True
+        self.note(f"{error.message}; turning to {self._upstream.shown}")
 
     def push(self, rest: bytes) -> None:
         """Pushes a batch of refs."""
@@ -143,7 +178,7 @@ class Helper:
         from forge_p2p.git.remote.rules import Refspec
 
         specs = [Refspec.parse(line) for line in self._batch(rest)]
-        push = Push(self._node, self._repository, self._listed(), self.options)
+        push = Push(self._node, self._repository, self._listed(pushing=True), self.options)
         for ref, fault in push.run(specs).items():
             self._say(b"error " + ref + b" " + fault.encode() if fault else b"ok " + ref)
         for note in push.notes:
@@ -153,10 +188,15 @@ class Helper:
         self._published = None
         self._say(b"")
 
-    def _listed(self) -> Published:
-        """What git was told that the repository is."""
-        if self._published is None:
-            self._published = self._node.read()
+    def _listed(self, *, anew: bool = False, pushing: bool = False) -> Published:
+        """What git was told that the repository is. Raises `NotFound` where nothing is that could be read."""
+        if self._published is None or anew:
+            self._published = self._node.read() if pushing else self._upstream.first(self._node.read)
+            for note in self._published.about.notes:
+                self.note(note)
+        if self._published.manifest is None and not pushing:
+            name = self._published.about.name
+            raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
         return self._published
 
     @property

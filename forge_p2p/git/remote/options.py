@@ -11,7 +11,7 @@ _ESCAPES = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f
 
 @dataclass(slots=True)
 class Options:
-    """As gitremote-helpers(7) has them. `leases`: what `--force-with-lease` expects of refs. `partial`: whether a
+    """As gitremote-helpers(7) has them. `leases`: what `--force-with-lease` expects of refs. `partial`: what of a
     shallow or partial repository is wanted, for which there is `connect`."""
 
     verbosity: int = 1
@@ -22,7 +22,7 @@ class Options:
     check_connectivity: bool = False
     object_format: bool = False
     refetch: bool = False
-    partial: bool = False
+    partial: list[tuple[str, str]] = field(default_factory=list)
     leases: dict[bytes, bytes] = field(default_factory=dict)
 
     def take(self, name: str, value: bytes) -> str:
@@ -36,10 +36,20 @@ class Options:
             ref, _, expected = value.rpartition(b":")
             self.leases[ref] = bytes.fromhex(expected.decode())
         elif name in _PARTIAL:
-            self.partial = True
+            self.partial.append((name, value.decode(errors="surrogateescape")))
         elif name not in _HARMLESS:
             return "unsupported"
         return "ok"
+
+    def depth_words(self) -> list[str]:
+        """How `git fetch` is told of the depth. Filters are left out: who gets more than was asked for has it all."""
+        relative = ("deepen-relative", "true") in self.partial
+        words = {
+            "depth": "--deepen" if relative else "--depth",
+            "deepen-since": "--shallow-since",
+            "deepen-not": "--shallow-exclude",
+        }
+        return [f"{words[name]}={value}" for name, value in self.partial if name in words]
 
 
 _FLAGS = frozenset({"progress", "dry-run", "atomic", "cloning", "check-connectivity", "object-format", "refetch"})

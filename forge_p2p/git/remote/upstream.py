@@ -1,0 +1,170 @@
+"""The git server that a person has named for what Forge cannot give: `git config forge.NAME.upstream URL`.
+
+NAME is what stands behind `forge://`; one that ends in `/` is for all repositories below it, and the URL gets the rest
+of the name. Nothing that comes over the network says where to turn: only git's configuration does, and only servers
+that git itself would talk to are taken, never a command (`ext::`).
+
+A clone is git's own clone beside, whose pack is taken: so git resolves deltas and looks at what objects link to in one
+pass, as in any clone. A later fetch is git's own fetch into the repository.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from threading import Thread
+from typing import TYPE_CHECKING, Final
+
+from forge_p2p.content.gitmanifest import OID_SIZES, SUFFIXES
+from forge_p2p.errors import ForgeError, PeerError, UsageError
+from forge_p2p.git.calls import Published
+from forge_p2p.git.remote.options import Options
+from forge_p2p.git.running import Git, GitFailed, said
+
+if TYPE_CHECKING:
+    from forge_p2p.git.landing import Landing
+    from forge_p2p.git.remote.fetch import Fetched
+
+SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "file://")
+_SCP: Final = re.compile(r"(?!-)[\w.@-]+:(?!:)[^\n]*")
+"""`user@host:path`, which git takes for ssh."""
+
+_NEVER: Final = ("forge", "ext")
+"""Schemes that an upstream is not turned to by, whatever it is rewritten to by `url.….insteadOf`."""
+
+PATIENCE: Final = 5.0
+"""Seconds that Forge has to say what a repository is, where somebody else can be asked."""
+
+
+class Upstream:
+    """For the repository called `name` in its URL. `environment`: what git is run with outside of any repository."""
+
+    def __init__(self, name: str, git: Git | None, environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._git = git
+        self._environment = _without_detours(environment)
+
+    @cached_property
+    def url(self) -> str:
+        """Where to turn to; empty if nobody has said. Raises `UsageError` for what is no git server."""
+        if "@" in self._name:  # as it was by some record, which no server knows
+            return ""
+        done = self._run("config", "--null", "--get-regexp", r"^forge\..*\.upstream$")
+        best, url = "", ""
+        for line in done.stdout.decode(errors="surrogateescape").split("\0"):
+            key, _, value = line.partition("\n")
+            name = key.removeprefix("forge.").removesuffix(".upstream")
+            if len(name) >= len(best) and (name == self._name or (name.endswith("/") and self._name.startswith(name))):
+                best, url = name, value + self._name.removeprefix(name)
+        if url and not (url.startswith(SCHEMES) or _SCP.fullmatch(url)):
+            raise UsageError(f"git config forge.{best}.upstream is no git server: {url!r}", hint="https://HOST/PATH")
+        return url
+
+    @property
+    def shown(self) -> str:
+        """The URL without what may be a password."""
+        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+
+    def first(self, read: Callable[[], Published]) -> Published:
+        """What Forge says of the repository: in a while, or as long as it takes where nobody else can be asked. Raises
+        `PeerError`, and what `read` does."""
+        if not self.url:
+            return read()
+        found: list[Published | ForgeError] = []
+
+        def reading() -> None:
+            try:
+                found.append(read())
+            except ForgeError as error:
+                found.append(error)
+
+        thread = Thread(target=reading, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        answer = found[0] if found else PeerError(f"Forge does not answer within {PATIENCE:g} s")
+        if isinstance(answer, ForgeError):
+            raise answer
+        return answer
+
+    def advertised(self, options: Options) -> Iterator[bytes]:
+        """The lines of `list`. Raises `GitFailed`."""
+        done = self._run(*self._apart(), "ls-remote", "--quiet", "--symref", "--", self.url)
+        if done.returncode:
+            raise GitFailed(f"{self.shown}: {said(done.stderr, done.returncode)}")
+        lines = [line.partition(b"\t")[::2] for line in done.stdout.splitlines()]
+        sizes = {2 * size: name for name, size in OID_SIZES.items()}
+        if options.object_format and lines:
+            yield b":object-format " + sizes.get(len(lines[-1][0]), "sha1").encode()
+        heads = [value.removeprefix(b"ref: ") for value, name in lines if name == b"HEAD" and value[:5] == b"ref: "]
+        yield from (b"@" + head + b" HEAD" for head in heads)
+        for value, name in lines:
+            if value[:5] != b"ref: " and not (heads and name == b"HEAD"):
+                yield value + b" " + name
+
+    def fetch(self, wanted: Sequence[bytes], options: Options, landing: "Landing") -> "Fetched":
+        """Brings what the objects `wanted` need. Raises `GitFailed`."""
+        from forge_p2p.git.remote.fetch import Fetched
+
+        assert self._git is not None
+        if options.cloning and not options.partial:
+            fetched = self._clone(wanted, options, landing)
+            if self._git.present(wanted).issuperset(wanted):
+                return fetched
+        words = ["fetch", "--no-write-fetch-head", "--no-tags", "--no-auto-gc", "--no-recurse-submodules", "--stdin"]
+        self._do(self._git, [*self._apart(), *words, *options.depth_words(), *_shown(options), "--", self.url], wanted)
+        return Fetched()
+
+    def _clone(self, wanted: Sequence[bytes], options: Options, landing: "Landing") -> "Fetched":
+        """git's own clone of branches and tags, beside; its pack becomes the repository's."""
+        from forge_p2p.git.lookup import IndexFile
+        from forge_p2p.git.remote.fetch import Fetched
+
+        assert self._git is not None
+        beside = os.path.join(landing.folder, b"upstream.git")
+        words = ["-c", "pack.writeReverseIndex=true", "clone", "--bare", "--template=", *_shown(options), "--"]
+        self._do(Git(beside, self._environment), [*self._apart(), *words, self.url, beside], ())
+        packs = os.path.join(beside, b"objects", b"pack")
+        names = [name.removesuffix(b".idx") for name in os.listdir(packs) if name.endswith(b".idx")]
+        for name in names:
+            for suffix in SUFFIXES:
+                os.rename(os.path.join(packs, name + suffix), os.path.join(landing.folder, name + suffix))
+        hashes = [bytes.fromhex(name.removeprefix(b"pack-").decode()) for name in names]
+        locks = [landing.land(pack, keep=len(hashes) == 1) for pack in hashes]
+        if len(hashes) != 1 or not locks[0]:
+            return Fetched()
+        index = IndexFile(os.path.join(landing.packs, names[0] + b".idx"), self._git.places.oid_size)
+        return Fetched(locks[0], index.has_all(wanted))
+
+    def _apart(self) -> list[str]:
+        """Settings under which git asks this server and nobody else: `insteadOf` may be what leads here."""
+        settings = [f"url.{self.url}.insteadOf={self.url}", *(f"protocol.{each}.allow=never" for each in _NEVER)]
+        return [word for setting in settings for word in ("-c", setting)]
+
+    def _do(self, git: Git, words: Sequence[str | bytes], wanted: Sequence[bytes]) -> None:
+        """A command that shows its progress to the person. Raises `GitFailed`."""
+        running = git.start(*words, stdin=subprocess.PIPE, stdout=sys.stderr.fileno())
+        running.communicate(b"".join(oid.hex().encode() + b"\n" for oid in wanted))
+        if running.returncode:
+            raise GitFailed(f"{self.shown} gives nothing either (exit code {running.returncode})")
+
+    def _run(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
+        if self._git is not None:
+            return self._git.attempt(*words)
+        environment = {**self._environment, "LC_ALL": "C"}
+        return subprocess.run(
+            ["git", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+
+
+def _without_detours(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of git's commands that ask a server: a list of schemes in it is above all settings."""
+    kept = dict(environment)
+    if allowed := kept.get("GIT_ALLOW_PROTOCOL"):
+        kept["GIT_ALLOW_PROTOCOL"] = ":".join(each for each in allowed.split(":") if each not in _NEVER)
+    return kept
+
+
+def _shown(options: Options) -> list[str]:
+    return ["--quiet", *(["--progress"] if options.progress else [])]

@@ -2,7 +2,8 @@
 itself is 33 bytes, as many as most frames."""
 
 import math
-from collections.abc import Callable
+
+from forge_p2p.net.engine import EngineConnection
 
 ANSWER_WAIT = 0.015
 """Seconds. A peer expects acknowledgements within 25 ms (RFC 9000, section 18.2)."""
@@ -35,13 +36,14 @@ class Answers:
         """All there is to say is being said."""
         self.owed, self.due = 0, math.inf
 
-    def may_wait(self, unsent: Callable[[], int], now: float) -> bool:
-        """Whether what there is to say may go with what is said next; it goes by `due` in any case. `unsent`: bytes on
-        their way to the peer, those that are not acknowledged included."""
+    def may_wait(self, engine: EngineConnection, now: float, *, reading: bool) -> bool:
+        """Whether what there is to say may go with what is said next: by `due`, or whenever that is, where something
+        came (`reading`) that needs no answer, as the acknowledgement of what was said last."""
         if self._patient_from == math.inf or self.owed >= ANSWER_BYTES:
             return False
-        is_new = now < self._patient_from
-        if unsent() >= (1 if is_new else ANSWER_BYTES):
+        is_new, on_its_way = now < self._patient_from, engine.unsent()
+        if on_its_way >= (1 if is_new else ANSWER_BYTES):
             return False
-        self.due = min(self.due, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
+        if not reading or on_its_way or engine.owes(now):
+            self.due = min(self.due, now + (FIRST_ANSWER_WAIT if is_new else ANSWER_WAIT))
         return True

@@ -160,7 +160,9 @@ class QuicConnection:
         waits = False
         with self._guard:
             self.engine.abort(stream_id, code)
-            waits = self._may_wait(trio.current_time())  # while the peer sends much on the stream, it does not
+            waits = self._may_wait(
+                trio.current_time(), reading=False
+            )  # while the peer sends much on the stream, it does not
             self._host.set_deadline(self, self._deadline())
         self._wake_senders()
         if not waits:
@@ -229,7 +231,7 @@ class QuicConnection:
             self._held_back = self._inbox.unread >= read_ahead
             if self.watch is not None:
                 self.watch.step(now)
-            if not (reading and self._may_wait(now)):
+            if not (reading and self._may_wait(now, reading=True)):
                 self._transmit(now)
             self._host.set_deadline(self, self._deadline())
         self._wake_senders()
@@ -272,8 +274,8 @@ class QuicConnection:
             self._inbox.end(failure)
             self._wake_all()
 
-    def _may_wait(self, now: float) -> bool:
-        return not self.is_over and self._answers.may_wait(self.engine.unsent, now)
+    def _may_wait(self, now: float, *, reading: bool) -> bool:
+        return not self.is_over and self._answers.may_wait(self.engine, now, reading=reading)
 
     def _transmit(self, now: float) -> None:
         self._answers.given()

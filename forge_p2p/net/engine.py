@@ -87,6 +87,10 @@ class EngineConnection(Protocol):
 
     def ping(self) -> None: ...
 
+    def owes(self, now: float) -> bool:
+        """Whether the peer waits for something that can be sent now: an acknowledgement, a repetition, room for
+        streams. What it does not wait for, such as room for a few streams more, goes with whatever is sent next."""
+
     def close(self, code: int, reason: str) -> None: ...
 
     def limit_datagrams(self, size: int) -> None:

@@ -44,6 +44,11 @@ from forge_p2p.net.udp import Datagram, SocketAddress
 logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
 
 _CORE_CALLS = ("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream")
+ACK_DELAY = 0.001
+"""Seconds after which the core wants to acknowledge what came, if that ended no stream; then it wants to at once."""
+MANY_STREAMS = 4
+"""Streams of the peer's that ended, after which it is told soon that it may open as many again: it may have 100 open,
+and up to 96 are used (`docs/protocol.md`, limits)."""
 ACTIVE_CONNECTION_IDS = 2
 """Ids that the other side may give us: one to use, one to move to. Each further one costs a handshake 33 bytes."""
 
@@ -92,6 +97,10 @@ class Qh3Connection:
         self._is_fresh = False
         """A client's, from the end of the handshake to what it sends next."""
         self._next_ping = 0
+        self._ended_streams = 0
+        """The peer's, since anything was last sent: qh3 grants a new one for each, in a frame of its own."""
+        self._lost_before = 0
+        """`lost` when anything was last sent."""
         self.connection_id: bytes = quic.host_cid
 
     def receive(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
@@ -139,6 +148,8 @@ class Qh3Connection:
                 room -= len(event[2])
             elif kind == "handshake_done":
                 self._core.handshake_confirmed()
+            elif kind == "stream_finished":
+                self._ended_streams += event[1] & 1 == self._quic.configuration.is_client
             elif (translate := _CORE_EVENTS.get(kind)) is not None:
                 found.append(translate(event))
 
@@ -146,6 +157,7 @@ class Qh3Connection:
         core = self._quic._core  # noqa: SLF001
         if core is None or not _NATIVE:
             return self._quic.datagrams_to_send(now)
+        self._ended_streams, self._lost_before = 0, core.loss_total
         datagrams: list[Datagram] = []
         poll = core.poll_transmit
         try:
@@ -210,6 +222,14 @@ class Qh3Connection:
     def ping(self) -> None:
         self._next_ping += 1
         (self._quic if self._core is None else self._core).send_ping(self._next_ping)
+
+    def owes(self, now: float) -> bool:
+        timer = None if self._core is None else self._core.get_timer()
+        if timer is None or self._ended_streams >= MANY_STREAMS or self._core.loss_total > self._lost_before:
+            return True
+        # The earliest of all timers; the one for an acknowledgement is never more than ACK_DELAY ahead.
+        kind, when = timer
+        return str(kind).startswith("ack") or bool(when <= now + ACK_DELAY)
 
     def close(self, code: int, reason: str) -> None:
         self._terminated = True

@@ -11,7 +11,7 @@ from forge_p2p.config import NetConfig
 from forge_p2p.errors import PeerError, StreamClosed
 from forge_p2p.ids import NodeId
 from forge_p2p.net.base import Connection, StreamAborted, StreamData
-from tests.net.transports import CLIENT_KEY, MIB, SERVER_ID, Transport, connect, echo, next_event, read_stream
+from tests.net.transports import CLIENT_KEY, MIB, SERVER_ID, Transport, connect, echo, next_event, opened, read_stream
 
 CONFIG = NetConfig(dial_timeout=5.0)
 
@@ -95,15 +95,6 @@ async def test_streams_can_be_reused_up_to_the_limit_for_ever(transport: Transpo
                 await near.send(stream, [number.to_bytes(2)], fin=True)
                 assert await read_stream(near, stream) == number.to_bytes(2)
             await near.aclose()
-
-
-async def opened(connection: Connection) -> int:
-    """A stream, as soon as the peer allows one: a finished stream's place is given back by a packet on its way."""
-    while True:
-        try:
-            return connection.open_stream()
-        except PeerError:
-            await trio.sleep(0.01)
 
 
 async def test_too_many_streams_at_once(transport: Transport) -> None:

@@ -14,11 +14,11 @@ import trio
 from forge_p2p.config import Engine, NetConfig
 from forge_p2p.errors import PeerError
 from forge_p2p.ids import NodeId
-from forge_p2p.net import admission, engine_qh3
-from forge_p2p.net.base import Address, Connection
+from forge_p2p.net import admission, answers, engine_qh3
+from forge_p2p.net.base import Address, Connection, StreamData
 from forge_p2p.net.connection import QuicConnection
 from forge_p2p.net.quic import open_endpoint
-from tests.net.transports import CLIENT_KEY, LOOPBACK, MIB, SERVER_ID, SERVER_KEY, echo, read_stream
+from tests.net.transports import CLIENT_KEY, LOOPBACK, MIB, SERVER_ID, SERVER_KEY, echo, opened, read_stream
 
 ENGINES = pytest.mark.parametrize("engine", list(Engine))
 
@@ -223,3 +223,46 @@ async def test_one_question_after_the_other(engine: Engine) -> None:
                 await near.send(stream, [bytes([number])], fin=True)
                 assert await read_stream(near, stream) == bytes([number])
         nursery.cancel_scope.cancel()
+
+
+async def test_the_acknowledgement_of_an_answer_is_not_answered() -> None:
+    """Nor is the room for one more stream, which the end of this one gives, told by itself."""
+    async with connected(NetConfig()) as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(echo, far)
+        await trio.sleep(answers.NEW + 0.1)
+        await _asked(near)
+        with trio.fail_after(10):
+            while far.engine.outstanding(0):
+                await trio.sleep(0.005)
+        said = far.statistics().bytes_sent, near.statistics().bytes_sent
+        await trio.sleep(5 * answers.ANSWER_WAIT)
+        assert (far.statistics().bytes_sent, near.statistics().bytes_sent) == said
+        nursery.cancel_scope.cancel()
+
+
+async def test_room_for_streams_is_told_before_it_is_needed() -> None:
+    """All that a session may have open at once, again and again, though the last acknowledgements are not answered."""
+    async with connected(NetConfig()) as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(echo, far)
+        await trio.sleep(answers.NEW + 0.1)
+        with trio.fail_after(20):
+            for _ in range(4):
+                streams = [await opened(near) for _ in range(96)]
+                for stream in streams:
+                    await near.send(stream, [b"question"], fin=True)
+                await _all_echoed(near, streams)
+        nursery.cancel_scope.cancel()
+
+
+async def _asked(near: Connection) -> None:
+    stream = near.open_stream()
+    await near.send(stream, [b"question"], fin=True)
+    assert await read_stream(near, stream) == b"question"
+
+
+async def _all_echoed(near: Connection, streams: list[int]) -> None:
+    open_streams = set(streams)
+    while open_streams:
+        open_streams -= {
+            event.stream_id for event in await near.receive() if isinstance(event, StreamData) and event.fin
+        }

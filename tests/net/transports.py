@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forge_p2p.config import Engine, NetConfig
@@ -92,3 +93,12 @@ async def connect(server: Endpoint, client: Endpoint) -> tuple[Connection, Conne
     """The client's and the server's side of a new connection."""
     near = await client.dial(server.address, SERVER_ID)
     return near, await server.accept()
+
+
+async def opened(connection: Connection) -> int:
+    """A stream, as soon as the peer allows one: a finished stream's place is given back by a packet on its way."""
+    while True:
+        try:
+            return connection.open_stream()
+        except PeerError:
+            await trio.sleep(0.01)

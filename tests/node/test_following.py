@@ -151,12 +151,13 @@ async def test_what_a_command_publishes_outlives_it(tmp_path: Path) -> None:
 
 
 async def test_what_was_not_handed_over_is_so_by_publishing_again(tmp_path: Path) -> None:
-    """The record is at the home, and its author went before the home had the content."""
+    """The record is at the home, and its author has gone; the home has not the content, as if it had been too slow."""
     tree = small_tree(tmp_path / "tree")
     async with founder(tmp_path / "a") as home:
         text = await token(home, "writer")
-        async with member(tmp_path / "b", text) as writer:
+        async with member(tmp_path / "b", text) as writer, follows(home, "nightly") as told:
             made = await publish(writer, "nightly", tree)
+            await told.until(1)
         with trio.fail_after(PATIENCE):
             while home.sessions:
                 await trio.sleep(0.02)

@@ -73,6 +73,7 @@ async def publish(
     await _offer(members, named, root, path, added)
     report(Progress("publish"))
     written = await write(members, named, _intent(root, wanted, new_home), after=wanted.after)
+    _announce(members, named, root)
     notes = [*added.notes, *(f"{describe(each)} came first; this one is after it" for each in written.lost_to)]
     held = await held_elsewhere(network, members, named, written, report)
     if not held and not network.stays:
@@ -131,6 +132,10 @@ async def _offer(members: "Members", named: Named, root: Root, path: str, added:
     """Lets the members of the network have the content, before anybody hears of it."""
     keep = partial(members.holdings.keep, named.network, root, origin=True, path=path, size=added.bytes, pinned=False)
     members.holdings.tell(await trio.to_thread.run_sync(keep))
+
+
+def _announce(members: "Members", named: Named, root: Root) -> None:
+    """Tells the DHT, too: right after the record, so that who hears of both answers them together."""
     if named.network in members.lookups:
         members.lookups[named.network].announce(root.link.hash)
 

@@ -134,6 +134,41 @@ def test_clients_that_take_nothing_are_left(edge: Edge, tmp_path: Path) -> None:
         assert running.ask(f"/links/{edge.link}/big.bin").body == BIG
 
 
+def test_clients_that_ask_on_and_take_nothing_are_left(edge: Edge, tmp_path: Path) -> None:
+    """Answers that are ready are small; many of them, asked for at once and not taken, are not."""
+    chunk = f"/refs/team/site/text.txt?{'x' * 100}"
+    with gateway(edge.home, tmp_path, "stall_timeout = 1") as running, ExitStack() as opened:
+        for path, times in ((chunk, 40), (f"/links/{edge.link}/?format=json", 20_000)):
+            stuck = opened.enter_context(running.connect())
+            head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.token}\r\n\r\n".encode()
+            stuck.settimeout(1)
+            with suppress(OSError):
+                stuck.sendall(head * times)
+        alone = b"forge_gateway_connections 1.0"
+        until(lambda: alone in running.ask("/metrics").body, "nobody else is connected")
+
+
+@pytest.mark.parametrize("query", [b"\xff", b"\xc3\x9f", b"a=\x01", b"%0d%0aX:y", b"a b"])
+def test_a_query_that_a_redirect_would_repeat(edge: Edge, query: bytes) -> None:
+    answer = raw(edge, b"GET /refs/team/site/sub?" + query + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.split(b" ", 2)[1] in {b"308", b"400"}, answer
+    assert b"\r\nX:" not in answer
+
+
+def test_old_clients(edge: Edge) -> None:
+    for sent, stays in ((b"", False), (b"Connection: keep-alive\r\n", True)):
+        with edge.gateway.connect() as connection:
+            connection.sendall(b"GET /refs/team/site/small.txt HTTP/1.0\r\n" + sent + b"\r\n")
+            first = connection.recv(65536)
+            assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert first.endswith(b"\r\n\r\nhello\n")
+            assert (b"\r\nConnection: keep-alive\r\n" in first) is stays
+            assert b"\r\nDate: " in first
+            if stays:
+                connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert bool(whole_answer(connection)) is stays
+
+
 def test_a_flood_of_requests(edge: Edge, tmp_path: Path) -> None:
     with gateway(edge.home, tmp_path, "rate = 5\nburst = 10") as running:
         connection = http.client.HTTPConnection(running.host, running.port, timeout=30)

@@ -2,6 +2,7 @@
 
 import pytest
 from forge_edge.content.pieces import raw_frames
+from forge_edge.http.head import head_of
 from forge_edge.http.negotiation import accepted_encodings, content_type, matches, wants_json
 from forge_edge.http.ranges import RANGES_MAX, Unsatisfiable, parse_ranges
 from forge_edge.http.target import BlobTarget, LinkTarget, RefTarget, parse_target, quote
@@ -113,3 +114,16 @@ def test_negotiation() -> None:
 def test_raw_frames_are_zstd(size: int) -> None:
     content = bytes(size)
     assert ZstdDecompressor().decompress(b"".join(raw_frames(content)), max_output_size=max(size, 1)) == content
+
+
+def test_heads() -> None:
+    assert head_of(200, {"ETag": '"x"', "Forge-Ref": "team/ß@1"}, 7) == (
+        'HTTP/1.1 200 OK\r\nETag: "x"\r\nForge-Ref: team/ß@1\r\nContent-Length: 7\r\n'.encode()
+    )
+    assert head_of(304, {"ETag": '"x"'}, 0) == b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n'
+
+
+@given(st.text(), st.sampled_from("\r\n\0\x7f"), st.text())
+def test_no_value_ends_its_line(before: str, end: str, after: str) -> None:
+    with pytest.raises(ValueError, match="printed"):
+        head_of(308, {"Location": before + end + after}, 0)

@@ -1,7 +1,7 @@
 """From a request's credentials to what it may have: a signature, a token, or what is public."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from forge_edge.access.keys import Keys
@@ -29,13 +29,19 @@ class Forbidden(Exception):
 @dataclass(frozen=True, slots=True)
 class Grant:
     """`networks`: what may be read, by network; `names`: what a name stands for, by pattern. `unbounded`: one path was
-    signed by the operator, wherever it leads. `who` is for limits and the log."""
+    signed by the operator, wherever it leads. `who` is for limits and the log. `scope`: by whose right, for what is
+    remembered of answers: what one network's readers get is no other's."""
 
     who: str
     networks: tuple[Joined, ...] = ()
     names: tuple[tuple[Joined, str], ...] = ()
     write: bool = False
     unbounded: bool = False
+    scope: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        networks = ",".join(each.network.hex() for each in self.networks)
+        object.__setattr__(self, "scope", f"{self.who == 'anonymous'};{networks}")
 
     @property
     def visible(self) -> tuple[Joined, ...]:
@@ -60,7 +66,7 @@ class Access:
         self._revoked_file = Revoked(home)
         self._keys = Keys(home)
         self._revoked: frozenset[bytes] = frozenset()
-        self._tokens: dict[str, GatewayToken] = {}
+        self._tokens: dict[str, tuple[GatewayToken, Grant]] = {}
         self._stamps: tuple[object, ...] = ()
         self._checked = -_REFRESH
         self.joined: tuple[Joined, ...] = ()
@@ -119,19 +125,21 @@ class Access:
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized
-        token = self._tokens.get(text)
-        if token is None:
-            try:
-                token = read_token(self._keys, self._revoked, text.strip())
-            except Refused:
-                raise Unauthorized from None
-            if len(self._tokens) >= _TOKENS_REMEMBERED:
-                self._tokens.clear()
-            self._tokens[text] = token
+        token, grant = self._tokens.get(text) or self._remembered(text)
         if token.expires and token.expires <= time.time():
             raise Unauthorized
+        return grant
+
+    def _remembered(self, text: str) -> tuple[GatewayToken, Grant]:
+        try:
+            token = read_token(self._keys, self._revoked, text.strip())
+        except Refused:
+            raise Unauthorized from None
         mine = tuple(each for each in self.joined if each.network == token.network)
-        return Grant(f"token {token.id.hex()}", mine, write=token.write)
+        if len(self._tokens) >= _TOKENS_REMEMBERED:
+            self._tokens.clear()
+        found = self._tokens[text] = token, Grant(f"token {token.id.hex()}", mine, write=token.write)
+        return found
 
     def _public_grant(self) -> Grant:
         whole: list[Joined] = []

@@ -5,13 +5,16 @@ Bounded in bytes, least recently used out first. What may be read can change, so
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+from forge_edge.http.head import head_of
 
 ANSWER_MAX: Final = 512 * 1024
 """Bytes of one answer that is kept."""
 
-_OVERHEAD: Final = 1024
+_OVERHEAD: Final = 2048
 """Bytes that an answer costs beside its body: headers, keys, objects."""
 
 Key = tuple[str, str, str]
@@ -19,11 +22,15 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer."""
+    """A whole answer. `head`: what `head_of` makes of it."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
+    head: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head", head_of(self.status, self.headers, len(self.body)))
 
 
 class Answers:

@@ -4,6 +4,7 @@ aiohttp times keep-alive connections, but not one that has said nothing yet, or 
 """
 
 import asyncio
+import socket
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,7 +20,7 @@ HEADERS_MAX: Final = 64
 class Connection(RequestHandler):
     """`heard` is called by whoever answers, as soon as a request's headers are there."""
 
-    __slots__ = ("_guard", "_limits", "_load")
+    __slots__ = ("_due", "_guard", "_limits", "_load")
 
     def __init__(self, manager: Any, limits: Limits, load: Load, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -35,10 +36,16 @@ class Connection(RequestHandler):
         )
         self._limits = limits
         self._load = load
+        self._due: float | None = None
+        """When headers that have begun have to be whole."""
         self._guard: asyncio.TimerHandle | None = None
+        """Looks at `_due`; left alone when that moves on, for a timer a request costs more than one too early."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._load.connected()
+        # The kernel leaves, too, who takes nothing: an idle connection that is closed waits for what it has to send.
+        taken = int(self._limits.stall_timeout * 1000)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, taken)
         super().connection_made(transport)
         if self._load.connections > self._limits.max_connections:
             self._abort()
@@ -47,17 +54,18 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._load.disconnected()
-        self._disarm()
+        if self._guard is not None:
+            self._guard.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._guard is None and self._current_request is None:
+        if self._due is None and self._current_request is None:
             self._arm()
         super().data_received(data)
 
     def heard(self) -> None:
         """The headers of a request are whole."""
-        self._disarm()
+        self._due = None
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -69,12 +77,18 @@ class Connection(RequestHandler):
         return response
 
     def _arm(self) -> None:
-        self._guard = self._loop.call_later(self._limits.header_timeout, self._abort)
+        self._due = self._loop.time() + self._limits.header_timeout
+        if self._guard is None:
+            self._guard = self._loop.call_at(self._due, self._look)
 
-    def _disarm(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-            self._guard = None
+    def _look(self) -> None:
+        self._guard = None
+        if self._due is None:
+            return
+        if self._loop.time() < self._due:
+            self._guard = self._loop.call_at(self._due, self._look)
+        else:
+            self._abort()
 
     def _abort(self) -> None:
         if self.transport is not None:

@@ -55,7 +55,7 @@ async def _named(gateway: Gateway, grant: Grant, target: RefTarget) -> Resource 
     held = await _holds(gateway, network, standing.root)
     place = Place(standing.root, network.network.hex(), held)
     title = f"{network.name}/{standing.name}@{standing.seq}"
-    headers = {"Forge-Ref": title.encode().decode("latin-1"), "Forge-Link": place.text}
+    headers = {"Forge-Ref": title, "Forge-Link": place.text}
     age = FOREVER if found.pinned else gateway.settings.ref_age
     return await _inside(gateway, place, found.path, title, headers, age)
 

@@ -1,6 +1,7 @@
 """One gateway, put together: the store and refs on disk, the node's socket, and what is read through them."""
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -13,6 +14,7 @@ from forge_edge.content.reach import Reach
 from forge_edge.content.runs import STEP
 from forge_edge.content.trees import Trees
 from forge_edge.serving.answers import Answers
+from forge_edge.serving.log import AccessLog
 from forge_edge.serving.metrics import Load, Metrics, Read
 from forge_edge.settings import GatewaySettings
 from forge_edge.upstream.node import NodeLink
@@ -46,6 +48,7 @@ class Gateway:
         self.uploads = Uploads(self.store, self.node, limits.upload_max)
         self.answers = Answers(settings.answers)
         self.load = Load()
+        self.log = AccessLog(sys.stdout, loop) if settings.access_log else None
         self.metrics = Metrics(self.store.statistics, self._gauges(), self._totals())
         self.body_room = asyncio.Semaphore(max(2, limits.body_memory // (2 * STEP)))
         """Bodies of which two steps may be in memory at once."""
@@ -71,6 +74,8 @@ class Gateway:
 
     def close(self) -> None:
         """Lets go of everything; waits for what threads are doing."""
+        if self.log is not None:
+            self.log.flush()
         self.pieces.flights.cancel()
         self.uploads.close()
         self.executor.shutdown()

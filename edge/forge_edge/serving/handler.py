@@ -15,7 +15,6 @@ from forge_edge.serving.answers import Answer
 from forge_edge.serving.connection import Connection
 from forge_edge.serving.finding import find
 from forge_edge.serving.gateway import Gateway
-from forge_edge.serving.log import log_request
 from forge_edge.serving.request import Asked, asked_by
 from forge_edge.serving.sending import Stalled, ready
 from forge_p2p.errors import CorruptChunk, ForgeError, HostileSnapshot, Malformed, NotFound, UsageError
@@ -57,14 +56,12 @@ class Handler:
             self._count(asked, 499 if response is None else response.status, time.perf_counter() - started)
 
     def _count(self, asked: Asked, code: int, seconds: float) -> None:
-        metrics = self._gateway.metrics
+        gateway = self._gateway
         family = _FAMILIES.get(asked.path[1:].partition("/")[0], "other")
-        metrics.requests.labels(_METHODS.get(asked.method, "other"), family, str(code)).inc()
-        metrics.seconds.labels(family).observe(seconds)
-        metrics.sent.inc(asked.sent)
-        if self._gateway.settings.access_log:
+        gateway.metrics.answered(_METHODS.get(asked.method, "other"), family, code, asked.sent, seconds)
+        if gateway.log is not None:
             who = asked.grant.who if asked.grant is not None else "nobody"
-            log_request(
+            gateway.log.write(
                 asked.address, who, asked.method, asked.path, code, asked.sent, seconds, asked.header("User-Agent")
             )
 
@@ -90,29 +87,22 @@ class Handler:
             LOG.exception("a defect of Forge ended a request; please report it")
             self._gateway.metrics.failures.inc()
             found = writing.said(500, "a defect of the gateway")
-        return ready(asked, found) if isinstance(found, Answer) else found
+        return ready(self._gateway, asked, found) if isinstance(found, Answer) else found
 
     def _unauthorized(self) -> Answer:
         self._gateway.metrics.refused.inc()
-        answer = writing.said(401, "a token is needed")
-        answer.headers["WWW-Authenticate"] = 'Bearer realm="forge"'
-        return answer
+        return writing.said(401, "a token is needed", {"WWW-Authenticate": 'Bearer realm="forge"'})
 
     async def _answer(self, asked: Asked) -> Answer | web.StreamResponse:
         gateway = self._gateway
-        special = await status.special(gateway, asked)
-        if special is not None:
-            return special
+        if asked.path in status.PATHS and asked.method in status.METHODS:
+            return await status.special(gateway, asked)
         wait = gateway.limits.wait(asked.client)
         if wait:
             gateway.metrics.limited.inc()
-            answer = writing.said(429, "too many requests")
-            answer.headers["Retry-After"] = str(round(wait))
-            return answer
+            return writing.said(429, "too many requests", {"Retry-After": str(round(wait))})
         if asked.method not in _METHODS:
-            answer = writing.said(405, "GET, HEAD, PUT or POST")
-            answer.headers["Allow"] = ", ".join(_METHODS)
-            return answer
+            return writing.said(405, "GET, HEAD, PUT or POST", {"Allow": ", ".join(_METHODS)})
         grant = gateway.access.grant(asked.method, asked.path, asked.query, asked.header("Authorization"))
         asked.grant = grant
         if asked.method in {"PUT", "POST"}:
@@ -121,7 +111,7 @@ class Handler:
 
     async def _read(self, asked: Asked, grant: Grant) -> Answer | web.StreamResponse:
         gateway = self._gateway
-        key = (asked.path, _form(asked), _scope(grant))
+        key = (asked.path, _form(asked), grant.scope)
         plain = not any(asked.header(name) for name in _CONDITIONAL)
         kept = gateway.answers.get(key) if plain else None
         if kept is not None:
@@ -144,9 +134,3 @@ def _form(asked: Asked) -> str:
     """All that the form of an answer depends on, beside its path."""
     encodings = ",".join(sorted(accepted_encodings(asked.header("Accept-Encoding"))))
     return f"{encodings};{wants_json(asked.header('Accept'), asked.query.get('format', ''))}"
-
-
-def _scope(grant: Grant) -> str:
-    """By whose right: what one network's readers get is no other's."""
-    networks = ",".join(each.network.hex() for each in grant.networks)
-    return f"{grant.who == 'anonymous'};{networks}"

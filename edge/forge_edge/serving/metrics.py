@@ -85,6 +85,19 @@ class Metrics:
         self.registry.register(_ReadCollector(gauges, totals))
         self.registry.register(_StoreCollector(statistics))
 
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, family: str, status: int, size: int, seconds: float) -> None:
+        """Counts a request. The children of its labels are looked up once: it costs as much as counting."""
+        key = method, family, status
+        found = self._answers.get(key)
+        if found is None:
+            found = self.requests.labels(method, family, str(status)), self.seconds.labels(family)
+            self._answers[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+        self.sent.inc(size)
+
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"forge_gateway_{name}", text, registry=self.registry)
 

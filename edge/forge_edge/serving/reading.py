@@ -63,7 +63,8 @@ async def _directory(gateway: Gateway, asked: Asked, resource: Resource, slash: 
     if not slash:
         here = asked.path.rpartition("/")[2]
         query = asked.raw.raw_path.partition("?")[2]
-        return Answer(308, {**headers, "Location": f"./{here}/" + (f"?{query}" if query else "")}, b"")
+        goes_on = f"?{query}" if query.isascii() and query.isprintable() and query else ""
+        return Answer(308, {**headers, "Location": f"./{here}/{goes_on}"}, b"")
     as_json = wants_json(asked.header("Accept"), asked.query.get("format", ""))
     link = resource.place.root.link
     etag = f'"{link.hash.hex()}-{"json" if as_json else "html"}"'

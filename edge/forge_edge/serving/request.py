@@ -43,7 +43,7 @@ def asked_by(raw: web.BaseRequest, proxies: tuple[Network, ...]) -> Asked:
     """Reads a request. `proxies` are believed when they say whom they speak for."""
     path, _, query = raw.raw_path.partition("?")
     try:
-        fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS))
+        fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS)) if query else {}
     except ValueError:
         fields = {"": ""}
     address = raw.remote or UNKNOWN

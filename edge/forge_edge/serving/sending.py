@@ -5,9 +5,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from forge_edge.content.runs import Raw
+from forge_edge.http.head import date_now
 from forge_edge.serving.answers import Answer
 from forge_edge.serving.gateway import Gateway
 from forge_edge.serving.request import Asked
@@ -83,8 +84,54 @@ def _cut(asked: Asked) -> None:
         asked.raw.transport.abort()
 
 
-def ready(asked: Asked, answer: Answer) -> web.Response:
-    """An answer that is whole; to HEAD aiohttp sends its headers alone."""
+class Whole(web.StreamResponse):
+    """An answer whose head is ready: sent in one piece, without making headers of objects first."""
+
+    def __init__(self, answer: Answer, patience: float) -> None:
+        super().__init__(status=answer.status)
+        self._answer = answer
+        self._patience = patience
+        self._asked: web.BaseRequest | None = None
+        self._stays = True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays."""
+        return self._stays
+
+    def force_close(self) -> None:
+        self._stays = False
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing goes out yet: the head is sent with the body."""
+        self._asked = request
+        self._stays = self._stays and request.keep_alive
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Sends all of it. Raises `ConnectionError`."""
+        request = self._asked
+        assert request is not None
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        body = b"" if request.method == "HEAD" else self._answer.body
+        transport.write(b"".join((self._answer.head, date_now(), self._connection(request), b"\r\n", body)))
+        if not transport.get_write_buffer_size():
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await request.writer.drain()
+        except TimeoutError:
+            transport.abort()
+
+    def _connection(self, request: web.BaseRequest) -> bytes:
+        if not self._stays:
+            return b"Connection: close\r\n"
+        return b"" if request.version >= HttpVersion11 else b"Connection: keep-alive\r\n"
+
+
+def ready(gateway: Gateway, asked: Asked, answer: Answer) -> Whole:
+    """An answer that is whole; to HEAD its head alone."""
     if asked.method != "HEAD":
         asked.sent += len(answer.body)
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+    return Whole(answer, gateway.settings.limits.stall_timeout)

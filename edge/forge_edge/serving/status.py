@@ -17,17 +17,17 @@ PATIENCE: Final = 2.0
 """Seconds for the node to answer a readiness check."""
 
 
-async def special(gateway: Gateway, asked: Asked) -> Answer | None:
-    """The answer to one of these paths; `None` for every other."""
-    if asked.method not in {"GET", "HEAD"}:
-        return None
+PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+async def special(gateway: Gateway, asked: Asked) -> Answer:
+    """The answer to one of `PATHS`."""
     if asked.path == "/healthz":
         return said(200, "alive")
     if asked.path == "/readyz":
         return await _ready(gateway)
-    if asked.path == "/metrics":
-        return await _metrics(gateway, asked)
-    return None
+    return await _metrics(gateway, asked)
 
 
 async def _ready(gateway: Gateway) -> Answer:

@@ -8,6 +8,7 @@ All three answer 201 with the link, once it is durable and belongs to the networ
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -111,7 +112,7 @@ def _too_large(gateway: Gateway, asked: Asked, wanted: Root | Hash | None) -> An
     return None
 
 
-def said(status: int, text: str) -> Answer:
-    """An answer of one line."""
-    headers = {**SECURITY, "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+def said(status: int, text: str, more: Mapping[str, str] | None = None) -> Answer:
+    """An answer of one line, with `more` headers."""
+    headers = {**SECURITY, "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store", **(more or {})}
     return Answer(status, headers, f"{status} {text}\n".encode())

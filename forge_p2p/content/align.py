@@ -34,6 +34,10 @@ class Version:
             levels.insert(0, [child for node in levels[0] for child in decode_node(node, read(node.hash))])
         return cls(link, levels)
 
+    def offset(self, chunk: Hash) -> int | None:
+        """Where in the content a chunk lies, at the last place if there are several; `None` if it is not in it."""
+        return self._levels[0].start(chunk)
+
     def pair(self, links: Sequence[Link]) -> list[Pair]:
         """The next links of their level that are new, each with the old one that it probably came from."""
         level = links[0].level
@@ -51,6 +55,10 @@ class _Level:
         """The first old link after the last anchor."""
         self._distance = 0
         """Bytes of the new version since then."""
+
+    def start(self, chunk: Hash) -> int | None:
+        at = self._index.get(chunk)
+        return None if at is None else self._ends[at] - self._links[at].size
 
     def pair(self, links: Sequence[Link]) -> list[Pair]:
         found: list[Pair] = []

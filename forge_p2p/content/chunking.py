@@ -31,8 +31,8 @@ ZERO_CHUNK: Final = hash_bytes(_ZEROS)
 """The chunk that holes are made of: `CHUNK_MAX` zero bytes."""
 
 BATCH: Final = 4 * 1024 * 1024
-"""Bytes of content in one batch, at most, and of a `Chunker`'s buffer. Measured: from 256 KiB up it makes no difference
-to the speed of reading, cutting and hashing."""
+"""Bytes of content in one batch, at most, and of each of a `Chunker`'s two buffers. Measured: from 256 KiB up it makes
+no difference to the speed of reading, cutting and hashing."""
 
 _HOLE_BATCH: Final = 1024
 """Zero chunks in one batch, at most: 256 MiB of hole. They all share one buffer."""
@@ -42,7 +42,8 @@ _CDC: Final = FastCDC(CHUNK_AVG, min_size=CHUNK_MIN, max_size=CHUNK_MAX)
 
 
 class Chunk(NamedTuple):
-    """A chunk of a content. What a `Chunker` gives in `data` is valid until the next batch is asked for."""
+    """A chunk of a content. What a `Chunker` gives in `data` is valid until the next batch but one is asked
+    for, of the same content or of another: a batch may be stored while the next is cut."""
 
     offset: int
     length: int
@@ -51,10 +52,10 @@ class Chunk(NamedTuple):
 
 
 class Chunker:
-    """Cuts and hashes contents, one at a time, through one buffer of `BATCH` bytes; for one thread."""
+    """Cuts and hashes contents, one at a time, through two buffers of `BATCH` bytes in turn; for one thread."""
 
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(BATCH))
+        self._buffer, self._other = memoryview(bytearray(BATCH)), memoryview(bytearray(BATCH))
 
     def cut_file(self, fd: int, size: int, name: str = "the file") -> Iterator[list[Chunk]]:
         """The chunks of the first `size` bytes of an open file, in batches. Empty content is one empty chunk.
@@ -85,11 +86,13 @@ class Chunker:
                 ended = count == 0
             batch = _cut_buffer(buffer[:filled], offset, ended)
             if batch:
+                self._buffer, self._other = self._other, buffer
                 yield batch
-            used = sum(chunk.length for chunk in batch)
-            buffer[: filled - used] = buffer[used:filled]
-            offset += used
-            filled -= used
+                used = sum(chunk.length for chunk in batch)
+                self._buffer[: filled - used] = buffer[used:filled]
+                buffer = self._buffer
+                offset += used
+                filled -= used
 
 
 def cut_bytes(content: bytes | bytearray | memoryview) -> list[Chunk]:

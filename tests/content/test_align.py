@@ -66,3 +66,9 @@ def test_reading_finds_every_level() -> None:
     assert version.pair([other]) == [(other.hash, root.hash)]
     fresh = dict(changed.take_nodes()).keys() - nodes.keys()
     assert len(fresh) == 2, "one node a level"
+
+
+def test_where_an_old_chunk_lay() -> None:
+    version = Version(Link(Hash(bytes(32)), 300, 1), [links("abc")])
+    found = [version.offset(link.hash) for link in links("cax")]
+    assert found == [200, 0, None]

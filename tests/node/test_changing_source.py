@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from forge_p2p.errors import SourceChanged
+from forge_p2p.node.operations import adding
 from forge_p2p.node.operations.adding import add
 from forge_p2p.node.operations.sharing import share
 from forge_p2p.node.results import Progress
@@ -19,6 +20,12 @@ from tests.node.conftest import Pair
 from tests.node.harness import contents, get, noise, small_tree
 
 MB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def every_batch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a change can be made in the middle of a file."""
+    monkeypatch.setattr(adding, "TELL_INTERVAL", 0.0)
 
 
 def source_tree(root: Path) -> Path:

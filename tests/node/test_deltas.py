@@ -385,3 +385,20 @@ async def test_a_file_of_a_blob_is_used_too(pair: Pair) -> None:
     result = await get(pair.there, (await share(pair.here, pair.path / "blob")).ticket, pair.path / "file")
     assert result.fetched_bytes < 600_000
     assert (pair.path / "file").read_bytes() == old[9:]
+
+
+async def test_an_update_of_a_large_file_that_somebody_edited(pair: Pair) -> None:
+    """What stays of it is copied from the file that stands there, but for what is not what it was."""
+    source, copy = pair.path / "source", pair.path / "copy"
+    source.mkdir()
+    old = noise(1, 12_000_000)
+    (source / "disk").write_bytes(old)
+    await get(pair.there, (await share(pair.here, source)).ticket, copy)
+    with (copy / "disk").open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(b"edited")
+    new = old[:1_000_000] + b"changed" + old[1_000_007:8_000_000] + b"put in" + old[8_000_000:]
+    (source / "disk").write_bytes(new)
+    result = await get(pair.there, (await share(pair.here, source)).ticket, copy)
+    assert (copy / "disk").read_bytes() == new
+    assert result.fetched_bytes < 1_500_000

@@ -1,6 +1,7 @@
 """Writing large files past the page cache: the same bytes, wherever writes begin and end, and where it is refused."""
 
 import itertools
+import mmap
 import os
 import random
 import subprocess
@@ -39,6 +40,22 @@ def test_appended_in_any_pieces(
             assert os.stat(file.fileno()).st_size == len(written)
         bulk.close()
     assert path.read_bytes() == written
+
+
+def test_from_memory_that_is_aligned_or_is_not(tmp_path: Path) -> None:
+    """What may go to the disk without being copied first, and what may not."""
+    rest = random.Random(3)
+    memory = mmap.mmap(-1, 2_000_000)
+    memory[:] = rest.randbytes(2_000_000)
+    content = memory[:]
+    with (tmp_path / "file").open("w+b", buffering=0) as file, memoryview(memory) as view:
+        bulk = BulkFile(file.fileno())
+        for shift in (0, 1, 4096, 5000):
+            bulk.write([view[shift:1_900_000]], shift)
+            bulk.write([view[shift:1_900_000]], shift + 1 + 2_000_000)
+            assert os.pread(file.fileno(), 1_900_000 - shift, shift) == content[shift:1_900_000]
+            assert os.pread(file.fileno(), 1_900_000 - shift, shift + 2_000_001) == content[shift:1_900_000]
+        bulk.close()
 
 
 def test_parts_in_any_order_leave_their_neighbours_alone(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ it in; what is written to the destination is what the store verified.
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +38,18 @@ class LargeFile(Protocol):
     def finish(self) -> None: ...
 
 
+Place = tuple[Hash, int, int]
+"""A chunk, its size, and where in its file it belongs."""
+
+
+class Replaced(Protocol):
+    """What stands where a large file will be; see `workspace.replaced`."""
+
+    def copy_into(
+        self, write_at: Callable[[int, Sequence[memoryview]], None], places: Sequence[Place]
+    ) -> list[Place]: ...
+
+
 class Destination(Protocol):
     """Where files are restored to; see `workspace.restore`."""
 
@@ -61,11 +73,13 @@ class SmallTarget(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class LargeTarget:
-    """A file of many chunks, `remaining` bytes of it still to be placed. `group` keeps them together in the store."""
+    """A file of many chunks, `remaining` bytes of it still to be placed. `group` keeps them together in the store.
+    `replaced`: where those that the store has are looked for first."""
 
     entry: Entry
     group: int
     remaining: int
+    replaced: Replaced | None = None
     file: LargeFile | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -181,9 +195,12 @@ class Placer:
         if not isinstance(target, LargeTarget):
             raise TypeError(target)
         file = self._open(target)
+        places = [(chunk, size, slot.offset) for chunk, size, slot in parts]
         try:
+            if target.replaced is not None and not file.failed:
+                places = target.replaced.copy_into(file.write_at, places)
             if not file.failed:
-                self._store.copy_into(file.fileno(), [(chunk, slot.offset) for chunk, _, slot in parts])
+                self._store.copy_into(file.fileno(), [(chunk, offset) for chunk, _, offset in places])
         except (CorruptChunk, NotFound):
             return False
         self._count(target, sum(size for _, size, _ in parts))

@@ -24,6 +24,7 @@ from forge_p2p.node.results import Progress
 from forge_p2p.store.base import Ingest
 from forge_p2p.workspace.ledger import Outcome
 from forge_p2p.workspace.plan import RestorePlan
+from forge_p2p.workspace.replaced import ReplacedFile
 from forge_p2p.workspace.restore import RestoreWriter
 from forge_p2p.workspace.reuse import PresentFile
 from forge_p2p.workspace.statcache import StatCache
@@ -130,7 +131,9 @@ class Restoring:
                 old = None if earlier is None else await trio.to_thread.run_sync(earlier.version_of, entry)
                 with ExitStack() as opened:
                     present = None
-                    if old is None and entry.path in self._replaced:
+                    if old is not None and entry.path in self._replaced:
+                        target.replaced = opened.enter_context(ReplacedFile(self._replaced[entry.path], old.offset))
+                    elif entry.path in self._replaced:
                         present = opened.enter_context(
                             await trio.to_thread.run_sync(PresentFile, self._replaced[entry.path])
                         )

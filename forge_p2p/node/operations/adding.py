@@ -33,6 +33,9 @@ from forge_p2p.workspace.statcache import StatCache
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_CHUNKS = 512
 
+TELL_INTERVAL = 0.1
+"""Seconds between two reports from within a file."""
+
 INTERIM = 3600.0
 """Seconds for which new content is kept without its lasting pin, which the caller sets in a moment."""
 
@@ -82,6 +85,7 @@ class Adder:
         self._cache = cache
         self._report = report
         self._read_bytes = 0
+        self._told_at = 0.0
 
     def run(self) -> Root:
         """The root of what was scanned, with everything it reaches in the store and durable."""
@@ -144,7 +148,7 @@ class Adder:
             try:
                 links[item.path] = self._read_file(source, writer, chunker, item, number)
             except (SourceChanged, DiskError) as error:
-                if not self._patient or isinstance(error, DiskFull):
+                if not self._patient or isinstance(error, DiskFull) or writer.failed:
                     raise
                 changed = isinstance(error, SourceChanged)
                 self.left_out[item.path] = "it changed while it was read" if changed else error.message
@@ -168,17 +172,24 @@ class Adder:
             builder = TreeBuilder()
             done = 0
             for chunks in chunker.cut_file(descriptor, item.size, self._name(item.path)):
-                writer.put_now([(chunk.hash, chunk.data) for chunk in chunks], group)
+                writer.put_behind([(chunk.hash, chunk.data) for chunk in chunks], group)
                 builder.add_all([(chunk.hash, chunk.length) for chunk in chunks])
                 writer.put_nodes(builder.take_nodes())
                 done += sum(chunk.length for chunk in chunks)
-                self._report(Progress("ingest", self._read_bytes + done, None))
+                self._tell(done)
             source.check_unchanged(descriptor, item)
         finally:
             os.close(descriptor)
         link = builder.finish()
         writer.put_nodes(builder.take_nodes())
         return link
+
+    def _tell(self, done: int) -> None:
+        """Reports how far a large file is; not after every batch, for a report wakes another thread."""
+        now = time.monotonic()
+        if now >= self._told_at + TELL_INTERVAL:
+            self._told_at = now
+            self._report(Progress("ingest", self._read_bytes + done, None))
 
     def _finish(self, writer: "Writer", links: dict[bytes, Link]) -> Root:
         if self._scan.kind is Kind.BLOB:
@@ -217,7 +228,7 @@ def store_pages(writer: "Writer", pages: Iterable[bytes]) -> Link:
     """Stores a listing and returns its link."""
     builder = TreeBuilder()
     for chunks in Chunker().cut_pieces(pages):
-        writer.put_now([(chunk.hash, chunk.data) for chunk in chunks], None)
+        writer.put_behind([(chunk.hash, chunk.data) for chunk in chunks], None)
         builder.add_all([(chunk.hash, chunk.length) for chunk in chunks])
     link = builder.finish()
     writer.put_nodes(builder.take_nodes())
@@ -229,6 +240,8 @@ class Writer:
     for the last batch and raises what went wrong with any."""
 
     def __init__(self, ingest: Ingest) -> None:
+        self.failed = False
+        """Something was not stored, be it of what was put long before."""
         self._ingest = ingest
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forge-put")
         self._under_way: Future[None] | None = None
@@ -245,10 +258,10 @@ class Writer:
         for name, content in nodes:
             self.put_small(name, content)
 
-    def put_now(self, chunks: Sequence[tuple[Hash, memoryview]], group: int | None) -> None:
-        """Puts chunks whose buffer will be used again: returns when they are stored."""
+    def put_behind(self, chunks: Sequence[tuple[Hash, memoryview]], group: int | None) -> None:
+        """Puts a chunker's batch. It is stored when something is put next: the next one is cut meanwhile."""
         self._wait()
-        self._ingest.put(chunks, group)
+        self._under_way = self._pool.submit(self._ingest.put, chunks, group)
 
     def _flush_small(self) -> None:
         batch, self._small, self._small_bytes = self._small, [], 0
@@ -259,6 +272,7 @@ class Writer:
     def _wait(self) -> None:
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None
+            self.failed |= under_way.exception() is not None
             under_way.result()
 
     def __enter__(self) -> Self:

@@ -7,6 +7,9 @@ from enum import Enum
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+KEEP_MAX = 1000
+"""Versions of a name whose content may be kept: their records are read, and their pins looked at, whenever it moves."""
+
 
 class Engine(Enum):
     """Which QUIC library drives the packets."""

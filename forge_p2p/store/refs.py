@@ -1,7 +1,7 @@
 """`refs.lmdb`: the logs of names that this node keeps, as their home or as one who reads them.
 
     records     network, name, 0, number (big-endian)    checksum, record
-    followed    network, name, 0                         nothing: the name is followed here
+    followed    network, name, 0                         the name is followed here: how many versions stay, or nothing
 
 A file of its own: what was signed should not depend on chunks, of which there may be millions. Records are only added,
 and only those that a log's home itself has told, or that a restore found undisputed in the node's bucket
@@ -26,6 +26,7 @@ from forge_p2p.store.tables import get
 _TABLES: Final = ("records", "followed")
 _SEQ = struct.Struct(">Q")
 _CHECK = struct.Struct("<Q")
+_KEEP = struct.Struct(">I")
 _LAST: Final = (1 << 64) - 1
 
 
@@ -89,14 +90,25 @@ class RefStore:
                 start = network + name + b"\1"
         return found
 
-    def follow(self, network: NetworkId, name: str) -> bool:
-        """Notes that a name is followed here; whether that is news."""
+    def follow(self, network: NetworkId, name: str, keep: int | None = None) -> bool:
+        """Notes that a name is followed here; whether that is news. `keep`: how many of its versions stay, 0 for
+        as many as of any name; `None` leaves what was said before."""
         key = _prefix(network, name)
+        value = _KEEP.pack(keep) if keep else b""
 
         def work(transaction: Transaction) -> bool:
-            return bool(transaction.put(key, b"", db=self._table("followed"), overwrite=False))
+            table = self._table("followed")
+            is_news = get(transaction, key, table) is None
+            transaction.put(key, value, db=table, overwrite=keep is not None)
+            return is_news
 
         return self._environment.write(work)
+
+    def keeps(self, network: NetworkId, name: str) -> int:
+        """How many versions of a name that is followed stay; 0: nothing was said."""
+        with self._environment.read() as transaction:
+            value = get(transaction, _prefix(network, name), self._table("followed"))
+        return int(_KEEP.unpack(value)[0]) if value is not None and len(value) == _KEEP.size else 0
 
     def unfollow(self, network: NetworkId, name: str) -> bool:
         """Takes that back; whether it was followed."""

@@ -128,8 +128,12 @@ def test_following_is_lines(team: Path) -> None:
     assert [(each.ref, each.complete) for each in seen] == [("team/nightly@1", True), ("team/nightly@2", True)]
     assert seen[1].link == made["link"]
     assert told(home, "follow", "--list", operation="follow_list")["followed"] == [
-        {"network": "team", "name": "nightly", "seq": 2, "link": made["link"]}
+        {"network": "team", "name": "nightly", "seq": 2, "link": made["link"], "keep": 4}
     ]
+    assert "--keep" in fails(home, 2, "follow", "nightly", "--keep", "0")
+    assert "1001 versions" in fails(home, 2, "follow", "nightly", "--detach", "--keep", "1001")
+    assert ok(home, "follow", "nightly", "--detach", "--keep", "9") == "team/nightly@2"
+    assert ok(home, "follow", "--list").endswith("keeps 9")
     assert ok(home, "follow", "nightly", "--detach") == "team/nightly@2"
     assert ok(home, "follow", "--stop", "nightly").startswith("team/nightly@2")
     assert told(home, "follow", "--list", operation="follow_list")["followed"] == []

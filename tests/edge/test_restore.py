@@ -4,8 +4,8 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from forge_p2p.content.walk import reach
 from forge_p2p.ids import NetworkId, NodeId
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode
+from forge_p2p.node.refs.retention import RETAINED
+from forge_p2p.store.factory import open_store
 from tests.cli.harness import COMMAND, forge
 from tests.edge.conftest import said
 from tests.edge.harness import edge_environment
@@ -58,7 +60,9 @@ mirror = true
 [[follow]]
 name = "team/docs/en"
 mirror = true
-[gateway]
+"""
+
+GATEWAY = """[gateway]
 listen = "127.0.0.1:0"
 public = ["team/site"]
 """
@@ -109,7 +113,7 @@ def mirrored(bucket: Path) -> list[Path]:
 def test_a_seed_comes_back_bit_for_bit(tmp_path: Path) -> None:
     (origin,) = homes(tmp_path, "origin")
     home, bucket = tmp_path / "seed", tmp_path / "bucket"
-    file = written(tmp_path, FOLLOWED)
+    file = written(tmp_path, FOLLOWED + GATEWAY)
     with node(origin, "up"):
         invite(origin, tmp_path)
         publish(origin, tmp_path, "site", 1)
@@ -174,6 +178,46 @@ def harm(bucket: Path, network: NetworkId) -> list[str]:
         (bucket / key).parent.mkdir(parents=True, exist_ok=True)
         (bucket / key).write_bytes(data)
     return list(keys)
+
+
+def test_as_many_versions_come_back_as_the_file_says(tmp_path: Path) -> None:
+    """And stay, through restores and restarts, until the file says another number."""
+    (origin,) = homes(tmp_path, "origin")
+    home, bucket, many = tmp_path / "seed", tmp_path / "bucket", RETAINED + 2
+
+    def file(keep: int) -> Path:
+        return written(tmp_path, f'[[follow]]\nname = "team/site"\nmirror = true\nkeep = {keep}\n{GATEWAY}')
+
+    with node(origin, "up"):
+        invite(origin, tmp_path)
+        with seed(file(many), tmp_path):
+            for number in range(1, many + 1):
+                publish(origin, tmp_path, "site", number)
+                until(lambda number=number: len(mirrored(bucket)) == number, "it is mirrored")  # type: ignore[misc]
+        versions = {f"site/{number}" for number in range(1, many + 1)}
+        assert short(pinned(home)) == versions
+        shutil.rmtree(home)
+        report = restored(file(many))
+        assert (report["pins"], report["problems"]) == (many, [])
+        with seed(file(many), tmp_path) as running:
+            until(lambda: running.ask("/refs/team/site@1/version.txt").body == b"site 1", "the oldest is served")
+        assert short(kept_here(home)) == versions
+        with seed(file(1), tmp_path):
+            until(lambda: short(kept_here(home)) == {f"site/{many}"}, "what is too old is let go")
+            publish(origin, tmp_path, "site", many + 1)
+            until(lambda: len(mirrored(bucket)) == many + 1, "it is mirrored")
+        assert short(pinned(home)) == {f"site/{many + 1}"}
+
+
+def kept_here(home: Path) -> list[str]:
+    """The pins of records in a node's store."""
+    with closing(open_store(Home(home).store, CONFIG.store)) as store:
+        return [each.name for each in store.pins() if each.name.startswith("ref/")]
+
+
+def short(pins: Iterable[str]) -> set[str]:
+    """Names of pins without their networks."""
+    return {"/".join(each.split("/")[-2:]) for each in pins}
 
 
 @pytest.fixture

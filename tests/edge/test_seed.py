@@ -40,6 +40,10 @@ secret = 1
 [[follow]]
 name = "nope"
 mirror = true
+keep = 0
+[[follow]]
+name = "team/site"
+keep = "all"
 """
 
 
@@ -61,6 +65,8 @@ def test_every_fault_has_its_line(tmp_path: Path) -> None:
         (15, "unknown"),
         (17, "follow[0].name"),
         (18, "there"),
+        (19, "follow[0].keep"),
+        (22, "follow[1].keep"),
     ]
     started = forge(tmp_path, "seed", "run", str(file))
     assert started.returncode == 2
@@ -99,7 +105,7 @@ def test_the_example_is_right_and_whole() -> None:
     assert faults == []
     assert seed.gateway is not None
     assert seed.bucket is not None
-    assert [each.mirror for each in seed.follow] == [True, True]
+    assert [(each.mirror, each.keep) for each in seed.follow] == [(True, 14), (True, 0)]
     page = (ROOT / "docs" / "operations.md").read_text()
     for name in (*GATEWAY, *NETWORK, *FOLLOW, *BUCKET):
         assert f"`{name}`" in page, f"docs/operations.md says nothing of {name}"

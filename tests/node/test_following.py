@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from forge_p2p.content.linktext import parse_link
-from forge_p2p.errors import NotFound, PeerError
+from forge_p2p.errors import NotFound, PeerError, UsageError
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
 from forge_p2p.node.operations import upkeep
@@ -200,6 +200,42 @@ async def test_the_newest_versions_stay_and_older_ones_go(tmp_path: Path) -> Non
         members = await home.members()
         held = members.holdings.of(await network_id(home))
         assert {each.held.link for each in held if each.held} == {each.link for each in made[2:]}
+
+
+async def test_a_name_keeps_as_many_versions_as_was_said(tmp_path: Path) -> None:
+    """Where it was said: at the home, which follows it, too, four stay."""
+    many = RETAINED + 2
+    async with founder(tmp_path / "a") as home, member(tmp_path / "b", await token(home)) as reader:
+        network = await network_id(home)
+
+        async def follow(keep: int | None) -> None:
+            await following.follow(
+                reader, name="nightly", watch=False, keep=keep, emit=Told().emit, report=ignore_progress
+            )
+
+        async def pinned(numbers: set[int]) -> None:
+            with trio.fail_after(PATIENCE):
+                while pinned_numbers(reader.node, network, "nightly") != numbers:
+                    await trio.sleep(0.02)
+
+        await follow(many)
+        made = []
+        for number in range(1, many + 2):
+            (tmp_path / "file").write_bytes(noise(number, 70_000))
+            made.append(await publish(home, "nightly", tmp_path / "file"))
+            await pinned(set(range(max(1, number - many + 1), number + 1)))
+        assert pinned_numbers(home.node, network, "nightly") == set(range(many - RETAINED + 2, many + 2))
+        await trio.to_thread.run_sync(collect, reader)
+        assert [has(reader, each) for each in made] == [False] + [True] * many
+        await follow(None)
+        assert following.listed(reader.node, report=ignore_progress).followed[0].keep == many
+        await follow(2)
+        await pinned({many, many + 1})
+        await trio.to_thread.run_sync(collect, reader)
+        assert [has(reader, each) for each in made] == [False] * (many - 1) + [True] * 2
+        for wrong in (-1, 1001):
+            with pytest.raises(UsageError, match="cannot be kept"):
+                await follow(wrong)
 
 
 async def test_a_pin_without_its_record_goes_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

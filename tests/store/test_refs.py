@@ -93,8 +93,13 @@ def test_following(store: RefStore) -> None:
     assert store.follow(WORLD.id, NAME)
     assert not store.follow(WORLD.id, NAME)
     assert store.followed() == [(WORLD.id, NAME)]
+    assert store.keeps(WORLD.id, NAME) == 0
+    for said, kept in ((None, 0), (30, 30), (None, 30), (2, 2), (0, 0), (1000, 1000)):
+        assert not store.follow(WORLD.id, NAME, said)
+        assert store.keeps(WORLD.id, NAME) == kept
     assert store.unfollow(WORLD.id, NAME)
     assert not store.unfollow(WORLD.id, NAME)
+    assert store.keeps(WORLD.id, NAME) == 0
     assert store.followed() == []
 
 

@@ -34,7 +34,7 @@ class Arranging:
         for network in self._seed.networks:
             await self._join(network)
         for follow in self._seed.follow:
-            await self._patiently("follow", name=follow.name, watch=False)
+            await self._patiently("follow", name=follow.name, watch=False, keep=follow.keep)
             LOG.info("following %s", follow.name)
         if self._seed.bucket is not None:
             await self._patiently("edge_set", url=self._seed.bucket.url, **self._seed.bucket.options)

@@ -25,7 +25,7 @@ from forge_p2p.cli.config import (
     read_size,
     read_word,
 )
-from forge_p2p.config import NodeConfig
+from forge_p2p.config import KEEP_MAX, NodeConfig
 from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import DiskError, UsageError
 
@@ -41,10 +41,12 @@ class NetworkEntry:
 
 @dataclass(frozen=True, slots=True)
 class FollowEntry:
-    """A name that is followed, "NETWORK/NAME": its newest content is kept here. `mirror`: and in the bucket."""
+    """A name that is followed, "NETWORK/NAME": its newest content is kept here. `mirror`: and in the bucket. `keep`:
+    how many of its newest versions stay, here and there; 0: as many as of any name."""
 
     name: str
     mirror: bool = False
+    keep: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,12 @@ def _name(value: Any) -> str:
     return str(value)
 
 
+def _versions(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= KEEP_MAX:
+        raise UsageError(f"{value!r} is not a number of versions", hint=f"at least 1, at most {KEEP_MAX}")
+    return value
+
+
 def _many(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise UsageError(f"{value!r} is not a number above 0")
@@ -167,7 +175,7 @@ GATEWAY: dict[str, tuple[str, Read]] = {
 """Field by field of `GatewaySettings`, or of its `limits`."""
 
 NETWORK: dict[str, Read] = {"token_file": _path, "name": read_word, "label": read_word}
-FOLLOW: dict[str, Read] = {"name": _name, "mirror": read_flag}
+FOLLOW: dict[str, Read] = {"name": _name, "mirror": read_flag, "keep": _versions}
 BUCKET: dict[str, Read] = {"url": _text, "every": read_duration, "endpoint": _text, "region": _text, "cdn": _text}
 
 _OWN = ("home", "gateway", "network", "follow", "bucket")

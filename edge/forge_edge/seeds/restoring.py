@@ -51,7 +51,8 @@ def restore_seed(settings: Settings, seed: SeedFile, file: Path) -> EdgeRestore:
             run_operation(of_seed, NetworksResult, "network_join", arguments)
     run_operation(of_seed, EdgeStatus, "edge_set", {"url": seed.bucket.url, **seed.bucket.options})
     expected = [follow.name for follow in seed.follow if follow.mirror]
-    return run_operation(of_seed, EdgeRestore, "edge_restore", {"expected": expected})
+    follows = {follow.name: follow.keep for follow in seed.follow}
+    return run_operation(of_seed, EdgeRestore, "edge_restore", {"expected": expected, "follows": follows})
 
 
 def _begin(home: Home, bucket: BucketEntry) -> None:

@@ -16,11 +16,14 @@ from forge_p2p.node.refs.results import FollowedChange, FollowedResult, FollowEn
 @click.command("follow", cls=ForgeCommand)
 @click.argument("name", default="")
 @click.option("--detach", "-d", is_flag=True, help="Return at once; the node goes on.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Newest versions whose content stays; 4.")
 @click.option("--stop", is_flag=True, help="Follow the name no more.")
 @click.option("--list", "list_all", is_flag=True, help="List what is followed.")
 @IN_NETWORK
 @pass_settings
-def command(settings: Settings, name: str, detach: bool, stop: bool, list_all: bool, in_network: str) -> None:
+def command(
+    settings: Settings, name: str, detach: bool, keep: int | None, stop: bool, list_all: bool, in_network: str
+) -> None:
     """Keep what a name stands for in the store, and print changes.
 
     The node that is up hears of a new record within a moment and fetches what it needs, so that a pull finds everything
@@ -36,10 +39,10 @@ def command(settings: Settings, name: str, detach: bool, stop: bool, list_all: b
     if stop:
         _show(settings, run_operation(settings, FollowedResult, "follow_stop", arguments))
         return
-    watched = {**arguments, "watch": not detach}
+    watched = {**arguments, "watch": not detach, "keep": keep}
     result = run_operation(settings, FollowResult, "follow", watched, on_bytes=_printer(settings))
     remark(settings, f"the node follows {result.network}/{result.name}; forge follow --stop {name} ends that")
-    emit(settings, result, [_row(FollowEntry(result.network, result.name, result.seq, result.link))[0]])
+    emit(settings, result, [_title(result)])
 
 
 def _printer(settings: Settings) -> Callable[[bytes], None]:
@@ -62,4 +65,8 @@ def _show(settings: Settings, result: FollowedResult) -> None:
 
 
 def _row(each: FollowEntry) -> list[str]:
-    return [f"{each.network}/{each.name}@{each.seq}" if each.seq else f"{each.network}/{each.name}", each.link]
+    return [_title(each), each.link, f"keeps {each.keep}"]
+
+
+def _title(each: FollowEntry | FollowResult) -> str:
+    return f"{each.network}/{each.name}@{each.seq}" if each.seq else f"{each.network}/{each.name}"

@@ -18,7 +18,7 @@ from forge_p2p.node.edge.opened import Edge
 from forge_p2p.node.edge.results import EdgePush, EdgeStatus
 from forge_p2p.node.edge.uploading import Uploaded, Uploader
 from forge_p2p.node.local import Report
-from forge_p2p.node.refs.retention import RETAINED
+from forge_p2p.node.refs.retention import RETAINED, retained
 from forge_p2p.node.results import Progress
 from forge_p2p.store.base import Keep
 
@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What is pushed: its root, the pin that keeps it, and the folder of pins of which only the newest stay; of a name
-    the record that says so."""
+    """What is pushed: its root, the pin that keeps it, and the folder of pins of which only the `keep` newest stay; of
+    a name the record that says so."""
 
     root: Root
     pin: str
     folder: str = ""
     network: str = ""
     record: bytes = b""
+    keep: int = RETAINED
 
     def unpins(self, state: State) -> list[str]:
         """The pins of older records that go with this push."""
         if not self.folder:
             return []
         seqs = pinned_seqs(self.folder, state)
-        newest = sorted({*seqs, int(self.pin.rpartition("/")[2])})[-RETAINED:]
+        newest = sorted({*seqs, int(self.pin.rpartition("/")[2])})[-self.keep :]
         return [f"{self.folder}{seq}" for seq in seqs if seq not in newest]
 
 
@@ -98,7 +99,8 @@ async def _named(network: "Network", what: str, in_network: str) -> tuple[Pushed
     record, notes = await resolve(members, named)
     folder = folder_of(named)
     pin = f"{folder}{record.seq}"
-    return Pushed(record.target, pin, folder, named.joined.name, record.encode()), notes
+    keep = await trio.to_thread.run_sync(retained, network.node, named.network, named.name)
+    return Pushed(record.target, pin, folder, named.joined.name, record.encode(), keep), notes
 
 
 async def _upload(network: "Network", edge: Edge, pushed: Pushed, report: Report) -> Uploaded:

@@ -7,7 +7,8 @@ name or pin lacks is told, and holds up no other.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -44,8 +45,11 @@ SHOWN: Final = 100
 """Lines told of what is wrong; a bucket may hold any amount of it."""
 
 
-async def restore(network: "Network", *, expected: Sequence[str] = (), report: Report) -> EdgeRestore:
-    """Makes this node what its bucket knows. `expected`: names that should be there, as a person writes them. Raises
+async def restore(
+    network: "Network", *, expected: Sequence[str] = (), follows: Mapping[str, int] | None = None, report: Report
+) -> EdgeRestore:
+    """Makes this node what its bucket knows. `expected`: names that should be there, as a person writes them.
+    `follows`: those that will be followed, and how many versions of each stay, so that none is let go before. Raises
     `UsageError` without a bucket, `NotFound` for one that is empty, `BucketError` when it cannot be asked,
     `DiskFull`."""
     started = time.monotonic()
@@ -60,6 +64,7 @@ async def restore(network: "Network", *, expected: Sequence[str] = (), report: R
         hint = "is that its address? correct it, and begin with an empty home again"
         raise NotFound(f"nothing was ever kept in {edge.where}", hint=hint)
     await trio.to_thread.run_sync(recovery.miss, expected)
+    await trio.to_thread.run_sync(recovery.follow, follows or {})
     await recovery.fetch_pins(state, report)
     return EdgeRestore(
         url=edge.record.url,
@@ -128,6 +133,13 @@ class Recovery:
                 continue
             if self.network.node.refs.head(named.network, named.name) is None:
                 self.problems.append(f"{what}: no record of it is in the bucket; was it ever mirrored?")
+
+    def follow(self, follows: Mapping[str, int]) -> None:
+        """Notes that names are followed. Blocks."""
+        for what, keep in follows.items():
+            with suppress(UsageError):  # of a network that this node is not in
+                named = named_here(self.network.node, what, "")
+                self.network.node.refs.follow(named.network, named.name, keep)
 
     async def fetch_pins(self, state: State, report: Report) -> None:
         """The content of every pin, pinned as it was."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from forge_p2p.config import KEEP_MAX
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.errors import NotFound, PeerError, UsageError
@@ -16,6 +17,7 @@ from forge_p2p.node.membership.networks import Networks
 from forge_p2p.node.refs.follower import let_go
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.results import FollowedChange, FollowedResult, FollowEntry, FollowResult
+from forge_p2p.node.refs.retention import retained
 
 if TYPE_CHECKING:
     from forge_p2p.node.network import Network
@@ -29,11 +31,15 @@ async def follow(
     name: str,
     in_network: str = "",
     watch: bool = True,
+    keep: int | None = None,
     emit: Emit,
     report: Report,  # noqa: ARG001
 ) -> FollowResult:
     """Has the node follow a name from now on, also after it was down; with `watch` emits a line of JSON
-    (`FollowedChange`) for what it stands for now and whenever that changes, until cancelled. Raises `UsageError`."""
+    (`FollowedChange`) for what it stands for now and whenever that changes, until cancelled. `keep`: as
+    `RefStore.follow` takes it. Raises `UsageError`."""
+    if keep is not None and not 0 <= keep <= KEEP_MAX:
+        raise UsageError(f"{keep} versions cannot be kept", hint=f"at least 1, at most {KEEP_MAX}")
     if not network.stays:
         raise PeerError("names are followed by a node that is up, and none is", hint="forge up --detach starts one")
     members = await network.members()
@@ -45,7 +51,7 @@ async def follow(
 
     end = members.keeper.listen(named.network, named.name, changed)
     try:
-        await trio.to_thread.run_sync(network.node.refs.follow, named.network, named.name)
+        await trio.to_thread.run_sync(network.node.refs.follow, named.network, named.name, keep)
         members.keeper.follow(named.network, named.name)
         if watch:
             async for change in receive:
@@ -53,7 +59,7 @@ async def follow(
     finally:
         end()
     head = await trio.to_thread.run_sync(network.node.refs.head, named.network, named.name)
-    entry = _entry(named.joined.name, named.name, head)
+    entry = _entry(network.node, named.network, named.joined.name, named.name, head)
     return FollowResult(entry.network, entry.name, entry.seq, entry.link)
 
 
@@ -61,9 +67,10 @@ def stop(node: LocalNode, *, name: str, in_network: str = "", report: Report) ->
     """Follows a name no more. Raises `NotFound` when it is not followed."""
     named = _newest(parse_name(Networks(node.home, node.node_id, node.config.token).all(), name, in_network))
     head = node.refs.head(named.network, named.name)
+    entry = _entry(node, named.network, named.joined.name, named.name, head)
     if not node.refs.unfollow(named.network, named.name):
         raise NotFound(f"{named.name!r} is not followed here", hint="forge follow --list shows what is")
-    return FollowedResult([_entry(named.joined.name, named.name, head)])
+    return FollowedResult([entry])
 
 
 async def running_stop(network: "Network", *, name: str, in_network: str = "", report: Report) -> FollowedResult:
@@ -83,7 +90,7 @@ def listed(node: LocalNode, *, report: Report) -> FollowedResult:  # noqa: ARG00
     }
     return FollowedResult(
         [
-            _entry(names[network], name, node.refs.head(network, name))
+            _entry(node, network, names[network], name, node.refs.head(network, name))
             for network, name in node.refs.followed()
             if network in names
         ]
@@ -96,8 +103,9 @@ def _newest(named: Named) -> Named:
     return named
 
 
-def _entry(network: str, name: str, head: RefRecord | None) -> FollowEntry:
-    return FollowEntry(network, name, head.seq if head else 0, format_link(head.target) if head else "")
+def _entry(node: LocalNode, network: NetworkId, title: str, name: str, head: RefRecord | None) -> FollowEntry:
+    link = format_link(head.target) if head else ""
+    return FollowEntry(title, name, head.seq if head else 0, link, retained(node, network, name))
 
 
 def _change(named: Named, record: RefRecord, problem: str) -> FollowedChange:

@@ -98,12 +98,14 @@ class DiffResult(Struct, frozen=True):
 
 
 class FollowEntry(Struct, frozen=True):
-    """A name that is followed here. `seq` and `link` are of the newest record known, 0 and empty for none."""
+    """A name that is followed here. `seq` and `link` are of the newest record known, 0 and empty for none. `keep`: how
+    many of its newest versions stay."""
 
     network: str
     name: str
     seq: int
     link: str
+    keep: int
 
 
 class FollowedResult(Struct, frozen=True):

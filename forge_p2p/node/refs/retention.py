@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from forge_p2p.node.membership.holdings import Holdings
 
 RETAINED: Final = 4
-"""Newest records of a name whose content stays: enough to roll back a bad publication after one or two good ones."""
+"""Newest records of a name whose content stays, unless something else is said for it: enough to roll back a bad
+publication after one or two good ones."""
 
 STRAY: Final = 3600.0
 """Seconds after which a pin without a record is one that will get none."""
@@ -28,6 +29,11 @@ STRAY: Final = 3600.0
 def pin_target(node: LocalNode, network: NetworkId, name: str, seq: int, target: Root) -> None:
     """Keeps the content of a record, all of which is here. Blocks."""
     node.store.pin(f"{_folder(network, name)}{seq}", target, Keep.KEPT)
+
+
+def retained(node: LocalNode, network: NetworkId, name: str) -> int:
+    """How many of a name's newest records keep their content here. Blocks."""
+    return node.refs.keeps(network, name) or RETAINED
 
 
 def unpin_all(node: LocalNode, network: NetworkId, name: str) -> None:
@@ -67,8 +73,9 @@ def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, 
     """The newest records, by number; none of a name that has expired."""
     if head is None or head.has_expired(now):
         return {}
-    first = max(1, head.seq - RETAINED + 1)
-    return {record.seq: record for record in node.refs.range(head.network, head.name, first, RETAINED)}
+    count = retained(node, head.network, head.name)
+    first = max(1, head.seq - count + 1)
+    return {record.seq: record for record in node.refs.range(head.network, head.name, first, count)}
 
 
 def _give_up(node: LocalNode, holdings: "Holdings", network: NetworkId, root: Root) -> None:

@@ -31,7 +31,7 @@ def pack_new(git: Git, tips: Tips, known: Known, folder: bytes) -> GitPack | Non
     """Makes a pack in `folder`, which is made; `None` if nothing is new. Raises `GitFailed`, `UsageError`."""
     if not tips.new:
         return None
-    if git.run("rev-parse", "--is-shallow-repository").strip() == b"true":
+    if git.places.shallow:
         raise UsageError(
             "a shallow repository cannot be pushed from: what is behind its edge is not here",
             hint="git fetch --unshallow gets it",

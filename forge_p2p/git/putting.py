@@ -35,7 +35,7 @@ def put_updates(
         write_manifest(updated(git, before, updates, pack), folder)
         put = node.put(published, folder)
     if pack is not None:
-        state.remember([pack.hash])
+        state.remember({pack.hash: pack.hash})
     return put
 
 

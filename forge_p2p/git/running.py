@@ -6,13 +6,27 @@ may be called anything.
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO
 
 from forge_p2p.content.gitmanifest import OID_SIZES
 from forge_p2p.errors import ForgeError, NotFound, UsageError
+from forge_p2p.git.batch import Batch
+
+_PLACES = (
+    "rev-parse",
+    "--path-format=absolute",
+    "--git-common-dir",
+    "--git-path",
+    "objects/pack",
+    "--show-object-format",
+    "--is-shallow-repository",
+)
+_SETTINGS = ("config", "--null", "--get-regexp", r"^forge\.")
+_OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
 
 SCHEMES = ("forge://", "forge::")
 
@@ -33,6 +47,7 @@ class Places:
     common: bytes
     packs: bytes
     object_format: str
+    shallow: bool
 
     @property
     def state(self) -> bytes:
@@ -55,20 +70,41 @@ class Git:
             "LC_ALL": "C",
             "GIT_NO_REPLACE_OBJECTS": "1",
         }
+        self._batch: Batch | None = None
+        self._begun: dict[tuple[str | bytes, ...], subprocess.Popen[bytes]] = {}
+
+    @contextmanager
+    def answering(self, *, settings: bool = False) -> Iterator[None]:
+        """What everybody asks is asked at once, all of it side by side, and one process answers about objects for as
+        long as this lasts. `settings`: those of Forge, too."""
+        for words in (_PLACES, _SETTINGS)[: 1 + settings]:
+            self._begun[words] = self.start(
+                *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        self._batch = Batch(
+            self.start(*_OBJECTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        )
+        try:
+            yield
+        finally:
+            self._batch.close()
+            self._batch = None
+            for begun in self._begun.values():
+                begun.communicate()
+            self._begun.clear()
 
     @cached_property
     def places(self) -> Places:
         """Where things are. Raises `UsageError` for what is no repository."""
-        words = ("--path-format=absolute", "--git-common-dir", "--git-path", "objects/pack", "--show-object-format")
         # A path may hold a newline, so each is asked for by itself where one answer has more lines than questions.
-        lines = self.run("rev-parse", *words).removesuffix(b"\n").split(b"\n")
-        if len(lines) != 3:
-            lines = [self.run("rev-parse", *each).removesuffix(b"\n") for each in (words[:2], words[:1] + words[2:4])]
-            lines.append(self.run("rev-parse", words[4]).strip())
+        lines = self.run(*_PLACES).removesuffix(b"\n").split(b"\n")
+        if len(lines) != 4:
+            apart = (_PLACES[:3], (*_PLACES[:2], *_PLACES[3:5]), (_PLACES[0], _PLACES[5]), (_PLACES[0], _PLACES[6]))
+            lines = [self.run(*words).removesuffix(b"\n") for words in apart]
         object_format = lines[2].decode()
         if object_format not in OID_SIZES:
             raise UsageError(f"object format {object_format!r} is not known here")
-        return Places(lines[0], lines[1], object_format)
+        return Places(lines[0], lines[1], object_format, lines[3] == b"true")
 
     def run(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> bytes:
         """What a command prints. Raises `GitFailed`."""
@@ -81,6 +117,10 @@ class Git:
         self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"", more: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[bytes]":
         """A command, to its end, whatever that is. `more` goes to its environment."""
+        begun = self._begun.pop(words, None)
+        if begun is not None:
+            output, stderr = begun.communicate()
+            return subprocess.CompletedProcess(begun.args, begun.returncode, output, stderr)
         data = feed if isinstance(feed, bytes) else b"".join(feed)
         environment = {**self._environment, **(more or {})}
         return subprocess.run(self._words(words), input=data, env=environment, capture_output=True, check=False)
@@ -109,24 +149,39 @@ class Git:
         """A value of git's configuration; empty for none."""
         return self.attempt("config", "--get", name).stdout.decode(errors="replace").strip()
 
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """What git's configuration says of Forge, by names such as `forge.trust`."""
+        entries = self.attempt(*_SETTINGS).stdout.decode(errors="replace").split("\0")
+        return {name: value.strip() for name, _, value in (entry.partition("\n") for entry in entries)}
+
     def present(self, oids: Iterable[bytes]) -> set[bytes]:
         """Those of these objects that are here, themselves."""
         wanted = list(dict.fromkeys(oids))
         if not wanted:
             return set()
-        lines = self.run("cat-file", "--batch-check=%(objecttype)", feed=_lines(wanted)).splitlines()
+        lines = self._asked([oid.hex().encode() for oid in wanted])
         return {oid for oid, line in zip(wanted, lines, strict=True) if not line.endswith(b"missing")}
 
     def kinds(self, oids: Iterable[bytes]) -> list[bytes]:
         """What each of these objects is: `commit`, `tree`, `blob`, `tag`; `missing` if it is not here."""
-        lines = self.run("cat-file", "--batch-check=%(objecttype)", feed=_lines(oids)).splitlines()
-        return [line.split()[-1] for line in lines]
+        return [line.split()[-1] for line in self._asked([oid.hex().encode() for oid in oids])]
 
     def peeled(self, oids: Iterable[bytes]) -> list[bytes]:
         """What each of these points to in the end: itself, if it is no tag."""
-        feed = (oid.hex().encode() + b"^{}\n" for oid in oids)
-        lines = self.run("cat-file", "--batch-check=%(objectname)", feed=feed).splitlines()
-        return [bytes.fromhex(line.decode()) for line in lines]
+        lines = self._asked([oid.hex().encode() + b"^{}" for oid in oids])
+        return [bytes.fromhex(line.split()[0].decode()) for line in lines]
+
+    def _asked(self, names: Sequence[bytes]) -> list[bytes]:
+        """Name and type of what each of these names, or the name and what is wrong with it. Raises `GitFailed`."""
+        if not names:
+            return []
+        if self._batch is None:
+            return self.run(*_OBJECTS, feed=(name + b"\n" for name in names)).splitlines()
+        try:
+            return self._batch.ask(names)
+        except EOFError:
+            raise GitFailed("git cat-file failed", hint="git fsck says whether the repository is whole") from None
 
     def head(self) -> bytes:
         """The ref that HEAD points to; empty if it points to none."""
@@ -139,14 +194,11 @@ class Git:
 
     def resolve(self, names: Sequence[bytes]) -> list[bytes]:
         """The objects that revisions name. Raises `NotFound`."""
-        if not names:
-            return []
-        feed = (name + b"\n" for name in names)
-        lines = self.run("cat-file", "--batch-check=%(objectname)", feed=feed).splitlines()
+        lines = self._asked(names)
         for name, line in zip(names, lines, strict=True):
             if line.endswith((b" missing", b" ambiguous")):
                 raise NotFound(f"{name.decode(errors='replace')} names nothing here")
-        return [bytes.fromhex(line.decode()) for line in lines]
+        return [bytes.fromhex(line.split()[0].decode()) for line in lines]
 
     def is_connected(self, oids: Iterable[bytes]) -> bool:
         """Whether all that these objects need is here."""

@@ -1,8 +1,9 @@
 """What Forge remembers in a repository, in `.git/forge`.
 
-`packs`: which published packs' objects have come here. A hint that saves work, and no more: what git needs and does not
-find is fetched, whatever this says. `unverified`: packs that were taken as they came, and from whom; `damaged`: what
-was found wrong with one. A file that cannot be read counts as empty, and a line that is no pack as none.
+`packs`: which published packs' objects have come here, and which pack here they became part of. A hint that saves work,
+and no more: what git needs and does not find is fetched, whatever this says. `unverified`: packs that were taken as
+they came, and from whom; `damaged`: what was found wrong with one. A file that cannot be read counts as empty, and a
+line that is no pack as none.
 """
 
 import fcntl
@@ -21,22 +22,26 @@ class State:
         self._file = os.path.join(self.folder, b"packs")
         self._digits = 2 * places.oid_size
 
-    def known_packs(self) -> set[bytes]:
-        """Hashes of packs whose objects are here, as packs of that name or otherwise."""
+    def known_packs(self) -> dict[bytes, bytes]:
+        """Hashes of packs whose objects came here, each with that of the pack that had them here then; their own where
+        nothing else is known."""
         try:
             with open(self._file, "rb") as file:
-                words = file.read().split()
+                lines = [line.split() for line in file.read().splitlines()]
         except OSError:
-            return set()
-        found = set()
-        for word in words:
+            return {}
+        found = {}
+        for words in lines:
             with suppress(ValueError):
-                found.add(bytes.fromhex(word.decode("ascii", "replace")))
-        return {pack for pack in found if 2 * len(pack) == self._digits}
+                hashes = [bytes.fromhex(word.decode("ascii", "replace")) for word in words[:2]]
+                if hashes and all(2 * len(each) == self._digits for each in hashes):
+                    found[hashes[0]] = hashes[-1]
+        return found
 
-    def remember(self, packs: Iterable[bytes]) -> None:
-        """These packs' objects are here now. One line each, appended, so that two at once lose nothing."""
-        lines = b"".join(pack.hex().encode() + b"\n" for pack in packs)
+    def remember(self, packs: Mapping[bytes, bytes]) -> None:
+        """These packs' objects are here now, in the packs that they are mapped to. One line each, appended, so that two
+        at once lose nothing."""
+        lines = b"".join(f"{pack.hex()} {within.hex()}\n".encode() for pack, within in packs.items())
         if lines:
             os.makedirs(self.folder, exist_ok=True)
             with open(self._file, "ab") as file:

@@ -16,7 +16,7 @@ MEMBERS, ADMINS, NOBODY = "members", "admins", "nobody"
 
 def is_trusted(git: Git, about: RepositoryResult) -> bool:
     """Whether what this signer has published needs no check before it is used. Raises `UsageError`."""
-    setting = git.setting(SETTING) or MEMBERS
+    setting = git.settings.get(SETTING) or MEMBERS
     if setting not in (MEMBERS, ADMINS, NOBODY):
         raise UsageError(f"git config {SETTING} is {setting!r}", hint=f"one of {MEMBERS}, {ADMINS}, {NOBODY}")
     if not about.member or setting == NOBODY:

@@ -3,7 +3,7 @@
 git trusts a helper with two things. A line `lock PATH.keep`, one only, and `connectivity-ok` let a clone do without the
 walk over all objects, if the pack behind PATH holds every tip: answered where one pack does. And what the helper says
 that it fetched has to be there: a pack is left out only if its objects were seen here, and then all that is wanted is
-walked before it is believed.
+walked before it is believed, unless the packs are there still in which those objects came.
 """
 
 import subprocess
@@ -40,6 +40,8 @@ class Fetch:
         self._published = published
         self._manifest: GitManifest = published.manifest
         self._state = State(git.places)
+        self._joined: dict[bytes, bytes] = {}
+        """What packs of this fetch were made part of."""
 
     def run(self, wanted: Sequence[bytes], *, everything: bool) -> Fetched:
         """Brings what the objects `wanted` need. `everything`: nothing is here yet, or not to be believed. Raises
@@ -50,8 +52,7 @@ class Fetch:
                 raise NotFound(f"not our ref {oid.hex()}", hint="no ref is there any more: fetch again")
         packs = self._manifest.packs if everything else self._missing()
         fetched = self._bring(packs, wanted, joined_from=2 if everything else JOINED_FROM)
-        skipped = len(packs) < len(self._manifest.packs)
-        if skipped and not everything and not self._git.is_connected(wanted):
+        if not everything and not self._has_all_packs() and not self._git.is_connected(wanted):
             self._state.forget()
             fetched = self._bring(self._manifest.packs, wanted, joined_from=JOINED_FROM)
         return fetched
@@ -62,6 +63,12 @@ class Fetch:
         rest = [pack for pack in self._manifest.packs if pack.hash not in known and not self._landing.has(pack.hash)]
         present = self._git.present(tip for pack in rest for tip in pack.tips)
         return [pack for pack in rest if not pack.tips or not present.issuperset(pack.tips)]
+
+    def _has_all_packs(self) -> bool:
+        """Whether every pack that is published is here as a whole, itself or as part of another: who has them all has
+        all that the refs need."""
+        known = self._state.known_packs()
+        return all(self._landing.has(known.get(pack.hash, pack.hash)) for pack in self._manifest.packs)
 
     def _bring(self, packs: Sequence[GitPack], wanted: Sequence[bytes], *, joined_from: int) -> Fetched:
         """Fetches packs and makes them the repository's."""
@@ -74,7 +81,9 @@ class Fetch:
             fetched = self._land(absent, wanted, joined_from) if trusted else self._index(absent)
         except Malformed:  # the packs may still be sound, and then git makes the indexes that they should have had
             fetched = self._index([pack for pack in absent if not self._landing.has(pack.hash)])
-        self._state.remember({pack.hash for pack in self._manifest.packs} - self._state.known_packs())
+        known = self._state.known_packs()
+        new = [pack.hash for pack in self._manifest.packs if pack.hash not in known or pack.hash in self._joined]
+        self._state.remember({pack: self._joined.get(pack, pack) for pack in new})
         return fetched
 
     def _land(self, packs: Sequence[GitPack], wanted: Sequence[bytes], joined_from: int) -> Fetched:
@@ -82,7 +91,9 @@ class Fetch:
         hashes = [pack.hash for pack in packs]
         if len(packs) >= joined_from:
             joined = join_arrived(self._landing.folder, packs, self._manifest.object_format)
-            hashes = [joined] if joined is not None else hashes
+            if joined is not None:
+                self._joined = dict.fromkeys(hashes, joined)
+                hashes = [joined]
         alone = len(hashes) == 1
         with self._state.unverified_landing(hashes, self._published.about.author):
             locks = [self._landing.land(pack, keep=alone) for pack in hashes]

@@ -139,6 +139,7 @@ class Helper:
 
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
+        self._stack.enter_context(self._repository.answering(settings=True))
         if self._landing is None:
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
@@ -179,7 +180,9 @@ class Helper:
 
         specs = [Refspec.parse(line) for line in self._batch(rest)]
         push = Push(self._node, self._repository, self._listed(pushing=True), self.options)
-        for ref, fault in push.run(specs).items():
+        with self._repository.answering():
+            faults = push.run(specs)
+        for ref, fault in faults.items():
             self._say(b"error " + ref + b" " + fault.encode() if fault else b"ok " + ref)
         for note in push.notes:
             self.note(note)

@@ -64,28 +64,27 @@ def _fault(git: Git, manifest: GitManifest, role: Role, wish: Wish, now: bytes) 
         return "stale info"
     if protected and role is not Role.ADMIN:
         return "protected ref: only admins of the network move it"
-    forced = wish.force or wish.lease is not None
-    rewinds = ""
-    if now and now != wish.new and (forward or not forced):
-        rewinds = _rewinds(git, wish, now)
-    if rewinds and forward:
+    if forward and now and now != wish.new and _rewinds(git, wish, now):
         return "protected ref: it only goes forward"
-    if forced:
+    if wish.force or wish.lease is not None:
         return ""
     if now != wish.told:
         return "fetch first"
-    return rewinds if wish.new else ""
+    return _unforced(git, wish, now) if now and wish.new and now != wish.new else ""
 
 
-def _rewinds(git: Git, wish: Wish, now: bytes) -> str:
-    """What would be lost by moving a ref from where it is now."""
-    if not wish.new:
-        return "deletion"
-    if wish.ref.startswith(b"refs/tags/"):
-        return "already exists"
-    if not git.present([now]):
-        return "fetch first"
+def _unforced(git: Git, wish: Wish, now: bytes) -> str:
+    """Why a ref is not moved without a force. What only walking history shows is git's business: it has compared what
+    it was told with what it has, and asks neither to rewind a branch nor to move a tag (`set_ref_status_for_push`). Of
+    what it has not, it asks all the same."""
     kinds = git.kinds([now, wish.new])
-    if kinds != [b"commit", b"commit"]:
-        return "needs force"
-    return "" if git.contains(wish.new, now) else "non-fast forward"
+    if kinds[0] == b"missing":
+        return "fetch first"
+    return "" if kinds == [b"commit", b"commit"] or wish.ref.startswith(b"refs/tags/") else "needs force"
+
+
+def _rewinds(git: Git, wish: Wish, now: bytes) -> bool:
+    """Whether something would be lost by moving a ref from where it is now, or might be."""
+    if not wish.new or wish.ref.startswith(b"refs/tags/") or git.kinds([now, wish.new]) != [b"commit", b"commit"]:
+        return True
+    return not git.contains(wish.new, now)

@@ -1,6 +1,6 @@
 """A root's content into the store, without restoring it anywhere: what a name will be asked for next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ async def prefetch(
             entries = [each for each in await listing(receiver, root.link, old) if each.kind == EntryKind.FILE]
         # Everybody knows this one: holes cross no network.
         await trio.to_thread.run_sync(fetch.ingest.put, [(ZERO_CHUNK, bytes(CHUNK_MAX))])
-        await _want_all(receiver, list({entry.link: entry for entry in entries}.values()), earlier)
+        await want_all(receiver, list({entry.link: entry for entry in entries}.values()), earlier)
 
     members = await network.members()
     lock = members.prefetching.setdefault(root.link.hash, trio.Lock())
@@ -61,7 +61,8 @@ async def prefetch(
     return counts
 
 
-async def _want_all(receiver: Receiver, entries: list[Entry], earlier: Earlier | None) -> None:
+async def want_all(receiver: Receiver, entries: Sequence[Entry], earlier: Earlier | None = None) -> None:
+    """Wants files into the store. `earlier`: where what they were before is found."""
     if earlier is not None:
         receiver.pair(await trio.to_thread.run_sync(earlier.pairs, entries))
     small = [entry.link for entry in entries if entry.level == 0]

@@ -1,7 +1,6 @@
 """Operation: git_read. What a name or a ticket says that a repository is: its manifest, from here or fetched."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,12 @@ from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.membership import Role
 from forge_p2p.content.ref import RefRecord
-from forge_p2p.content.snapshot import Entry
+from forge_p2p.content.snapshot import Entry, EntryKind
 from forge_p2p.content.ticket import is_ticket
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound, Untrusted, UsageError
-from forge_p2p.node.fetch.expanding import content, listing
+from forge_p2p.node.fetch.expanding import listing
 from forge_p2p.node.fetch.fetching import fetching
+from forge_p2p.node.fetch.prefetching import want_all
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.operations.getting import listing_here
 from forge_p2p.node.refs.naming import parse_name
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 """Records of a log that are read at once."""
+
+ALONG_MAX = 1 << 20
+"""Bytes of new packs that come with the manifest that names them."""
+
+_ABOUT = (MANIFEST, VOUCHED_LISTING, VOUCHED_MANIFEST)
 
 Emit = Callable[[bytes], Awaitable[None]]
 
@@ -129,16 +134,18 @@ def _here(node: LocalNode, root: Root) -> Repository:
 
 
 async def _fetch(network: "Network", target: Target) -> None:
-    """Brings everything but the packs into the store."""
+    """Brings everything but the packs into the store, and those, too, if what is new of them is little: who asks for
+    the one wants the other next, and a fetch of its own would take as long again."""
 
     async def produce(receiver: "Receiver") -> None:
         entries = await listing(receiver, target.root.link)
         manifest_entry(entries)
-        for entry in entries:
-            if entry.path in (MANIFEST, VOUCHED_LISTING, VOUCHED_MANIFEST) and entry.size <= MANIFEST_MAX:
-                async with aclosing(content(receiver, entry.link)) as pieces:
-                    async for _ in pieces:
-                        pass
+        wanted = [entry for entry in entries if entry.path in _ABOUT and entry.size <= MANIFEST_MAX]
+        packs = [entry for entry in entries if entry.path not in _ABOUT and entry.kind == EntryKind.FILE]
+        hashes = [entry.link.hash for entry in packs]
+        missing = set(await trio.to_thread.run_sync(network.node.store.missing, hashes))
+        new = [entry for entry in packs if entry.link.hash in missing]
+        await want_all(receiver, wanted + (new if sum(entry.size for entry in new) <= ALONG_MAX else []))
 
     async with fetching(network, target) as fetch:
         await fetch.run(produce, lambda counts: None)

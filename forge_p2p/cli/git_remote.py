@@ -1,156 +1,23 @@
 """Where `git-remote-forge` starts: git runs it for `forge://NAME`, `forge://NETWORK/NAME` and `forge::TICKET`.
 
-Standard output is git's protocol and nothing else; what is said to the person goes to standard error.
+To start Python with all that the work needs takes as long as a small fetch, so a process that has done that stands by
+and gives each run a child of its own. Nothing is imported here before it is clear that there is none.
 """
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from forge_p2p.cli.calling import call_or_run
-from forge_p2p.cli.home import Settings
-from forge_p2p.errors import ForgeError, UsageError
-from forge_p2p.node.home import Home
-from forge_p2p.node.results import Progress, Result
-
-if TYPE_CHECKING:
-    from forge_p2p.git.calls import Node, Published
-    from forge_p2p.git.remote.helper import Helper
-    from forge_p2p.git.running import Git
-
-FAILED = 128
-"""git's own exit code for what ends a command."""
+from forge_p2p.cli.standby.asking import run_elsewhere
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the helper to its end; returns its exit code."""
-    from forge_p2p.git.remote.helper import failure
-
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _run(words)
-    except ForgeError as error:
-        sys.stderr.write(failure(error))
-        return FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except OSError as error:
-        from forge_p2p.cli.main import translated
+    code = run_elsewhere(words)
+    if code is not None:
+        return code
+    from forge_p2p.cli.git_helper import run
 
-        sys.stderr.write(failure(translated(error)))
-        return FAILED
-    except KeyboardInterrupt:
-        return 130
-
-
-def _run(words: list[str]) -> int:
-    from forge_p2p.git.calls import Node
-    from forge_p2p.git.remote.helper import Helper
-    from forge_p2p.git.remote.options import Options
-    from forge_p2p.git.remote.upstream import Upstream
-    from forge_p2p.git.running import Git, named
-
-    if len(words) < 2 or not named(words[1]):
-        raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
-    git_dir = os.environb.get(b"GIT_DIR")
-    git = Git(git_dir, dict(os.environ)) if git_dir else None
-    options, settings = Options(), Settings()
-    node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
-    upstream = Upstream(named(words[1]), git, dict(os.environ))
-    streams = (sys.stdin.buffer, sys.stdout.buffer)
-    helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
-    helper.run()
-    if git is not None:
-        _afterwards(settings, node, git, helper)
-    return helper.exit_code
-
-
-def _afterwards(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> None:
-    """What git need not have an answer for."""
-    from forge_p2p.git.leavings import clean_up
-
-    clean_up(git.git_dir)
-    if helper.pushed_upon:
-        from forge_p2p.git.upkeep import UNTENDED, tidy
-
-        if helper.pushed_upon >= UNTENDED:
-            with suppress(ForgeError):  # what was pushed is pushed
-                tidy(node, git)
-    if helper.landed:
-        _verify(settings, git)
-
-
-def _serve(settings: Settings, node: "Node", published: "Published", service: str, ready: Callable[[], None]) -> int:
-    from forge_p2p.git.mirror import serve
-
-    return serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
-
-
-def _verify(settings: Settings, git: "Git") -> None:
-    """Has what was taken as it came checked, by a process that goes on when git does, or now, or not at all."""
-    when = git.setting("forge.verify") or "background"
-    if when not in ("background", "now", "never"):
-        raise UsageError(f"git config forge.verify is {when!r}", hint="one of background, now, never")
-    if when == "never":
-        return
-    # In the folder, not by its path: that may be another one soon, as of what is cloned and then renamed. And without
-    # that folder among those where Python looks for modules (-P), nor the work tree that git runs its helpers in.
-    words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
-    if when == "now":
-        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
-        return
-    subprocess.Popen(
-        [*words, "--background"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=git.git_dir,
-    )
-
-
-class _Caller:
-    """Runs operations in the node that is up, or here. Progress goes to standard error as git's own does."""
-
-    def __init__(self, settings: Settings, shows: Callable[[], bool]) -> None:
-        self._settings = settings
-        self._shows = shows
-
-    def __call__(
-        self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None
-    ) -> Result:
-        meter = _Meter() if self._shows() else None
-        try:
-            return call_or_run(self._settings, name, arguments, meter, on_bytes)
-        finally:
-            if meter is not None:
-                meter.end()
-
-
-class _Meter:
-    """`Receiving packs:  42% (1.2 of 2.9 MB)`, on one line."""
-
-    def __init__(self) -> None:
-        self._written = False
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.phase != "fetch" or not progress.total:
-            return
-        done, total = progress.done / 10**6, progress.total / 10**6
-        share = 100 * progress.done // progress.total
-        sys.stderr.write(f"\rReceiving packs: {share:3}% ({done:.1f} of {total:.1f} MB)")
-        sys.stderr.flush()
-        self._written = True
-
-    def end(self) -> None:
-        """Leaves the last state standing."""
-        if self._written:
-            sys.stderr.write(", done.\n")
+    return run(words)
 
 
 if __name__ == "__main__":

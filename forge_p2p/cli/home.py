@@ -7,20 +7,17 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forge_p2p.cli.folder import default_folder
 from forge_p2p.config import NodeConfig
 from forge_p2p.errors import UsageError
 
 
 def default_home() -> Path:
-    """FORGE_HOME; else `forge` in XDG_DATA_HOME where that is set; else `~/.forge`."""
-    if chosen := os.environ.get("FORGE_HOME"):
-        return Path(chosen)
-    if data := os.environ.get("XDG_DATA_HOME"):
-        return Path(data) / "forge"
-    try:
-        return Path.home() / ".forge"
-    except RuntimeError as error:
-        raise UsageError("this account has no home folder", hint="choose the node's folder with --home") from error
+    """See `default_folder`. Raises `UsageError` where there is none."""
+    folder = default_folder()
+    if not folder:
+        raise UsageError("this account has no home folder", hint="choose the node's folder with --home")
+    return Path(folder)
 
 
 @dataclass(slots=True)

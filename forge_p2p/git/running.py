@@ -25,7 +25,9 @@ _PLACES = (
     "--show-object-format",
     "--is-shallow-repository",
 )
-_SETTINGS = ("config", "--null", "--get-regexp", r"^forge\.")
+SETTINGS = ("config", "--null", "--get-regexp", r"^forge\.")
+"""Lists what git's configuration says of Forge."""
+
 _OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
 
 SCHEMES = ("forge://", "forge::")
@@ -34,6 +36,12 @@ SCHEMES = ("forge://", "forge::")
 def named(url: str) -> str:
     """The name, or the ticket, that a URL is for."""
     return url.removeprefix(SCHEMES[0]).removeprefix(SCHEMES[1]).strip("/")
+
+
+def settings_in(output: bytes) -> dict[str, str]:
+    """Values by name, as `git config --null` lists them; of a name with several the last."""
+    entries = (entry.partition("\n") for entry in output.decode(errors="surrogateescape").split("\0") if entry)
+    return {name: value.strip() for name, _, value in entries}
 
 
 class GitFailed(ForgeError):
@@ -74,16 +82,11 @@ class Git:
         self._begun: dict[tuple[str | bytes, ...], subprocess.Popen[bytes]] = {}
 
     @contextmanager
-    def answering(self, *, settings: bool = False) -> Iterator[None]:
-        """What everybody asks is asked at once, all of it side by side, and one process answers about objects for as
-        long as this lasts. `settings`: those of Forge, too."""
-        for words in (_PLACES, _SETTINGS)[: 1 + settings]:
-            self._begun[words] = self.start(
-                *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        self._batch = Batch(
-            self.start(*_OBJECTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        )
+    def answering(self) -> Iterator[None]:
+        """What everybody asks is asked at once, and one process answers about objects while this lasts."""
+        nobody = subprocess.DEVNULL
+        self._begun[_PLACES] = self.start(*_PLACES, stdin=nobody, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._batch = Batch(self.start(*_OBJECTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=nobody))
         try:
             yield
         finally:
@@ -152,8 +155,7 @@ class Git:
     @cached_property
     def settings(self) -> Mapping[str, str]:
         """What git's configuration says of Forge, by names such as `forge.trust`."""
-        entries = self.attempt(*_SETTINGS).stdout.decode(errors="replace").split("\0")
-        return {name: value.strip() for name, _, value in (entry.partition("\n") for entry in entries)}
+        return settings_in(self.attempt(*SETTINGS).stdout)
 
     def present(self, oids: Iterable[bytes]) -> set[bytes]:
         """Those of these objects that are here, themselves."""

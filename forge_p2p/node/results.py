@@ -39,6 +39,7 @@ from forge_p2p.node.repositories.results import (
     RepositoryResult,
     RepositoryShareResult,
     RulesResult,
+    StandbyResult,
 )
 from forge_p2p.node.syncing.results import SyncResult
 
@@ -305,6 +306,7 @@ Result = (
     | CheckoutResult
     | MirrorResult
     | RepositoriesResult
+    | StandbyResult
     | RepositoryShareResult
     | RulesResult
     | CacheSaveResult
@@ -358,6 +360,7 @@ RESULT_TYPES: dict[str, type[Result]] = {
     "git_put": RepositoryPutResult,
     "git_share": RepositoryShareResult,
     "git_list": RepositoriesResult,
+    "git_standby": StandbyResult,
     "edge_set": EdgeStatus,
     "edge_status": EdgeStatus,
     "edge_gc": EdgeGc,

@@ -42,6 +42,7 @@ def killed_at(person: Person, stop: str, folder: Path, *words: str) -> int:
     helper.write_text(f'#!/bin/sh\nexec {traced} {person.bin}/git-remote-forge "$@"\n')
     helper.chmod(0o755)
     variables = person.variables()
+    variables["FORGE_STANDBY"] = "0"  # it is the process that does the work
     variables["PATH"] = f"{helper.parent}{os.pathsep}{variables['PATH']}"
     done = subprocess.run([*GIT, *words], cwd=folder / "copy", env=variables, capture_output=True, check=False)
     return done.returncode

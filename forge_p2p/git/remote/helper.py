@@ -139,8 +139,8 @@ class Helper:
 
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
-        self._stack.enter_context(self._repository.answering(settings=True))
         if self._landing is None:
+            self._stack.enter_context(self._repository.answering())
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
             self.note(f"warning: {fault}")

@@ -21,7 +21,7 @@ from forge_p2p.content.gitmanifest import OID_SIZES, SUFFIXES
 from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.git.calls import Published
 from forge_p2p.git.remote.options import Options
-from forge_p2p.git.running import Git, GitFailed, said
+from forge_p2p.git.running import SETTINGS, Git, GitFailed, said, settings_in
 
 if TYPE_CHECKING:
     from forge_p2p.git.landing import Landing
@@ -51,16 +51,19 @@ class Upstream:
         """Where to turn to; empty if nobody has said. Raises `UsageError` for what is no git server."""
         if "@" in self._name:  # as it was by some record, which no server knows
             return ""
-        done = self._run("config", "--null", "--get-regexp", r"^forge\..*\.upstream$")
         best, url = "", ""
-        for line in done.stdout.decode(errors="surrogateescape").split("\0"):
-            key, _, value = line.partition("\n")
+        for key, value in self._settings().items():
+            if not key.endswith(".upstream"):
+                continue
             name = key.removeprefix("forge.").removesuffix(".upstream")
             if len(name) >= len(best) and (name == self._name or (name.endswith("/") and self._name.startswith(name))):
                 best, url = name, value + self._name.removeprefix(name)
         if url and not (url.startswith(SCHEMES) or _SCP.fullmatch(url)):
             raise UsageError(f"git config forge.{best}.upstream is no git server: {url!r}", hint="https://HOST/PATH")
         return url
+
+    def _settings(self) -> Mapping[str, str]:
+        return self._git.settings if self._git is not None else settings_in(self._run(*SETTINGS).stdout)
 
     @property
     def shown(self) -> str:

@@ -67,6 +67,7 @@ OPERATIONS = {
     "git_put": Operation("repositories.putting", "put", network=True),
     "git_share": Operation("repositories.sharing", "share", network=True),
     "git_list": Operation("repositories.sharing", "listed", network=True),
+    "git_standby": Operation("repositories.standby", "start"),
     "edge_set": Operation("edge.managing", "set_bucket"),
     "edge_status": Operation("edge.managing", "status"),
     "edge_gc": Operation("edge.collecting", "gc"),

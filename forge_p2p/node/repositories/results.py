@@ -46,6 +46,12 @@ class RepositoryPutResult(Struct, frozen=True):
     notes: list[str]
 
 
+class StandbyResult(Struct, frozen=True):
+    """`started`: whether there was no standby before."""
+
+    started: bool
+
+
 class CheckoutResult(Struct, frozen=True):
     """`directory` is at `commit`. `how`: "written", "updated", "unchanged". `source`: the URL that the repository was
     brought up to date from; empty if that was not needed. `restored`: tracked files that were gone; `kept`: those with

@@ -1,0 +1,179 @@
+"""A run of `git-remote-forge`: the helper, the node that it asks, and what is done once git has its answer.
+
+Standard output is git's protocol and nothing else; what is said to the person goes to standard error.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from forge_p2p.cli.calling import call_or_run
+from forge_p2p.cli.home import Settings
+from forge_p2p.cli.standby.request import SWITCH
+from forge_p2p.errors import ForgeError, UsageError
+from forge_p2p.node.home import Home
+from forge_p2p.node.results import Progress, Result
+
+if TYPE_CHECKING:
+    from forge_p2p.git.calls import Node, Published
+    from forge_p2p.git.remote.helper import Helper
+    from forge_p2p.git.running import Git
+
+FAILED, INTERRUPTED = 128, 130
+"""git's own exit code for what ends a command, and what a shell makes of an interrupt."""
+
+BACKGROUND, NOW, NEVER = "background", "now", "never"
+"""`git config forge.verify`: when that is checked which was taken as it came."""
+
+Release = Callable[[int], None]
+"""Is told the exit code as soon as nothing is left to do that anybody waits for."""
+
+
+def run(words: list[str], release: Release | None = None) -> int:
+    """Runs the helper to its end; returns its exit code. `release` has whoever asked a standby for this run go on
+    without it; a run of its own has none, and leaves a standby for the next one."""
+    from forge_p2p.git.remote.helper import failure
+
+    try:
+        return _run(words, release)
+    except ForgeError as error:
+        sys.stderr.write(failure(error))
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        from forge_p2p.cli.main import translated
+
+        sys.stderr.write(failure(translated(error)))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(words: list[str], release: Release | None) -> int:
+    from forge_p2p.git.calls import Node
+    from forge_p2p.git.remote.helper import Helper
+    from forge_p2p.git.remote.options import Options
+    from forge_p2p.git.remote.upstream import Upstream
+    from forge_p2p.git.running import Git, named
+
+    if len(words) < 2 or not named(words[1]):
+        raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
+    git_dir = os.environb.get(b"GIT_DIR")
+    git = Git(git_dir, dict(os.environ)) if git_dir else None
+    options, settings = Options(), Settings()
+    node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
+    upstream = Upstream(named(words[1]), git, dict(os.environ))
+    streams = (sys.stdin.buffer, sys.stdout.buffer)
+    helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
+    helper.run()
+    when = _finish(settings, node, git, helper) if git is not None else NEVER
+    if release is not None:
+        release(helper.exit_code)
+    if git is not None and when == BACKGROUND:
+        _verify_behind(settings, git)
+    if release is None and os.environ.get(SWITCH) != "0":
+        _have_standby(settings)
+    return helper.exit_code
+
+
+def _finish(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> str:
+    """What git need not have an answer for, but whoever runs it. When what was taken as it came is to be checked."""
+    from forge_p2p.git.leavings import clean_up
+
+    clean_up(git.git_dir)
+    if helper.pushed_upon:
+        from forge_p2p.git.upkeep import UNTENDED, tidy
+
+        if helper.pushed_upon >= UNTENDED:
+            with suppress(ForgeError):  # what was pushed is pushed
+                tidy(node, git)
+    if not helper.landed:
+        return NEVER
+    when = git.settings.get("forge.verify") or BACKGROUND
+    if when not in (BACKGROUND, NOW, NEVER):
+        raise UsageError(f"git config forge.verify is {when!r}", hint=f"one of {BACKGROUND}, {NOW}, {NEVER}")
+    if when == NOW:
+        _verify_now(settings, git)
+    return when
+
+
+def _serve(settings: Settings, node: "Node", published: "Published", service: str, ready: Callable[[], None]) -> int:
+    from forge_p2p.git.mirror import serve
+
+    return serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
+
+
+def _have_standby(settings: Settings) -> None:
+    """For the runs to come, as long as the node is up that it stands beside."""
+    from forge_p2p.node.control import NoNode, call
+
+    with suppress(NoNode, ForgeError):
+        call(Home(settings.home), "git_standby", {})
+
+
+def _verify_now(settings: Settings, git: "Git") -> None:
+    subprocess.run(_verifying(settings), stdin=subprocess.DEVNULL, stdout=sys.stdout, check=False, cwd=git.git_dir)
+
+
+def _verify_behind(settings: Settings, git: "Git") -> None:
+    """By a process that goes on when git does."""
+    subprocess.Popen(
+        [*_verifying(settings), "--background"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=git.git_dir,
+    )
+
+
+def _verifying(settings: Settings) -> list[str]:
+    """Runs in the repository's folder, not by its path: that may be another one soon, as of what is cloned and then
+    renamed. And without that folder among those where Python looks for modules (-P), nor the work tree that git runs
+    its helpers in."""
+    return [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
+
+
+class _Caller:
+    """Runs operations in the node that is up, or here. Progress goes to standard error as git's own does."""
+
+    def __init__(self, settings: Settings, shows: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._shows = shows
+
+    def __call__(
+        self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None
+    ) -> Result:
+        meter = _Meter() if self._shows() else None
+        try:
+            return call_or_run(self._settings, name, arguments, meter, on_bytes)
+        finally:
+            if meter is not None:
+                meter.end()
+
+
+class _Meter:
+    """`Receiving packs:  42% (1.2 of 2.9 MB)`, on one line."""
+
+    def __init__(self) -> None:
+        self._written = False
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase != "fetch" or not progress.total:
+            return
+        done, total = progress.done / 10**6, progress.total / 10**6
+        share = 100 * progress.done // progress.total
+        sys.stderr.write(f"\rReceiving packs: {share:3}% ({done:.1f} of {total:.1f} MB)")
+        sys.stderr.flush()
+        self._written = True
+
+    def end(self) -> None:
+        """Leaves the last state standing."""
+        if self._written:
+            sys.stderr.write(", done.\n")

@@ -1,0 +1,187 @@
+"""The standby itself: `python -m forge_p2p.cli.standby.answering HOME`.
+
+It lives beside the node that is up on HOME, holding a connection to its control socket, and ends with it, or when
+nobody has come for a while. Its one thread accepts and forks, and touches nothing of what a run sends. The child makes
+that run's descriptors, folder and environment its own, and is a helper like any other: if the run goes before it is
+done, it is interrupted, with every git that it has started.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, cast
+
+from forge_p2p.cli.git_helper import run
+from forge_p2p.cli.standby.asking import uid_of_peer
+from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become
+from forge_p2p.node.control import NoNode, reaching
+from forge_p2p.node.home import Home
+from forge_p2p.node.repositories.standby import held_lock
+
+IDLE = 15 * 60.0
+"""Seconds without a run after which it ends."""
+
+PATIENCE = 10.0
+"""Seconds that a run has to say what it wants, and a child to end when it is interrupted."""
+
+REQUEST_MAX = 64 << 20
+"""Bytes; the kernel starts no program with more words and variables than a few MB."""
+
+
+def main() -> int:
+    """Stands by until it is time to go."""
+    home = Home(Path(sys.argv[1]))
+    lock = held_lock(home)
+    if lock is None:
+        return 0
+    os.chdir(home.path)  # where the socket has a name that is short enough
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as node:
+        try:
+            with reaching(home) as address:
+                node.connect(address)
+        except NoNode:
+            return 0
+        _import_all()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            _stand_by(listener, node, lock)
+    return 0
+
+
+def _import_all() -> None:
+    """What runs import as they need it. Nothing of it is the collector's from here on, so that children share it."""
+    import forge_p2p.cli.main
+    import forge_p2p.git.joining
+    import forge_p2p.git.landing
+    import forge_p2p.git.mirror
+    import forge_p2p.git.remote.fetch
+    import forge_p2p.git.remote.push
+    import forge_p2p.git.remote.upstream
+    import forge_p2p.git.upkeep  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
+def _stand_by(listener: socket.socket, node: socket.socket, lock: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(SOCKET)
+    os.umask(0o077)
+    listener.bind(SOCKET)
+    listener.listen(64)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a child ended
+    try:
+        while True:
+            ready, _, _ = select.select([listener, node], [], [], IDLE)
+            if listener not in ready:
+                return
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    listener.close()
+                    node.close()
+                    os.close(lock)  # a child may outlive this process, for which the next one must not wait
+                    _be_child(connection)
+    finally:
+        os.unlink(SOCKET)
+
+
+def _be_child(connection: socket.socket) -> None:
+    """Does one run, and ends this process."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setpgid(0, 0)
+        words = _taken_over(connection)
+        if words is not None:
+            watch = _Watch(connection)
+            code = run(words, watch.release)
+            watch.release(code)
+    except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second standby
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _taken_over(connection: socket.socket) -> list[str] | None:
+    """The words of the run at the other end, whose surroundings this process has now. `None`: nothing is to be done."""
+    if uid_of_peer(connection) != os.getuid():
+        return None
+    connection.settimeout(PATIENCE)
+    data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, DESCRIPTORS)
+    size = int.from_bytes(data[:LENGTH_SIZE]) + LENGTH_SIZE
+    if len(descriptors) != DESCRIPTORS or len(data) < LENGTH_SIZE or size > REQUEST_MAX:
+        return None
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            return None
+        data += more
+    os.fchdir(descriptors[-1])
+    try:
+        words = become(data[LENGTH_SIZE:])
+    except Outdated:
+        os.kill(os.getppid(), signal.SIGTERM)  # one of the code that is installed now takes its place
+        return None
+    except ValueError:
+        return None
+    connection.sendall(ACCEPTED)
+    if connection.recv(1) != GO:
+        return None
+    connection.settimeout(None)
+    for number, descriptor in enumerate(descriptors[:-1]):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    sys.stdin = _text(0, "r", "surrogateescape")
+    sys.stdout = _text(1, "w", "surrogateescape")
+    sys.stderr = _text(2, "w", "backslashreplace", buffering=1)
+    return words
+
+
+def _text(number: int, mode: str, errors: str, buffering: int = -1) -> TextIO:
+    """A standard stream anew: those that there are know what their descriptors were before."""
+    return cast("TextIO", os.fdopen(number, mode, buffering, "utf-8", errors, closefd=False))
+
+
+class _Watch:
+    """Interrupts this process and its children if the run goes before it was released."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._released = False
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def release(self, code: int) -> None:
+        """Lets the run go on with this exit code. It waits for nothing here any more, nor does who reads its output."""
+        if self._released:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
+        self._released = True
+        with suppress(OSError):
+            self._connection.sendall(bytes([code]))
+
+    def _wait(self) -> None:
+        with suppress(OSError):
+            self._connection.recv(1)
+        if self._released:
+            return
+        os.killpg(0, signal.SIGINT)
+        time.sleep(PATIENCE)
+        os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

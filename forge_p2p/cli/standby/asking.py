@@ -1,0 +1,77 @@
+"""The run's side: everything over to a child of the standby, and its exit code back.
+
+`_socket` and not `socket`, whose imports take as long as all of this.
+"""
+
+import _socket
+import os
+import sys
+
+from forge_p2p.cli.folder import default_folder
+from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, SOCKET, SWITCH, encoded
+
+PATIENCE = 2.0
+"""Seconds for a child to come; one that is later than that does nothing."""
+
+INTERRUPTED, LOST = 130, 128
+
+
+def run_elsewhere(words: list[str]) -> int | None:
+    """The exit code of a run that a child of the standby did; `None` if there is none, and nothing was done."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        try:
+            if not _handed_over(connection, words):
+                return None
+        except OSError:
+            return None
+        return _outcome(connection)
+    finally:
+        connection.close()
+
+
+def _handed_over(connection: _socket.socket, words: list[str]) -> bool:
+    folder = os.open(default_folder(), os.O_PATH | os.O_DIRECTORY)
+    try:
+        connection.settimeout(PATIENCE)
+        connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")  # the folder's own path may be too long for an address
+    finally:
+        os.close(folder)
+    if uid_of_peer(connection) != os.getuid():
+        return False
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2, here))
+        assert len(descriptors) == 4 * DESCRIPTORS
+        rest = encoded(words)
+        sent = connection.sendmsg([rest], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
+        connection.sendall(rest[sent:])
+    finally:
+        os.close(here)
+    if connection.recv(1) != ACCEPTED:
+        return False
+    connection.sendall(GO)
+    connection.settimeout(None)
+    return True
+
+
+def _outcome(connection: _socket.socket) -> int:
+    """Waits for the child's end. It ends, too, when this connection does."""
+    try:
+        told = connection.recv(1)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError:
+        told = b""
+    if not told:
+        sys.stderr.write("forge: error: the process that did the work has died\n")
+        return LOST
+    return told[0]
+
+
+def uid_of_peer(connection: _socket.socket) -> int:
+    """Whose process is at the other end; unix(7), `struct ucred`."""
+    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)

@@ -62,11 +62,14 @@ class SwarmLimits:
     narrowest: int = 2 * MIB
     """Rules where the disk is slower than the peers. On loopback, with 4 MiB and requests of 2 MiB a kill cost 2.6 MB
     of what had come, with this about 1 MB and 5 % more processor time, with half of it 0.8 MB and 20 % more."""
-    flight_least: int = 448 * KIB
+    flight_least: int = 320 * KIB
     """Under way of a peer that is alone, at first and at least; see `window`."""
     flight_enough: int = 4 * MIB
     """Beyond this, a share of what has come lets nothing more be under way."""
     flight_margin: float = 0.0025
+    flight_ramp: int = 192 * MIB
+    """When so much has come a request may take all of `flight_margin` longer than its delay, before in proportion:
+    larger requests cost less, but what is under way when a process is killed early is much of what it has brought."""
     backlog: int = 768 * KIB
     """Received and not yet stored: past it the window shrinks."""
     narrowest_edge: int = 12 * MIB

@@ -6,7 +6,8 @@ all of that is lost if the process is killed.
 Of a peer that is alone, no more is under way than comes within one and a half times its delay and a few milliseconds:
 enough that it never waits, and no queue in between, which would be lost with the process and sent once more. It is
 found by trying, as delay-based congestion control does (L. Brakmo and L. Peterson, "TCP Vegas", 1995): a request that
-is answered within that time, and finds most of what came before stored, lets more be under way, any other less. But a
+is answered within that time, and finds most of what came before stored, lets more be under way, any other less. The few
+milliseconds are allowed bit by bit as content comes. But a
 two-hundredth of what has come in this process may always be under way: to lose that is no loss, larger requests cost
 less, and where delays vary too much to tell anything by them the window is wide before long.
 """
@@ -65,11 +66,13 @@ class Window:
 
     def answered(self, size: int, age: float) -> None:
         """A request of `size` bytes was answered in full so long after it."""
-        prompt = age <= 1.5 * self._delay + self._limits.flight_margin
+        limits = self._limits
+        margin = limits.flight_margin * min(1.0, self._brought / limits.flight_ramp)
+        prompt = age <= 1.5 * self._delay + margin
         if prompt and self._backlog <= self._flight * 3 // 4:
-            self._flight = min(self._flight + size // 2, self._limits.window)
+            self._flight = min(self._flight + size // 2, limits.window)
         else:
-            least = min(self._limits.window, self._limits.flight_least)
+            least = min(limits.window, limits.flight_least)
             self._flight = max(self._flight - size // 2, least)
 
     def received(self, size: int) -> None:

@@ -1,6 +1,7 @@
 """One peer: a queue within a window, and everything offered arrives once."""
 
 import random
+from dataclasses import replace
 
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.proto.swarm import Item, Request, Swarm, SwarmLimits
@@ -57,20 +58,22 @@ def test_the_window_counts_what_is_not_written() -> None:
     assert len(swarm.next_requests(0.0)) == 1
 
 
-def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None:
-    """A link of 100,000 bytes a second, 10 ms away, with all the room in the world to queue in between."""
-    limits = SwarmLimits(flight_least=1000, flight_enough=0, flight_margin=0.01, requests_per_peer=1000)
+RATE, DELAY = 100_000, 0.010
+"""A link of so many bytes a second, so many seconds away, with all the room in the world to queue in between."""
+
+
+def over_the_link(limits: SwarmLimits) -> tuple[list[int], float]:
+    """What was under way of 800,000 bytes, request by request, and when all had come."""
     swarm = a_swarm(limits)
     swarm.offer(items(8000, size=100))
     swarm.add_peer("a", 0.0)
-    rate, delay, busy_until = 100_000, 0.010, 0.0
+    busy_until = now = 0.0
     arrivals: list[tuple[float, Request]] = []
     under_way: list[int] = []
-    now = 0.0
     while swarm.pending:
         for request in swarm.next_requests(now):
             size = sum(item.size for item in request.items)
-            busy_until = max(busy_until, now + delay) + size / rate
+            busy_until = max(busy_until, now + DELAY) + size / RATE
             arrivals.append((busy_until, request))
         under_way.append(sum(len(request.items) * 100 for _, request in arrivals))
         now, request = arrivals.pop(0)
@@ -79,8 +82,24 @@ def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None
         swarm.stored(size)
         swarm.written(size)
         swarm.ended(request.number, Code.OK, now)
-    assert max(under_way[len(under_way) // 2 :]) <= 2 * rate * (2 * delay + 0.01) + 1000
-    assert now <= 1.3 * 800_000 / rate, "and the link is hardly ever idle"
+    return under_way, now
+
+
+ALONE = SwarmLimits(flight_least=1000, flight_enough=0, flight_margin=0.01, flight_ramp=1, requests_per_peer=1000)
+
+
+def test_of_a_lone_peer_so_much_is_under_way_as_comes_within_its_delay() -> None:
+    under_way, seconds = over_the_link(ALONE)
+    assert max(under_way[len(under_way) // 2 :]) <= 2 * RATE * (2 * DELAY + 0.01) + 1000
+    assert seconds <= 1.3 * 800_000 / RATE, "and the link is hardly ever idle"
+
+
+def test_of_a_lone_peer_less_is_under_way_before_much_has_come() -> None:
+    at_once, _ = over_the_link(ALONE)
+    by_and_by, seconds = over_the_link(replace(ALONE, flight_ramp=800_000))
+    assert max(by_and_by[: len(by_and_by) // 8]) < max(at_once[: len(at_once) // 8])
+    assert max(by_and_by) >= max(at_once) - 1000
+    assert seconds <= 1.3 * 800_000 / RATE, "and the link is hardly ever idle"
 
 
 def test_of_a_lone_peer_a_share_of_what_it_has_brought_may_be_under_way() -> None:

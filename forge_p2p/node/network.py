@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,11 @@ class Network:
                 await trio.to_thread.run_sync(work)
 
         self._nursery.start_soon(later)
+
+    def heard(self, session: "PeerSession", prefixes: Iterable[int]) -> None:
+        """A member has these chunks, by the first 64 bits of their hashes."""
+        if self._server is not None:
+            self._server.heard(session, prefixes)
 
     def reachable_addresses(self) -> list[Address]:
         """Where peers reach this node. The endpoint must be open."""

@@ -8,6 +8,7 @@ from time import process_time
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.proto.swarm import Item, SwarmLimits
 from simulations.swarm.clock import Clock
+from simulations.swarm.machine import LAB_COSTS, Costs, Processors
 from simulations.swarm.node import Line, Node
 
 MBIT = 125_000.0
@@ -38,6 +39,9 @@ class Scenario:
     origin_dies: bool = False
     window: int = 16 * MIB
     patience: float = 600.0
+    processors: int = 0
+    """Of one machine that all nodes share, as in the lab; 0: each has its own, and as many as it needs."""
+    costs: Costs = LAB_COSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,11 @@ class Play:
         limits = _limits(scenario)
         far = Line(scenario.origin_up, scenario.origin_up)
         near = Line(scenario.agent_up, scenario.agent_down)
-        self.origin = Node(0, self.clock, far, scenario.delay, limits, seed)
+        self.machine = Processors(self.clock, scenario.processors, scenario.costs) if scenario.processors else None
+        self.origin = Node(0, self.clock, far, scenario.delay, limits, seed, self.machine)
         self.origin.hold(self.items, origin=True)
         self.agents = [
-            Node(number + 1, self.clock, near, scenario.delay, limits, seed * 100_003 + number)
+            Node(number + 1, self.clock, near, scenario.delay, limits, seed * 100_003 + number, self.machine)
             for number in range(scenario.agents)
         ]
         self._left = 0

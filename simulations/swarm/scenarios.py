@@ -40,6 +40,18 @@ CROWD = Scenario(
 """A thousand at once; every link 1 Gbit/s. Pieces of 1 MiB stand for sixteen chunks each, and the window is wider for
 that: the product's is 16 such pieces."""
 
+NARROW = replace(
+    LAB,
+    name="fifty-narrow",
+    agents=50,
+    size=10_000_000,
+    origin_connections=50,
+    origin_up=5 * MBIT,
+    agent_up=100 * MBIT,
+    agent_down=100 * MBIT,
+)
+"""The cables of the lab's `fifty`."""
+
 SCENARIOS: Mapping[str, tuple[Scenario, Bars]] = {
     "crowd": (CROWD, Bars(1.3, 1.5)),
     "lab": (LAB, Bars(1.25, 1.2)),
@@ -49,19 +61,8 @@ SCENARIOS: Mapping[str, tuple[Scenario, Bars]] = {
     "lab-silent": (replace(LAB, name="lab-silent", silent=1), Bars(1.25, 1.2)),
     "lab-slow": (replace(LAB, name="lab-slow", slow=2), Bars(1.5, 1.5)),
     "fifty": (replace(LAB, name="fifty", agents=50, origin_connections=50), Bars(1.25, 1.2)),
-    "fifty-narrow": (
-        replace(
-            LAB,
-            name="fifty-narrow",
-            agents=50,
-            size=10_000_000,
-            origin_connections=50,
-            origin_up=5 * MBIT,
-            agent_up=100 * MBIT,
-            agent_down=100 * MBIT,
-        ),
-        Bars(1.25, 1.2),
-    ),
+    "fifty-narrow": (NARROW, Bars(1.25, 1.2)),
+    "fifty-shared": (replace(NARROW, name="fifty-shared", processors=2), Bars(1.6, 1.2)),
     "fifty-bad-day": (
         replace(LAB, name="fifty-bad-day", agents=50, origin_connections=50, killed=10, liars=2, silent=2, slow=4),
         Bars(1.6, 1.6),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from forge_p2p.config import NetConfig
+from forge_p2p.config import NetConfig, NodeConfig
 from forge_p2p.errors import NotFound, PeerError, Refused
 from forge_p2p.node.fetch.swarming import FIND_FACTOR
 from forge_p2p.node.local import ignore_progress
@@ -22,9 +22,9 @@ MEMBER = replace(CONFIG, net=NetConfig(lan=False, dial_timeout=2.0, stall_timeou
 
 
 @asynccontextmanager
-async def founder(home: Path, name: str = "team") -> AsyncIterator[Network]:
+async def founder(home: Path, name: str = "team", config: NodeConfig = MEMBER) -> AsyncIterator[Network]:
     """A node that is up and has made a network."""
-    async with running(home, MEMBER) as network:
+    async with running(home, config) as network:
         await trio.to_thread.run_sync(lambda: networking.create(network.node, name=name, report=ignore_progress))
         members = await network.members()
         with trio.fail_after(5):

@@ -30,7 +30,7 @@ INTERVAL = 0.1
 """Seconds between two tellings. Others know of a chunk, on average, half of that after it was stored. Measured with
 eight agents: at 0.05 telling and being told took a tenth of an agent's processor time, and 0.2 saved little more."""
 
-ENOUGH, GATHER = 8, 0.4
+ENOUGH, GATHER = 8, 0.8
 """So many chunks, some 512 KiB, are told at the next telling; fewer are gathered for so many seconds. What comes slowly
 comes to many at once, over a narrow link: each chunk told for itself took more of fifty agents' time than its bytes."""
 
@@ -47,6 +47,8 @@ class _Follower:
     holding: Holding
     contact: Contact
     previous: bool
+    fetches: bool
+    """It has something to tell itself, and others are told of it."""
     arrived: list[int] = field(default_factory=list)
     others: list[Contact] = field(default_factory=list)
     named: int = 0
@@ -121,7 +123,8 @@ class Following:
             return
         member.scope.open(holding)
         previous = await self._open_previous(member, event.message.previous)
-        follower = _Follower(session, event.request_id, holding, _contact_of(session, event.message), previous)
+        contact, fetches = _contact_of(session, event.message), event.message.follow_back
+        follower = _Follower(session, event.request_id, holding, contact, previous, fetches)
         follower.wake = self._wake
         if not holding.complete:
             holding.watchers.add(follower.arrive)
@@ -130,7 +133,8 @@ class Following:
                 follower.wake()
             else:
                 follower.arrive(list(holding.arrived))
-        self._introduce(follower)
+        if fetches:
+            self._introduce(follower)
         self._followers.setdefault(session, {})[event.request_id] = follower
         await self._tell(follower)
 
@@ -191,7 +195,7 @@ class Following:
             each
             for group in self._followers.values()
             for each in group.values()
-            if each.holding is new.holding and each.contact.node_id != new.contact.node_id
+            if each.fetches and each.holding is new.holding and each.contact.node_id != new.contact.node_id
         ]
         self._rng.shuffle(others)
         for other in others[:FOLLOWERS_COUNT]:

@@ -21,7 +21,8 @@ from forge_p2p.ids import Hash, NetworkId, NodeId
 from forge_p2p.net.lan import Lan, Sighting, lan_discovery
 from forge_p2p.node.addresses import parse_listen, parse_peer
 from forge_p2p.node.membership.following import Following
-from forge_p2p.node.membership.holdings import Holdings, MemberScope
+from forge_p2p.node.membership.hearing import Hearing
+from forge_p2p.node.membership.holdings import Holding, Holdings, MemberScope
 from forge_p2p.node.membership.lookups import Lookups
 from forge_p2p.node.membership.memberships import Memberships
 from forge_p2p.node.membership.networks import Networks
@@ -69,6 +70,7 @@ class Members:
         self.peering = Peering(node.node_id, self._dial, nursery)
         self.remembering = Remembering(self.peering, self.networks.contacts)
         self.following = Following(self.holdings)
+        self._hearing = Hearing(network.heard)
         self.summaries = Summaries(node, self.holdings)
         self.lookups: dict[NetworkId, Lookups] = {}
         self.fetching: dict[Hash, Swarming] = {}
@@ -315,9 +317,20 @@ class Members:
 
     def followed(self, session: PeerSession, follow: outputs.FollowReceived) -> None:
         self._nursery.start_soon(self._contain, session, self.following.followed, follow)
+        if not follow.message.follow_back:
+            return
         swarming = self.fetching.get(Hash(follow.message.root))
-        if swarming is not None and follow.message.follow_back:
+        if swarming is not None:
             swarming.followed_by(session)
+            return
+        holding = self.holdings.find(session.member.network, Hash(follow.message.root)) if session.member else None
+        if holding is not None and self._is_spared(holding):
+            self._nursery.start_soon(self._contain, session, self._hearing.followed, follow, holding)
+
+    def _is_spared(self, holding: Holding) -> bool:
+        """Whether others ask here only for what they do not have of one another."""
+        joined = self.memberships.get(holding.network)
+        return holding.origin or (joined is not None and joined.membership.role is Role.SEED)
 
     def told_news(self, session: PeerSession, news: outputs.NewsReceived) -> None:
         if session.member is not None:
@@ -325,9 +338,11 @@ class Members:
 
     def unfollowed(self, session: PeerSession, request_id: int) -> None:
         self.following.cancelled(session, request_id)
+        self._hearing.cancelled(session, request_id)
 
     def gone(self, session: PeerSession) -> None:
         self.following.gone(session)
+        self._hearing.gone(session)
         self.memberships.ended(session)
 
     async def _contain(self, session: PeerSession, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:

@@ -6,7 +6,7 @@ and over when the connection has taken it. A peer that does not read holds two b
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -62,7 +62,8 @@ class Server:
         self._slots = trio.CapacityLimiter(SLOTS)
         limit = node.config.net.limit_up
         quantum = int(min(max(limit * LIMITED_TURN, CHUNK_AVG), BATCH_BYTES)) if limit else BATCH_BYTES
-        self._turns: Turns[PeerSession] = Turns(quantum, sent=Sent(queued=_queued))
+        self._sent: Sent[PeerSession] = Sent(queued=_queued)
+        self._turns: Turns[PeerSession] = Turns(quantum, sent=self._sent)
         self._uplink = TokenBucket.full(limit, quantum) if limit else None
         self._unweighed = 0
         self._waiting = False
@@ -94,6 +95,11 @@ class Server:
     def gone(self, session: PeerSession) -> None:
         """The session is over."""
         self._turns.remove_peer(session)
+        self._sent.spread.gone(session)
+
+    def heard(self, session: PeerSession, prefixes: Iterable[int]) -> None:
+        """A peer has these chunks: whoever can have them there need not be sent them."""
+        self._sent.spread.told(session, prefixes, trio.current_time())
 
     def queried(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:
         self._nursery.start_soon(self._contain, session, self._answer_query, query)

@@ -16,6 +16,7 @@ from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode, ignore_progress
 from forge_p2p.node.syncing import folder as folders
 from forge_p2p.node.syncing.folder import Folder, Merged, Mine
+from forge_p2p.node.syncing.merging import Merging
 from forge_p2p.node.syncing.state import State
 from forge_p2p.store.base import Keep
 from forge_p2p.workspace.ledger import Outcome
@@ -57,7 +58,7 @@ class Replica:
 
     def merge(self, mine: Mine) -> tuple[Merged, Root | None]:
         theirs = self.name.root
-        return self.folder.merge(mine, self.path.name, theirs, "another"), theirs
+        return Merging(self.folder, mine, self.path.name, theirs, "another").merged(), theirs
 
     def sync(self) -> Outcome:
         mine = self.take()

@@ -146,6 +146,48 @@ def test_apart_and_together_again(tmp_path: Path) -> None:
     assert wanted <= versions(here)
 
 
+@pytest.mark.parametrize(
+    ("calls", "when"),
+    [
+        *(pytest.param(call, [2], id=call) for call in ("mkdir,mkdirat", "utimensat")),
+        *(pytest.param(call, list(range(1, 20)), id=f"{call} all", marks=pytest.mark.soak) for call in CALLS),
+    ],
+)
+def test_killed_while_new_directories_arrive(tmp_path: Path, calls: str, when: list[int]) -> None:
+    """They are written out of sight while they are fetched: each is there whole or not at all, and what is there
+    already is not touched before all has come. The next sync goes on with what is there."""
+    one = settings(tmp_path / "one")
+    assert forge(one, "network", "create", "team").returncode == 0
+    here = small_tree(tmp_path / "here", files=2)
+    with node(one, "up"):
+        for number in when:
+            other, there = joined(tmp_path, f"other{number}", one), tmp_path / f"there{number}"
+            synced(one, here)
+            synced(other, there)
+            before, new = files(there), b"new%d/" % number
+            shutil.rmtree(small_tree(here / f"new{number}", files=24) / "d0")
+            (here / f"new{number}" / "empty").touch()
+            (here / "d0" / "f000").write_bytes(noise(number, 9000))
+            after = files(here)
+            synced(one, here)
+            if not killed(other, calls, number, "sync", "folder", str(there)):
+                assert number > when[0], "it never makes this call"
+            found = files(there)
+            assert all(content in {before.get(path), after.get(path)} for path, content in found.items())
+            assert before.keys() <= found.keys()
+            come = {path for path in found if path.startswith(new)}
+            assert come in (set(), {path for path in after if path.startswith(new)})
+            assert not synced(other, there)["problems"]
+            assert contents(there) == contents(here)
+
+
+def files(root: Path) -> dict[bytes, bytes]:
+    """Everything that others see."""
+    return {
+        path: seen.content for path, seen in contents(root).items() if b".forge-" not in path and seen.kind == "file"
+    }
+
+
 def address(up: Node) -> str:
     """Where a node listens, as `--listen` takes it."""
     text = json.loads(forge(up.home, "status", "--json").stdout)

@@ -1,7 +1,9 @@
 """Chunks copied from the file that a new version replaces."""
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from forge_p2p.content.chunking import ZERO_CHUNK, cut_bytes
 from forge_p2p.content.link import CHUNK_MAX, Link, hash_bytes
 from forge_p2p.ids import Hash
 from forge_p2p.workspace.replaced import Place, ReplacedFile
-from forge_p2p.writeback import BulkFile
+from forge_p2p.writeback import write_all
 from tests.node.harness import noise
 
 
@@ -27,14 +29,26 @@ def places_of(content: bytes) -> list[Place]:
     return [(chunk.hash, chunk.length, chunk.offset) for chunk in cut_bytes(content)]
 
 
+@dataclass
+class Written:
+    """A new file, as a restore writes it."""
+
+    descriptor: int
+    written: int = 0
+
+    def write_at(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        self.written += sum(map(len, buffers))
+        write_all(self.descriptor, buffers, offset)
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
 def copied(old: Path, was: bytes, new: bytes, target: Path) -> list[Place]:
     """Copies what `new` shares with the file `old`, which was `was`, into `target`, full of holes; what it left."""
     with target.open("wb", buffering=0) as file, ReplacedFile(os.fsencode(old), where_it_lay(was)) as replaced:
         os.ftruncate(file.fileno(), len(new))
-        bulk = BulkFile(file.fileno())
-        left = replaced.copy_into(lambda offset, buffers: bulk.write(buffers, offset), places_of(new))
-        bulk.close()
-    return left
+        return replaced.copy_into(Written(file.fileno()), places_of(new))
 
 
 def completed(target: Path, new: bytes, left: list[Place]) -> bytes:
@@ -108,14 +122,54 @@ def test_what_the_writer_raises_is_raised(tmp_path: Path) -> None:
     was = noise(1, 9_000_000)
     (tmp_path / "old").write_bytes(was)
 
-    def full(offset: int, buffers: object) -> None:
-        raise OSError(28, "No space left on device")
+    class Full(Written):
+        def write_at(self, offset: int, buffers: Sequence[memoryview]) -> None:
+            raise OSError(28, "No space left on device")
 
     with (
         ReplacedFile(os.fsencode(tmp_path / "old"), where_it_lay(was)) as replaced,
         pytest.raises(OSError, match="No space"),
     ):
-        replaced.copy_into(full, places_of(was))
+        replaced.copy_into(Full(-1), places_of(was))
+
+
+@pytest.fixture(params=["xfs", "btrfs"])
+def sharing_blocks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system on which files can share blocks."""
+    image, place = tmp_path / "image", tmp_path / "mounted"
+    image.touch()
+    os.truncate(image, 400 << 20)
+    place.mkdir()
+    package = {"xfs": "xfsprogs", "btrfs": "btrfs-progs"}[request.param]
+    for words in ([f"mkfs.{request.param}", "-q", str(image)], ["mount", "-o", "loop", str(image), str(place)]):
+        try:
+            done = subprocess.run(words, check=False, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.fail(f"{words[0]} is not installed: apt-get install {package}")
+        assert done.returncode == 0, f"{words[0]}: {done.stderr.strip()}; run the tests as root"
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_blocks_are_shared_where_the_file_system_can(sharing_blocks: Path) -> None:
+    """Only what the blocks at the edges of changed chunks have is written; an edit of the old file is not shared."""
+    was = noise(1, 20_000_000)
+    (sharing_blocks / "old").write_bytes(was)
+    with (sharing_blocks / "old").open("r+b") as file:
+        file.seek(15_000_000)
+        file.write(b"edited")
+    new = was[:7_000_000] + noise(2, 4096) + was[7_004_096:]
+    with (sharing_blocks / "new").open("wb", buffering=0) as file:
+        os.ftruncate(file.fileno(), len(new))
+        written = Written(file.fileno())
+        with ReplacedFile(os.fsencode(sharing_blocks / "old"), where_it_lay(was)) as replaced:
+            left = replaced.copy_into(written, places_of(new))
+    assert written.written < 100_000
+    assert completed(sharing_blocks / "new", new, left) == new
+    assert sorted(path.name for path in sharing_blocks.iterdir()) == ["new", "old"]
+    with (sharing_blocks / "old").open("r+b") as file:
+        file.write(bytes(1_000_000))
+    assert completed(sharing_blocks / "new", new, left) == new
 
 
 def _forget(path: Path) -> None:

@@ -6,7 +6,7 @@ it in; what is written to the destination is what the store verified.
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,9 +45,7 @@ Place = tuple[Hash, int, int]
 class Replaced(Protocol):
     """What stands where a large file will be; see `workspace.replaced`."""
 
-    def copy_into(
-        self, write_at: Callable[[int, Sequence[memoryview]], None], places: Sequence[Place]
-    ) -> list[Place]: ...
+    def copy_into(self, file: LargeFile, places: Sequence[Place]) -> list[Place]: ...
 
 
 class Destination(Protocol):
@@ -198,7 +196,7 @@ class Placer:
         places = [(chunk, size, slot.offset) for chunk, size, slot in parts]
         try:
             if target.replaced is not None and not file.failed:
-                places = target.replaced.copy_into(file.write_at, places)
+                places = target.replaced.copy_into(file, places)
             if not file.failed:
                 self._store.copy_into(file.fileno(), [(chunk, offset) for chunk, _, offset in places])
         except (CorruptChunk, NotFound):

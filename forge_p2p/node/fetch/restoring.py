@@ -18,16 +18,15 @@ from forge_p2p.node.fetch.expanding import NODES_AHEAD, Leaf, fetch_ahead, leave
 from forge_p2p.node.fetch.fetching import Fetching
 from forge_p2p.node.fetch.placing import LargeTarget, Slot, SmallTarget
 from forge_p2p.node.fetch.receiving import Counts, Receiver, Wanted
+from forge_p2p.node.fetch.unpacking import begin
 from forge_p2p.node.local import Report
 from forge_p2p.node.operations.getting import Options, plan_destination
 from forge_p2p.node.results import Progress
 from forge_p2p.store.base import Ingest
 from forge_p2p.workspace.ledger import Outcome
-from forge_p2p.workspace.plan import RestorePlan
 from forge_p2p.workspace.replaced import ReplacedFile
 from forge_p2p.workspace.restore import RestoreWriter
 from forge_p2p.workspace.reuse import PresentFile
-from forge_p2p.workspace.statcache import StatCache
 
 WANTS = 512
 """Small files wanted at once."""
@@ -70,7 +69,7 @@ class Restoring:
         )
         self.entries = list(plan.entries)
         self._replaced = {path: os.path.join(plan.place.top, path) for path in plan.replaced}
-        self._writer = await trio.to_thread.run_sync(_writer, plan, node.stat_cache)
+        self._writer = await trio.to_thread.run_sync(begin, plan, node.stat_cache)
         receiver.restore_to(self._writer)
         self._total = plan.bytes_needed
         small = [entry for entry in plan.write if entry.level == 0]
@@ -160,13 +159,3 @@ class Restoring:
 def _put_present(ingest: Ingest, present: PresentFile, chunks: Sequence[Hash], group: int) -> None:
     for found in present.read(ingest.missing(chunks)):
         ingest.put(found, group)
-
-
-def _writer(plan: RestorePlan, cache: StatCache) -> RestoreWriter:
-    """A writer for `plan`. Raises `DiskFull`, before anything is made, if it cannot fit."""
-    try:
-        plan.require_space()
-    except BaseException:
-        plan.close()
-        raise
-    return RestoreWriter(plan, cache)

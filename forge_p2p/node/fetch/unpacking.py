@@ -16,15 +16,20 @@ LEAVES = 256
 """Chunks of a large file placed at once."""
 
 
-def unpack(node: LocalNode, plan: RestorePlan, cache: StatCache) -> Outcome:
-    """Writes what `plan` has to write, from the store. What turns out to be missing there is among the failures. Raises
-    `DiskFull` before anything is made if it cannot fit, `DiskError`."""
+def begin(plan: RestorePlan, cache: StatCache) -> RestoreWriter:
+    """A writer for `plan`. Raises `DiskFull`, before anything is made, if it cannot fit."""
     try:
         plan.require_space()
     except BaseException:
         plan.close()
         raise
-    with node.store.ingest() as ingest, RestoreWriter(plan, cache) as writer:
+    return RestoreWriter(plan, cache)
+
+
+def unpack(node: LocalNode, plan: RestorePlan, cache: StatCache) -> Outcome:
+    """Writes what `plan` has to write, from the store. What turns out to be missing there is among the failures. Raises
+    `DiskFull` before anything is made if it cannot fit, `DiskError`."""
+    with begin(plan, cache) as writer, node.store.ingest() as ingest:
         placer = Placer(node.store, ingest)
         placer.destination = writer
         small = [entry for entry in plan.write if entry.level == 0]

@@ -1,21 +1,23 @@
 """One directory that is kept the same as a name: taken in, merged, and brought to what was merged.
 
     take: scan -> store -> what is here, what is hidden      merge: three listings -> one, in the store
-    apply: record where it is going -> remove, write, by the guard -> record that it is there
+    stage: new directories, out of sight                     apply: record where it is going -> remove, write, by the
+                                                                    guard -> record that it is there
 
-Nothing here knows of a network; all content is in the store before anything in the directory is touched. Whatever is
-interrupted leaves the directory somewhere between two listings that are known, and the next round goes on from there.
+Nothing here knows of a network; all content is in the store before anything in the directory is touched that others
+see. Whatever is interrupted leaves the directory somewhere between two listings that are known, and the next round goes
+on from there.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.merge import Conflict, Merge, Side, advance, merge, steps
 from forge_p2p.content.snapshot import Entry, EntryKind, encode_pages, sort_key
 from forge_p2p.errors import CorruptChunk, NotFound
-from forge_p2p.node.fetch.unpacking import unpack
+from forge_p2p.node.fetch.unpacking import begin, unpack
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.operations.adding import Adder, Writer, hold, store_pages
 from forge_p2p.node.operations.getting import listing_here
@@ -26,6 +28,7 @@ from forge_p2p.workspace.guard import Guard
 from forge_p2p.workspace.ledger import Failure, Outcome
 from forge_p2p.workspace.plan import plan_restore
 from forge_p2p.workspace.presence import still_there
+from forge_p2p.workspace.restore import RestoreWriter
 from forge_p2p.workspace.scan import Scan
 
 
@@ -45,6 +48,20 @@ class Mine:
     busy: bool
     agreed: Root | None
     """The name's snapshot that it was the last time, and is still if nothing has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A merge that is not in the store. `sent` and `withdrawn`: see `Merged`."""
+
+    merge: Merge
+    sent: list[Entry]
+    withdrawn: list[bytes]
+
+    @property
+    def is_theirs(self) -> bool:
+        """Whether it is what the name stands for."""
+        return not self.sent and not self.withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +119,29 @@ class Folder:
         """Whether the directory is what the name stands for, and known to be."""
         return not mine.hidden and not mine.problems and mine.root == target == mine.agreed
 
-    def merge(self, mine: Mine, owner: str, target: Root | None, their_owner: str) -> Merged:
-        """Merges with what the name stands for, all of which is in the store; with `None`, with nothing, and nothing is
-        deleted for that."""
-        theirs = listing_here(self._node, target) if target is not None else []
-        base = mine.base if target is not None else []
-        found = merge(base, Side(mine.entries, owner), Side(theirs, their_owner), folds=self._folds_names())
-        sent, withdrawn, _ = steps(theirs, found.entries)
-        root = target if target is not None and not sent and not withdrawn else self._store(found)
-        return Merged(root, found.entries, found.conflicts, found.take, found.remove, sent, withdrawn)
+    def merge(self, mine: Mine, owner: str, theirs: Sequence[Entry] | None, their_owner: str) -> Found:
+        """Merges with what the name stands for; with `None`, with nothing, and nothing is deleted for that."""
+        base = mine.base if theirs is not None else []
+        found = merge(base, Side(mine.entries, owner), Side(theirs or (), their_owner), folds=self._folds_names())
+        sent, withdrawn, _ = steps(theirs or (), found.entries)
+        return Found(found, sent, withdrawn)
+
+    def settle(self, mine: Mine, found: Found, target: Root | None) -> Merged:
+        """A merge with `target`, all of which is in the store, named; what has another name goes there, too."""
+        merge = found.merge
+        root = target if target is not None and found.is_theirs else self._root(mine, merge)
+        return Merged(root, merge.entries, merge.conflicts, merge.take, merge.remove, found.sent, found.withdrawn)
+
+    def stage(self, mine: Mine, merged: Merged) -> RestoreWriter | None:
+        """Begins what can be written before all content is in the store: what lies in directories that are new, out of
+        sight, where `apply` finds it like what a killed one left. The writer's plan says which files; it is for the
+        caller to close. `None`: nothing can."""
+        entries = list(_within_new(_to_look_at(merged, mine), {entry.path for entry in mine.entries}))
+        if not any(entry.kind == EntryKind.FILE for entry in entries):
+            return None
+        cache = self._node.stat_cache
+        plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
+        return begin(plan, cache)
 
     def apply(self, mine: Mine, merged: Merged) -> Outcome:
         """Brings the directory to what was merged. What somebody changed since it was taken stays, and is among the
@@ -134,6 +165,10 @@ class Folder:
         plan.whole = not mine.hidden and not mine.problems
         return unpack(self._node, plan, cache)
 
+    def listing(self, target: Root | None) -> list[Entry] | None:
+        """Of what the name stands for; it is in the store."""
+        return listing_here(self._node, target) if target is not None else None
+
     def _listing(self, root: Root | None) -> list[Entry]:
         """Of a target that was not reached; nothing if it is not here any more."""
         try:
@@ -141,7 +176,10 @@ class Folder:
         except (NotFound, CorruptChunk):
             return []
 
-    def _store(self, found: Merge) -> Root:
+    def _root(self, mine: Mine, found: Merge) -> Root:
+        """Of what was merged, which is in the store then, too."""
+        if not mine.hidden and found.entries == mine.entries:
+            return mine.root
         with self._node.store.ingest() as ingest:
             with Writer(ingest) as writer:
                 root = Root(Kind.TREE, store_pages(writer, encode_pages(found.entries)))
@@ -173,6 +211,18 @@ def _to_look_at(merged: Merged, mine: Mine) -> Iterator[Entry]:
         if entry.path.rpartition(b"/")[0] in outside or (is_directory and entry.path in closed):
             outside.add(entry.path)
         elif entry.path in wanted and (is_directory or entry.path not in mine.hidden):
+            yield entry
+
+
+def _within_new(entries: Iterable[Entry], mine: Collection[bytes]) -> Iterator[Entry]:
+    """Of entries in a listing's order, the directories, and what lies in those that are not among `mine`."""
+    fresh: set[bytes] = set()
+    for entry in entries:
+        if entry.kind == EntryKind.DIRECTORY:
+            if entry.path not in mine:
+                fresh.add(entry.path)
+            yield entry
+        elif entry.kind == EntryKind.FILE and entry.path.rpartition(b"/")[0] in fresh:
             yield entry
 
 

@@ -31,6 +31,7 @@ from forge_p2p.node.refs.retention import pin_target, sweep
 from forge_p2p.node.refs.writing import Change, Written, require_writer, write
 from forge_p2p.node.results import Progress
 from forge_p2p.node.syncing.folder import Folder, Merged, Mine
+from forge_p2p.node.syncing.merging import Merging
 from forge_p2p.node.syncing.results import ConflictEntry, SyncResult
 from forge_p2p.node.syncing.state import State
 from forge_p2p.workspace.ledger import Outcome
@@ -137,9 +138,10 @@ class Syncing:
         if head is not None and live and await trio.to_thread.run_sync(self.folder.agreed, mine, head.target):
             nothing = Merged(head.target, mine.entries, [], [], [], [], [])
             return _Done(mine, nothing, Outcome(0, 0, 0, 0, []), head, False, 0, notes)
-        fetched = await self._fetch(head, mine.agreed) if head is not None and live else 0
         theirs, author = (head.target, self._author(head)) if head is not None and live else (None, "")
-        merged = await trio.to_thread.run_sync(self.folder.merge, mine, self._owner, theirs, author)
+        merging = Merging(self.folder, mine, self._owner, theirs, author)
+        fetched = await self._fetch(head, mine.agreed, merging) if head is not None and live else 0
+        merged = await trio.to_thread.run_sync(merging.merged)
         record = head
         if merged.root != theirs:
             try:
@@ -152,8 +154,9 @@ class Syncing:
         outcome = await trio.to_thread.run_sync(self.folder.apply, mine, merged)
         return _Done(mine, merged, outcome, record, record is not head, fetched, notes)
 
-    async def _fetch(self, head: RefRecord, agreed: Root | None) -> int:
-        """All content of a record into the store, as deltas against what was `agreed` last; how many bytes came."""
+    async def _fetch(self, head: RefRecord, agreed: Root | None, merging: Merging) -> int:
+        """All content of a record into the store, as deltas against what was `agreed` last, and what is in new
+        directories to where it will be; how many bytes came."""
         node, named, root = self._network.node, self.named, head.target
         pin = partial(pin_target, node, named.network, named.name, head.seq, root)
         holding = self.members.holdings.find(named.network, root.link.hash)
@@ -161,7 +164,10 @@ class Syncing:
             await trio.to_thread.run_sync(pin)
             return 0
         self._report(Progress("fetch"))
-        counts = await prefetch(self._network, root, named.joined.name, pin, agreed)
+        try:
+            counts = await prefetch(self._network, root, named.joined.name, pin, agreed, stage=merging.stage)
+        finally:
+            merging.close()
         await trio.to_thread.run_sync(sweep, node, self.members.holdings, named.network, named.name)
         return counts.fetched
 

@@ -20,6 +20,8 @@ from forge_p2p.content.snapshot import Entry, EntryKind, sort_key
 from forge_p2p.errors import Malformed
 
 FORMAT: Final = 1
+FORMAT_WITH_GRAPH: Final = 2
+"""With a commit-graph; written only where there is one, so that who knows the first reads all others."""
 
 MANIFEST_MAX: Final = 64 << 20
 """Bytes: some 600,000 refs."""
@@ -31,6 +33,7 @@ RULES_MAX: Final = 256
 
 MANIFEST: Final = b"manifest"
 PACKS: Final = b"packs"
+COMMIT_GRAPH: Final = b"commit-graph"
 VOUCHED: Final = b"vouched"
 VOUCHED_LISTING: Final = b"vouched/listing"
 VOUCHED_MANIFEST: Final = b"vouched/manifest"
@@ -77,15 +80,24 @@ class GitRule(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unk
         return ref.startswith(self.pattern[:-1]) if self.pattern.endswith(b"/*") else ref == self.pattern
 
 
+class GitGraph(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A commit-graph of commits in the packs. `hash`: what the file ends with. `objects`: how many the packs had when
+    it was made."""
+
+    hash: Oid
+    objects: Annotated[int, Meta(ge=0, lt=1 << 62)]
+
+
 class GitManifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """`head`: the ref that HEAD points to, empty for none. `refs` sorted by name, `packs` the oldest first."""
 
-    format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
+    format: Annotated[int, Meta(ge=FORMAT, le=FORMAT_WITH_GRAPH)]
     object_format: Annotated[str, Meta(max_length=16)]
     head: _RefName
     refs: Annotated[list[GitRef], Meta(max_length=REFS_MAX)]
     packs: Annotated[list[GitPack], Meta(max_length=PACKS_MAX)]
     rules: Annotated[list[GitRule], Meta(max_length=RULES_MAX)] = []
+    graph: GitGraph | None = None
 
     def ref_map(self) -> dict[bytes, bytes]:
         """Object names by ref."""
@@ -94,6 +106,10 @@ class GitManifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     def with_rules(self, rules: list[GitRule]) -> "GitManifest":
         """The same with other rules."""
         return msgspec.structs.replace(self, rules=rules)
+
+    def with_graph(self, graph: GitGraph) -> "GitManifest":
+        """The same with another commit-graph."""
+        return msgspec.structs.replace(self, format=FORMAT_WITH_GRAPH, graph=graph)
 
     def rules_for(self, ref: bytes) -> tuple[bool, bool]:
         """Whether a ref is protected, and whether it only goes forward."""
@@ -107,7 +123,8 @@ _decoder = msgspec.msgpack.Decoder(GitManifest)
 
 def encode_manifest(manifest: GitManifest) -> bytes:
     """The manifest's bytes. Raises `Malformed` for what `decode_manifest` would refuse."""
-    data = _encoder.encode(manifest)
+    fields = msgspec.structs.astuple(manifest)
+    data = _encoder.encode(fields if manifest.graph else fields[:-1])
     decode_manifest(data)
     return data
 
@@ -128,6 +145,10 @@ def _check(manifest: GitManifest) -> None:
     size = OID_SIZES.get(manifest.object_format)
     if size is None:
         raise Malformed(f"a git manifest has an unknown object format: {manifest.object_format!r}")
+    if (manifest.format == FORMAT_WITH_GRAPH) != (manifest.graph is not None):
+        raise Malformed("a git manifest of format 2 has a commit-graph, and no other")
+    if manifest.graph is not None and len(manifest.graph.hash) != size:
+        raise Malformed("a git manifest names no commit-graph of its object format")
     _check_refs(manifest.refs, size)
     if manifest.head:
         _check_name("HEAD", manifest.head)
@@ -169,6 +190,12 @@ def pack_paths(pack: bytes) -> list[bytes]:
     return [PACKS + b"/" + pack_name(pack).encode() + suffix for suffix in SUFFIXES]
 
 
+def paths_of(manifest: GitManifest) -> list[bytes]:
+    """Where the files are that the manifest names."""
+    graph = [COMMIT_GRAPH] if manifest.graph else []
+    return [path for pack in manifest.packs for path in pack_paths(pack.hash)] + graph
+
+
 def manifest_entry(entries: Iterable[Entry]) -> Entry:
     """The manifest's own entry of a repository's listing. Raises `Malformed`."""
     for entry in entries:
@@ -180,10 +207,10 @@ def manifest_entry(entries: Iterable[Entry]) -> Entry:
 
 
 def files_of(manifest: GitManifest, entries: Iterable[Entry]) -> dict[bytes, Entry]:
-    """The files of the manifest's packs, and what is vouched for, by path. Raises `Malformed` unless the listing has
+    """The files that the manifest names, and what is vouched for, by path. Raises `Malformed` unless the listing has
     each of them, and nothing besides."""
     found = {entry.path: entry for entry in entries if entry.kind == EntryKind.FILE and entry.path != MANIFEST}
-    wanted = {path for pack in manifest.packs for path in pack_paths(pack.hash)}
+    wanted = set(paths_of(manifest))
     if VOUCHED_LISTING in found or VOUCHED_MANIFEST in found:
         wanted |= {VOUCHED_LISTING, VOUCHED_MANIFEST}
     if wanted != found.keys():
@@ -193,14 +220,14 @@ def files_of(manifest: GitManifest, entries: Iterable[Entry]) -> dict[bytes, Ent
 
 
 def repository_listing(
-    manifest: Entry, files: Mapping[bytes, Entry], packs: Sequence[GitPack], vouched: Mapping[bytes, Link]
+    link: Link, manifest: GitManifest, files: Mapping[bytes, Entry], vouched: Mapping[bytes, Link]
 ) -> list[Entry]:
-    """The listing of a repository, sorted: its manifest, the files of its packs, and what is vouched for, by path. No
-    times and modes of anybody's machine are in it, so that what is the same has the same link."""
-    found = [_plain(MANIFEST, manifest.link)]
-    found += [_plain(path, files[path].link) for pack in packs for path in pack_paths(pack.hash)]
+    """The listing of a repository, sorted: its manifest, at `link`, the files that it names, and what is vouched for,
+    by path. No times and modes of anybody's machine are in it, so that what is the same has the same link."""
+    found = [_plain(MANIFEST, link)]
+    found += [_plain(path, files[path].link) for path in paths_of(manifest)]
     found += [_plain(path, link) for path, link in vouched.items()]
-    folders = [folder for folder, has in ((PACKS, packs), (VOUCHED, vouched)) if has]
+    folders = [folder for folder, has in ((PACKS, manifest.packs), (VOUCHED, vouched)) if has]
     found += [Entry(folder, EntryKind.DIRECTORY, 0o755, 0, 0, 0, b"") for folder in folders]
     return sorted(found, key=lambda entry: sort_key(entry.path))
 

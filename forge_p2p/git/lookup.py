@@ -70,6 +70,11 @@ class IndexFile:
         beyond = [offset - _LARGE for offset in small if offset >= _LARGE]
         return max(beyond) < count and max(large) < size
 
+    def names(self) -> list[bytes]:
+        """All that it names, in order."""
+        ends = range(_NAMES + self._size, _NAMES + (self.objects + 1) * self._size, self._size)
+        return [self._map[end - self._size : end] for end in ends]
+
     def has_all(self, oids: Iterable[bytes]) -> bool:
         """Whether it names every one of these."""
         return all(oid in self for oid in oids)

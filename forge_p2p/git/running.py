@@ -205,14 +205,25 @@ class Git:
     def is_connected(self, oids: Iterable[bytes]) -> bool:
         """Whether all that these objects need is here."""
         words = ("rev-list", "--objects", "--stdin", "--quiet", "--not", "--all")
-        return self.attempt(*words, feed=_lines(oids)).returncode == 0
+        return self.attempt(*words, feed=hex_lines(oids)).returncode == 0
 
     def contains(self, new: bytes, old: bytes) -> bool:
         """Whether the commit `new` has the commit `old` behind it; false for what are no commits."""
         return self.attempt("merge-base", "--is-ancestor", old.hex(), new.hex()).returncode == 0
 
 
-def _lines(oids: Iterable[bytes]) -> Iterable[bytes]:
+def environment_beside(git: Git, objects: bytes) -> dict[str, str]:
+    """For commands that write to the folder `objects`, and read the repository's as well."""
+    own = os.path.dirname(git.places.packs)
+    escaped = own.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return {
+        "GIT_OBJECT_DIRECTORY": os.fsdecode(objects),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{os.fsdecode(escaped)}"',
+    }
+
+
+def hex_lines(oids: Iterable[bytes]) -> Iterable[bytes]:
+    """One line for each object, as git reads them."""
     return (oid.hex().encode() + b"\n" for oid in oids)
 
 

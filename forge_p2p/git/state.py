@@ -2,8 +2,8 @@
 
 `packs`: which published packs' objects have come here, and which pack here they became part of. A hint that saves work,
 and no more: what git needs and does not find is fetched, whatever this says. `unverified`: packs that were taken as
-they came, and from whom; `damaged`: what was found wrong with one. A file that cannot be read counts as empty, and a
-line that is no pack as none.
+they came, and from whom; `damaged`: what was found wrong with one; `graph`: there is a commit-graph to be checked or
+made. A file that cannot be read counts as empty, and a line that is no pack as none.
 """
 
 import fcntl
@@ -81,6 +81,21 @@ class State:
             _replace(os.path.join(self.folder, b"unverified"), rest)
             if wrong:
                 _replace(os.path.join(self.folder, b"damaged"), list(dict.fromkeys([*self.damaged(), *wrong])))
+
+    def mark_graph(self) -> None:
+        """The commit-graph is to be checked, or made."""
+        os.makedirs(self.folder, exist_ok=True)
+        with open(os.path.join(self.folder, b"graph"), "wb"):
+            pass
+
+    def has_marked_graph(self) -> bool:
+        """Whether it still is to be."""
+        return os.path.exists(os.path.join(self.folder, b"graph"))
+
+    def unmark_graph(self) -> None:
+        """It was."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.folder, b"graph"))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

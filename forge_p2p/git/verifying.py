@@ -8,6 +8,8 @@ whether what the objects link to is there. If it is not content:
 - A pack that git has made part of another since cannot be told from that: the whole repository is checked, once.
 - A pack that is as it was published, and wrong, is its author's: that is written down, and said whenever Forge is asked
   about the repository again.
+
+Then the commit-graph that came with them is compared with the commits (`graphs`).
 """
 
 import os
@@ -19,6 +21,7 @@ from forge_p2p.content.gitmanifest import SUFFIXES, pack_name
 from forge_p2p.errors import ForgeError
 from forge_p2p.git.calls import Node, Run
 from forge_p2p.git.checkout.hot import hot_path
+from forge_p2p.git.graphs.keeping import settle
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
 from forge_p2p.git.running import Git
@@ -55,6 +58,7 @@ def verify(git: Git, refetch: Refetch) -> list[str]:
     for pack, author in state.unverified().items():
         found[pack] = _check(git, pack, author, refetch, fault_of_all)
         state.settle(found)
+    settle(git)
     return [fault for fault in found.values() if fault]
 
 

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_p2p.content.gitmanifest import (
+    COMMIT_GRAPH,
+    GitGraph,
     GitManifest,
     GitPack,
     GitRef,
@@ -40,6 +42,10 @@ def refused(broken: GitManifest) -> str:
     return caught.value.message
 
 
+def test_who_knows_the_first_format_reads_what_has_no_graph() -> None:
+    assert msgspec.msgpack.decode(encode_manifest(manifest()))[5:] == [[]]
+
+
 def test_round_trip() -> None:
     rules = [GitRule(b"refs/heads/*", protected=True, forward=False)]
     made = manifest(rules=rules)
@@ -54,7 +60,10 @@ def test_round_trip() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "cannot be decoded"),
+        ({"format": 3}, "cannot be decoded"),
+        ({"format": 2}, "format 2 has a commit-graph"),
+        ({"graph": GitGraph(OID, 5)}, "format 2 has a commit-graph"),
+        ({"format": 2, "graph": GitGraph(bytes(32), 5)}, "no commit-graph of its object format"),
         ({"object_format": "md5"}, "unknown object format"),
         ({"object_format": "sha256"}, "names no object of its format"),
         ({"refs": [GitRef(b"refs/heads/b", OID), GitRef(b"refs/heads/a", OID)]}, "not sorted"),
@@ -121,16 +130,18 @@ def test_clashes() -> None:
 
 
 def test_a_listing_and_its_manifest_agree() -> None:
-    made = manifest()
+    made = manifest().with_graph(GitGraph(OID, 3))
+    assert decode_manifest(encode_manifest(made)) == made
     file = Entry(b"x", EntryKind.FILE, 0o600, 7, 5, 0, bytes(32))
-    files = dict.fromkeys(pack_paths(OID), file)
-    listing = repository_listing(file, files, made.packs, {})
+    files = dict.fromkeys([*pack_paths(OID), COMMIT_GRAPH], file)
+    listing = repository_listing(file.link, made, files, {})
     decoder = ListingDecoder()
     assert [each for page in encode_pages(listing) for each in decoder.feed(page)] == listing
     assert manifest_entry(listing).mode == 0o444
     assert files_of(made, listing).keys() == files.keys()
+    assert {each.path for each in listing if each.kind == EntryKind.FILE} == {b"manifest", *files}
     for wrong in (listing[:-1], [*listing, Entry(b"packs/zzz", EntryKind.FILE, 0o444, 0, 5, 0, bytes(32))]):
         with pytest.raises(Malformed, match="do not agree"):
             files_of(made, wrong)
     with pytest.raises(Malformed, match="no manifest"):
-        manifest_entry(listing[1:])
+        manifest_entry([each for each in listing if each.path != b"manifest"])

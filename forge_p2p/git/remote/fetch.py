@@ -10,7 +10,15 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from forge_p2p.content.gitmanifest import SUFFIXES, GitManifest, GitPack, pack_name, pack_paths
+from forge_p2p.content.gitmanifest import (
+    COMMIT_GRAPH,
+    SUFFIXES,
+    GitGraph,
+    GitManifest,
+    GitPack,
+    pack_name,
+    pack_paths,
+)
 from forge_p2p.errors import Malformed, NotFound
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.joining import JOINED_FROM, join_arrived
@@ -42,6 +50,7 @@ class Fetch:
         self._state = State(git.places)
         self._joined: dict[bytes, bytes] = {}
         """What packs of this fetch were made part of."""
+        self._graph: GitGraph | None = None
 
     def run(self, wanted: Sequence[bytes], *, everything: bool) -> Fetched:
         """Brings what the objects `wanted` need. `everything`: nothing is here yet, or not to be believed. Raises
@@ -51,6 +60,7 @@ class Fetch:
             if oid not in advertised:
                 raise NotFound(f"not our ref {oid.hex()}", hint="no ref is there any more: fetch again")
         packs = self._manifest.packs if everything else self._missing()
+        self._graph = self._manifest.graph if everything else None
         fetched = self._bring(packs, wanted, joined_from=2 if everything else JOINED_FROM)
         if not everything and not self._has_all_packs() and not self._git.is_connected(wanted):
             self._state.forget()
@@ -75,8 +85,10 @@ class Fetch:
         absent = [pack for pack in packs if not self._landing.has(pack.hash)]
         trusted = is_trusted(self._git, self._published.about)
         if absent:
-            suffixes = SUFFIXES if trusted else SUFFIXES[:1]
-            self._node.place(self._published, self._landing.folder, names_of(absent, suffixes))
+            names = names_of(absent, SUFFIXES if trusted else SUFFIXES[:1])
+            if trusted and self._graph is not None:
+                names[COMMIT_GRAPH] = COMMIT_GRAPH
+            self._node.place(self._published, self._landing.folder, names)
         try:
             fetched = self._land(absent, wanted, joined_from) if trusted else self._index(absent)
         except Malformed:  # the packs may still be sound, and then git makes the indexes that they should have had
@@ -84,6 +96,10 @@ class Fetch:
         known = self._state.known_packs()
         new = [pack.hash for pack in self._manifest.packs if pack.hash not in known or pack.hash in self._joined]
         self._state.remember({pack: self._joined.get(pack, pack) for pack in new})
+        if self._graph is not None:
+            from forge_p2p.git.graphs.keeping import land
+
+            land(self._git, self._landing, self._graph)
         return fetched
 
     def _land(self, packs: Sequence[GitPack], wanted: Sequence[bytes], joined_from: int) -> Fetched:

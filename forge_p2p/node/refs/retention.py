@@ -7,9 +7,10 @@ or the machine went down, is removed later.
 
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from forge_p2p.content.link import Root
+from forge_p2p.content.link import Kind, Root
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import LocalNode
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 RETAINED: Final = 4
 """Newest records of a name whose content stays, unless something else is said for it: enough to roll back a bad
 publication after one or two good ones."""
+
+IN_FLIGHT: Final = 3600.0
+"""Seconds that a repository's content stays after the next record: a clone takes a while, in which many may push."""
+
+IN_FLIGHT_MOST: Final = 64
+"""Records that stay for that."""
 
 STRAY: Final = 3600.0
 """Seconds after which a pin without a record is one that will get none."""
@@ -70,12 +77,15 @@ def sweep_all(node: LocalNode, holdings: "Holdings", networks: Iterable[NetworkI
 
 
 def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, RefRecord]:
-    """The newest records, by number; none of a name that has expired."""
+    """The newest records, by number; none of a name that has expired. Of a repository also those that were replaced
+    only lately: most of their packs are in the newer ones as well."""
     if head is None or head.has_expired(now):
         return {}
     count = retained(node, head.network, head.name)
-    first = max(1, head.seq - count + 1)
-    return {record.seq: record for record in node.refs.range(head.network, head.name, first, count)}
+    number = max(count, IN_FLIGHT_MOST) if head.target.kind is Kind.GIT else count
+    records = list(node.refs.range(head.network, head.name, max(1, head.seq - number + 1), number))
+    lately = [old for old, new in pairwise(records) if new.time > now - IN_FLIGHT]
+    return {record.seq: record for record in [*records[max(0, len(records) - count) :], *lately]}
 
 
 def _give_up(node: LocalNode, holdings: "Holdings", network: NetworkId, root: Root) -> None:

@@ -17,7 +17,7 @@ from forge_p2p.content.gitmanifest import (
     VOUCHED_MANIFEST,
     decode_manifest,
     manifest_entry,
-    pack_paths,
+    paths_of,
     repository_listing,
 )
 from forge_p2p.content.link import Kind, Link, Root
@@ -115,10 +115,9 @@ def stored(node: LocalNode, folder: str, before: dict[bytes, Entry], vouched: di
     manifest = manifest_entry(entries.values())
     decoded = decode_manifest(b"".join(walk.stream(manifest.link, node.store.read)))
     files = {**before, **entries}
-    for pack in decoded.packs:
-        if missing := [path for path in pack_paths(pack.hash) if path not in files]:
-            raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
-    pages = encode_pages(repository_listing(manifest, files, decoded.packs, vouched))
+    if missing := [path for path in paths_of(decoded) if path not in files]:
+        raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
+    pages = encode_pages(repository_listing(manifest.link, decoded, files, vouched))
     with node.store.ingest() as ingest:
         with Writer(ingest) as writer:
             root = Root(Kind.GIT, store_pages(writer, pages))

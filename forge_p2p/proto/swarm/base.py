@@ -88,6 +88,8 @@ class SwarmLimits:
     """Asked of a peer that nothing is known about; it doubles while the peer keeps up."""
     pipeline_least: int = wire.CHUNK_SIZE_MAX
     """One chunk, however large."""
+    pipeline_edge: int = 8 * MIB
+    """Asked at least of a bucket while nobody else fetches the same: its delay is longer than a range takes."""
     margin: float = 0.4
     """What is asked of a peer lasts for its delay and this long, at its rate."""
 
@@ -113,6 +115,8 @@ class SwarmLimits:
 
     patience: float = 2.0
     """Origins are used for what others have only if these would take longer than this with what is waiting for them."""
+    patience_edge: float = 0.5
+    """As long do peers who have everything keep a bucket waiting before they have shown anything."""
     late: float = 2.0
     """A request is late when it takes this long and four times what it should; others are asked for what it names."""
     retry_max: float = 10.0

@@ -34,9 +34,13 @@ class Choosing:
         self._requests = requests
         self._sources = sources
         self._endgame_at = 0.0
+        self._chance_until: float | None = None
+        """When a source may be asked for what others might have brought until then."""
 
     def all(self, now: float) -> list[Request]:
         """All requests that peers, window and wants allow now."""
+        if self._chance_until is not None and self._chance_until <= now:
+            self._chance_until = None
         if not self._book.wants or self._window.full:
             return []
         made = self._round(now, spare=True)
@@ -70,8 +74,7 @@ class Choosing:
         """When there may be something to ask that may not be asked now."""
         times = [each.gather_until for each in self._sources.values() if each.candidates and each.gather_until]
         second = self._second_asks_at()
-        if second is not None:
-            times.append(second)
+        times += [each for each in (second, self._chance_until) if each is not None]
         return min(times, default=None)
 
     def _second_asks_at(self) -> float | None:
@@ -137,6 +140,8 @@ class Choosing:
         if source.retry_at > now and len(self._sources) > 1:
             return 0
         limit, outstanding = source.pace.limit, source.pace.outstanding
+        if source.distance is Distance.EDGE and not self._in_company():
+            limit = max(limit, self._limits.pipeline_edge)
         free = limit - outstanding
         if outstanding and free < limit // 4:
             return 0
@@ -162,13 +167,20 @@ class Choosing:
         in order: so little of it is asked for twice, in few ranges."""
         return source.spared and not (source.distance is Distance.EDGE and len(self._sources) == 1)
 
+    def _in_company(self) -> bool:
+        """Whether others fetch the same now."""
+        return not all(each.complete for each in self._sources.values())
+
     def _ask_spared(self, source: Source, room: int, now: float) -> Request | None:
         book = self._book
         company = len(self._sources) > 1
         request = self._first_of((book.outright,), source, room, now)
         if request is not None:
             return request
-        if not self._others_have_all(source, now):
+        if source.distance is Distance.EDGE and not self._in_company():
+            if not self._others_have_all(source, now):
+                request = self._first_of((book.urgent, book.normal), source, room, now)
+        elif not self._others_have_all(source, now):
             if not company or len(book.urgent) <= self._limits.urgent_unspared:
                 request = self._first_of((book.urgent,), source, room, now)
             request = (
@@ -209,12 +221,20 @@ class Choosing:
         return self._are_slower(source, free, backlog, now)
 
     def _are_slower(self, source: Source, others: list[Source], backlog: float, now: float) -> bool:
-        if any(each.pace.rate is None and now - each.joined < self._limits.patience for each in others):
+        edge = source.distance is Distance.EDGE
+        alone = edge and not self._in_company()
+        chance = self._limits.patience_edge if alone else self._limits.patience
+        until = min((each.joined + chance for each in others if each.pace.rate is None), default=0.0)
+        if now < until:
+            self._chance_until = until
             return False  # they deserve a chance
         rate = sum([each.pace.rate or 0.0 for each in others])
-        own = source.pace.rate
-        enough = 2 * rate if source.distance is Distance.EDGE else rate / 2
-        return backlog > rate * self._limits.patience and (own is None or own >= enough)
+        if edge:
+            rate = max(rate, sum([each.pace.early for each in others]))
+        if backlog <= rate * self._limits.patience:
+            return False
+        own = source.pace.hoped(now) if alone else source.pace.rate
+        return own is None or own >= (2 * rate if edge else rate / 2)
 
     # The end
 

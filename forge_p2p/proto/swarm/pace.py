@@ -6,8 +6,12 @@ with a guess and grows by what arrives, doubling in each round trip, until the m
 it. It never falls below one chunk, so that a peer that has become better can show it.
 
 A peer that had nothing more to send for us was not measured but waited for: such a sample may raise the rate, and
-hardly lowers it.
+hardly lowers it. A bucket answers with whole ranges and is asked again only when they are here: of it several such
+times make one sample. What was measured of little or long ago does not rule out a bucket for good: `hoped` says what is
+worth trying.
 """
+
+from math import exp2, inf
 
 from forge_p2p.proto.swarm.base import SwarmLimits
 
@@ -16,43 +20,82 @@ SAMPLE = 0.1
 MEMORY = 1.0
 """Seconds after which a sample weighs a half."""
 
+_DOUBLINGS = 32
+
 
 class Pace:
-    """Bytes and seconds of one peer, on the caller's clock."""
+    """Bytes and seconds of one peer, on the caller's clock. `ranges`: it answers with whole ranges, as buckets do."""
 
-    __slots__ = ("_bytes", "_limits", "_mark", "_quiet", "delay", "limit", "outstanding", "rate")
+    __slots__ = (
+        "_brought",
+        "_bytes",
+        "_last",
+        "_limits",
+        "_mark",
+        "_measured",
+        "_quiet",
+        "_ranges",
+        "_sampled_at",
+        "_since",
+        "delay",
+        "early",
+        "limit",
+        "outstanding",
+        "rate",
+    )
 
-    def __init__(self, limits: SwarmLimits) -> None:
+    def __init__(self, limits: SwarmLimits, *, ranges: bool = False) -> None:
         self._limits = limits
+        self._ranges = ranges
         self.rate: float | None = None
         """Bytes a second; `None` until measured."""
+        self.early = 0.0
+        """The same, but all samples of the first `MEMORY` seconds weigh alike: the first is of little,
+        and mostly the delay."""
         self.delay = 0.0
         """From a question to the first bytes of its answer, when nothing else was asked."""
         self.limit = limits.pipeline_first
         """Bytes to have asked for."""
         self.outstanding = 0
+        self._since = 0.0
+        """When it was last asked for something with nothing else under way."""
         self._mark = 0.0
         self._bytes = 0
         self._quiet = False
+        self._brought = 0
+        """Bytes in all."""
+        self._last = 0.0
+        """When the last of them came."""
+        self._sampled_at = 0.0
+        self._measured = 0.0
+        """Seconds, `MEMORY` at most."""
 
     def asked(self, size: int, now: float) -> None:
         """So many bytes more are asked for."""
         if not self.outstanding:
-            self._mark, self._bytes, self._quiet = now, 0, True
+            if self._ranges:
+                self._mark += now - self._last  # the time between does not count
+            else:
+                self._mark, self._bytes = now, 0
+            self._since = self._last = now
+            self._quiet = True
         self.outstanding += size
 
     def arrived(self, size: int, awaited: int, now: float) -> None:
         """So many came, of which `awaited` count as asked for."""
-        elapsed = now - self._mark
         if self._quiet:
             self._quiet = False
-            self.delay = elapsed if not self.delay or elapsed < self.delay else self.delay + (elapsed - self.delay) / 8
+            waited = now - self._since
+            self.delay = waited if not self.delay or waited < self.delay else self.delay + (waited - self.delay) / 8
         self.outstanding -= awaited
+        self._last = now
         self._bytes += size
+        self._brought += size
         self.limit += size
+        elapsed = now - self._mark
         if elapsed >= SAMPLE or (self.rate is None and self.outstanding <= 0 < elapsed):
             self._sample(self._bytes / elapsed, elapsed)
-            self._mark, self._bytes = now, 0
+            self._mark, self._bytes, self._sampled_at = now, 0, now
         if self.rate is not None:
             enough = int(self.rate * (self.delay + self._limits.margin))
             self.limit = max(min(self.limit, enough), self._limits.pipeline_least)
@@ -68,7 +111,8 @@ class Pace:
         if self.outstanding and elapsed > SAMPLE:
             seen = self._bytes / elapsed
             self.rate = seen if self.rate is None else min(self.rate, max(seen, self.rate / 2))
-            self._mark, self._bytes = now, 0
+            self._since = self._last = self._mark = self._sampled_at = now
+            self._bytes = 0
 
     def expected(self, size: int) -> float:
         """Seconds until `size` bytes more would be here."""
@@ -76,7 +120,16 @@ class Pace:
             return self._limits.late
         return self.delay + (self.outstanding + size) / self.rate
 
+    def hoped(self, now: float) -> float:
+        """Bytes a second that it may bring when it is tried again: `inf` until it has brought `pipeline_first` bytes,
+        then its rate, doubled for each `patience` seconds for which it was not measured."""
+        if self.rate is None or self._brought < self._limits.pipeline_first:
+            return inf
+        return self.rate * exp2(min((now - self._sampled_at) / self._limits.patience, _DOUBLINGS))
+
     def _sample(self, rate: float, elapsed: float) -> None:
+        self.early += (rate - self.early) * elapsed / (self._measured + elapsed)
+        self._measured = min(self._measured + elapsed, MEMORY)
         if self.rate is None:
             self.rate = rate
             return

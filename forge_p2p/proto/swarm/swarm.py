@@ -104,7 +104,8 @@ class Swarm:
                 self._confirm(source, now, complete=complete, origin=origin)
             return
         self._bits += 1
-        source = Source(peer, 1 << self._bits, distance, complete, origin, Pace(self._limits), now, likely)
+        pace = Pace(self._limits, ranges=distance is Distance.EDGE)
+        source = Source(peer, 1 << self._bits, distance, complete, origin, pace, now, likely)
         if not likely:
             self._stuck_at = now + self._limits.stuck
         self._sources[peer] = source

@@ -220,17 +220,27 @@ def short(pins: Iterable[str]) -> set[str]:
     return {"/".join(each.split("/")[-2:]) for each in pins}
 
 
-@pytest.fixture
-def pushed(tmp_path: Path) -> Path:
-    """The home of a node that has pushed two names, and has gone."""
-    (origin,) = homes(tmp_path, "origin")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a node that has pushed two names, and has gone; its bucket; a token. Made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("pushed") / "live"
+    folder.mkdir()
+    (origin,) = homes(folder, "origin")
     with node(origin, "up"):
-        invite(origin, tmp_path)
-    said(origin, "edge", "set", f"file://{tmp_path}/bucket")
+        invite(origin, folder)
+    said(origin, "edge", "set", f"file://{folder}/bucket")
     for name in ("site", "docs/en"):
-        publish(origin, tmp_path, name, 1)
+        publish(origin, folder, name, 1)
         said(origin, "edge", "push", f"team/{name}", "--records")
-    return origin
+    return folder.rename(folder.with_name("made"))
+
+
+@pytest.fixture
+def pushed(made: Path) -> Path:
+    """The home of the node in a fresh copy of `made`, where that was made: what is in it names its place."""
+    folder = made.with_name("live")
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(shutil.copytree(made, folder, ignore=shutil.ignore_patterns("*.sock"))) / "origin"
 
 
 def blobs(bucket: Path) -> list[Path]:
@@ -239,12 +249,12 @@ def blobs(bucket: Path) -> list[Path]:
     )
 
 
-def test_what_the_bucket_has_lost_is_named_and_holds_up_nothing_else(pushed: Path, tmp_path: Path) -> None:
-    bundle = blobs(tmp_path / "bucket")[0]
+def test_what_the_bucket_has_lost_is_named_and_holds_up_nothing_else(pushed: Path) -> None:
+    bundle = blobs(pushed.parent / "bucket")[0]
     bundle.unlink()
-    file = written(tmp_path)
+    file = written(pushed.parent)
     report = restored(file, 14)
-    key = str(bundle.relative_to(tmp_path / "bucket"))
+    key = str(bundle.relative_to(pushed.parent / "bucket"))
     lost = [str(each) for each in list_of(report, "problems")]
     assert len(lost) == 2, lost
     assert f"{key}: missing" in lost
@@ -255,7 +265,7 @@ def test_what_the_bucket_has_lost_is_named_and_holds_up_nothing_else(pushed: Pat
     assert (report["pins"], report["problems"]) == (2, [])
 
 
-def test_pins_that_somebody_else_has_written(pushed: Path, tmp_path: Path) -> None:
+def test_pins_that_somebody_else_has_written(pushed: Path) -> None:
     with opened(pushed) as local:
         catalogue = local.edge.catalogue
         right = next(iter(catalogue.refresh().pins.values()))
@@ -271,33 +281,33 @@ def test_pins_that_somebody_else_has_written(pushed: Path, tmp_path: Path) -> No
         }
         entries = [PinEntry(name, link, 0.0) for name, link in pins.items()]
         catalogue.commit(lambda state: catalogue.record(state, pins=[*entries]))
-    report = restored(written(tmp_path))
+    report = restored(written(pushed.parent))
     refused = [str(each) for each in list_of(report, "refused")]
     assert len(refused) == 5, refused
     assert all(each.isprintable() for each in refused)
     assert f"{right.name}: keeps something else than the record says, which counts" in refused
     assert (report["pins"], report["skipped"], report["problems"]) == (2, 1, [])
-    assert content(tmp_path / "seed", root) == content(pushed, root)
+    assert content(pushed.parent / "seed", root) == content(pushed, root)
 
 
-def test_a_pin_without_its_record_is_told(pushed: Path, tmp_path: Path) -> None:
-    publish(pushed, tmp_path, "site", 2)
+def test_a_pin_without_its_record_is_told(pushed: Path) -> None:
+    publish(pushed, pushed.parent, "site", 2)
     said(pushed, "edge", "push", "team/site")
-    (problem,) = list_of(restored(written(tmp_path), 14), "problems")
+    (problem,) = list_of(restored(written(pushed.parent), 14), "problems")
     assert "/site/2: record 2 is not in the bucket" in str(problem)
     assert json.loads(said(pushed, "edge", "push", "team/site", "--records", "--json"))["records"] == 1
     assert json.loads(said(pushed, "edge", "push", "team/site", "--records", "--json"))["records"] == 0
-    assert restored(written(tmp_path))["problems"] == []
+    assert restored(written(pushed.parent))["problems"] == []
 
 
-def test_killed_at_any_moment_it_goes_on(pushed: Path, tmp_path: Path) -> None:
-    file = written(tmp_path)
+def test_killed_at_any_moment_it_goes_on(pushed: Path) -> None:
+    file = written(pushed.parent)
     for name in ("restored.json", "edge.json", "refs.lmdb", "store"):
-        kill_restore(file, tmp_path / "seed" / name)
+        kill_restore(file, pushed.parent / "seed" / name)
     report = restored(file)
     assert (report["pins"], report["problems"]) == (2, [])
     pins = pinned(pushed)
-    assert {pin: content(tmp_path / "seed", link) for pin, link in pins.items()} == {
+    assert {pin: content(pushed.parent / "seed", link) for pin, link in pins.items()} == {
         pin: content(pushed, link) for pin, link in pins.items()
     }
 
@@ -310,37 +320,37 @@ def kill_restore(file: Path, mark: Path) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def test_only_an_empty_home_is_restored_to(pushed: Path, tmp_path: Path) -> None:
-    file = written(tmp_path, home="origin")
-    done = forge(tmp_path, "seed", "restore", str(file))
+def test_only_an_empty_home_is_restored_to(pushed: Path) -> None:
+    file = written(pushed.parent, home="origin")
+    done = forge(pushed.parent, "seed", "restore", str(file))
     assert (done.returncode, done.stdout) == (6, "")
     assert "home of a node that has content" in done.stderr
-    restored(written(tmp_path))
-    elsewhere = tmp_path / "elsewhere.toml"
-    elsewhere.write_text(written(tmp_path).read_text().replace("/bucket", "/bucket2"))
-    done = forge(tmp_path, "seed", "restore", str(elsewhere))
+    restored(written(pushed.parent))
+    elsewhere = pushed.parent / "elsewhere.toml"
+    elsewhere.write_text(written(pushed.parent).read_text().replace("/bucket", "/bucket2"))
+    done = forge(pushed.parent, "seed", "restore", str(elsewhere))
     assert (done.returncode, done.stdout) == (6, "")
     assert "is being restored from" in done.stderr
 
 
-def test_a_bucket_that_is_not_the_one_and_a_name_that_is_not_there(pushed: Path, tmp_path: Path) -> None:
-    file = written(tmp_path, home="wrong")
+def test_a_bucket_that_is_not_the_one_and_a_name_that_is_not_there(pushed: Path) -> None:
+    file = written(pushed.parent, home="wrong")
     file.write_text(file.read_text().replace("/bucket", "/bukcet"))
-    done = forge(tmp_path, "seed", "restore", str(file))
+    done = forge(pushed.parent, "seed", "restore", str(file))
     assert (done.returncode, done.stdout) == (4, "")
     assert "nothing was ever kept in" in done.stderr
     follow = '[[follow]]\nname = "team/other"\nmirror = true\n'
-    report = restored(written(tmp_path, follow), 14)
+    report = restored(written(pushed.parent, follow), 14)
     assert [str(each).partition(":")[0] for each in list_of(report, "problems")] == ["team/other"]
     assert report["pins"] == 2
 
 
-def test_with_its_key_put_back_it_is_who_it_was(pushed: Path, tmp_path: Path) -> None:
-    with opened(tmp_path / "seed") as lost:
+def test_with_its_key_put_back_it_is_who_it_was(pushed: Path) -> None:
+    with opened(pushed.parent / "seed") as lost:
         node_id = lost.node_id.hex()
-    key = (tmp_path / "seed" / "node.key").read_bytes()
-    shutil.rmtree(tmp_path / "seed")
-    (tmp_path / "seed").mkdir()
-    (tmp_path / "seed" / "node.key").write_bytes(key)
-    (tmp_path / "seed" / "node.key").chmod(0o600)
-    assert restored(written(tmp_path))["node_id"] == node_id
+    key = (pushed.parent / "seed" / "node.key").read_bytes()
+    shutil.rmtree(pushed.parent / "seed")
+    (pushed.parent / "seed").mkdir()
+    (pushed.parent / "seed" / "node.key").write_bytes(key)
+    (pushed.parent / "seed" / "node.key").chmod(0o600)
+    assert restored(written(pushed.parent))["node_id"] == node_id

@@ -20,7 +20,7 @@ from forge_p2p.node.syncing.merging import Merging
 from forge_p2p.node.syncing.state import State
 from forge_p2p.store.base import Keep
 from forge_p2p.workspace.ledger import Outcome
-from tests.node.harness import CONFIG, contents
+from tests.node.harness import CONFIG, contents, noise
 from tests.workspace.unprivileged import run_unprivileged
 
 NETWORK = NetworkId(bytes(32))
@@ -75,6 +75,33 @@ def name(tmp_path: Path) -> Iterator[Name]:
 
 def replicas(name: Name, tmp_path: Path, count: int) -> list[Replica]:
     return [Replica(name, tmp_path / owner) for owner in ("ada", "bob", "cleo")[:count]]
+
+
+def test_a_large_file_takes_what_stays_from_the_one_that_stands_there(name: Name, tmp_path: Path) -> None:
+    """The store's copy of what stays has gone bad since, which only those notice who have no other."""
+    ada, bob, carol = replicas(name, tmp_path, 3)
+    ada.path.mkdir()
+    old = noise(1, 6_000_000)
+    (ada.path / "large").write_bytes(old)
+    ada.sync()
+    bob.sync()
+    (ada.path / "large").write_bytes(old[:3_000_000] + b"put in" + old[3_000_000:])
+    ada.sync()
+    _rot(name.node.home.path / "store", old[500:900])
+    assert not bob.sync().failures
+    assert contents(ada.path) == contents(bob.path)
+    assert [failure.path for failure in carol.sync().failures] == [b"large"]
+
+
+def _rot(store: Path, content: bytes) -> None:
+    """Changes a byte of `content` wherever it is kept."""
+    found = [path for path in store.rglob("*") if path.is_file() and content in path.read_bytes()]
+    assert found
+    for path in found:
+        path.chmod(0o600)
+        with path.open("r+b") as file:
+            file.seek(path.read_bytes().index(content))
+            file.write(bytes([content[0] ^ 1]))
 
 
 def test_an_edit_while_it_is_brought_up_to_date_stays(name: Name, tmp_path: Path) -> None:

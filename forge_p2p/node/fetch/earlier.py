@@ -13,6 +13,14 @@ _NOT_USABLE = (NotFound, CorruptChunk, Malformed, HostileSnapshot)
 """An earlier version saves work and decides nothing: what of it is not here, whole and right, is done without."""
 
 
+def version_here(store: Store, link: Link) -> Version | None:
+    """What `link` names, cut as it was, if all of its lists are in the store."""
+    try:
+        return Version.read(link, store.read)
+    except _NOT_USABLE:
+        return None
+
+
 class Earlier:
     """The version that `root` names, as far as the store has it. Everything here blocks and raises only `DiskError`
     and `StoreError`."""
@@ -24,7 +32,7 @@ class Earlier:
 
     def root(self) -> Version | None:
         """The listing, or the blob, itself."""
-        return self._version(self._root.link)
+        return version_here(self._store, self._root.link)
 
     def file(self, path: bytes) -> Link | None:
         """What was at `path`. For a blob: the blob, whatever the path."""
@@ -37,18 +45,12 @@ class Earlier:
     def version_of(self, entry: Entry) -> Version | None:
         """The earlier version of a file, if it was another."""
         link = self.file(entry.path)
-        return None if link is None or link == entry.link else self._version(link)
+        return None if link is None or link == entry.link else version_here(self._store, link)
 
     def pairs(self, entries: Sequence[Entry]) -> list[Pair]:
         """The first chunk of each file, all of a small one and the list of a large one, with what was there before."""
         links = [(entry.link, self.file(entry.path)) for entry in entries]
         return [(new.hash, old.hash) for new, old in links if old is not None and old != new and old.level == new.level]
-
-    def _version(self, link: Link) -> Version | None:
-        try:
-            return Version.read(link, self._store.read)
-        except _NOT_USABLE:
-            return None
 
     def _read_listing(self) -> Mapping[bytes, Link]:
         try:

@@ -163,7 +163,8 @@ class Folder:
         plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
         plan.guard = Guard(mine.scan.items, removals)
         plan.whole = not mine.hidden and not mine.problems
-        return unpack(self._node, plan, cache)
+        before = {entry.path: entry.link for entry in mine.entries if entry.path in plan.replaced}
+        return unpack(self._node, plan, cache, before)
 
     def listing(self, target: Root | None) -> list[Entry] | None:
         """Of what the name stands for; it is in the store."""

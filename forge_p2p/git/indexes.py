@@ -9,6 +9,7 @@ from forge_p2p.git.claims import claim, is_dead
 from forge_p2p.git.lookup import IndexFile
 from forge_p2p.git.running import Git
 
+_FOLDER = b"idx"
 _PREFIX = b"tmp_"
 
 
@@ -17,7 +18,7 @@ def published_indexes(node: Node, git: Git, published: Published) -> list[IndexF
     if published.manifest is None:
         return []
     places = git.places
-    folder = os.path.join(places.state, b"idx")
+    folder = os.path.join(places.state, _FOLDER)
     names = {pack.hash: pack_name(pack.hash).encode() + b".idx" for pack in published.manifest.packs}
     places_of = {pack: _find(name, places.packs, folder) for pack, name in names.items()}
     absent = [pack for pack, path in places_of.items() if not path]
@@ -35,6 +36,13 @@ def published_indexes(node: Node, git: Git, published: Published) -> list[IndexF
             claimed.release()
     _clean(folder, set(names.values()))
     return [IndexFile(path, places.oid_size) for path in places_of.values()]
+
+
+def keep_index(git: Git, pack: bytes, made: bytes) -> None:
+    """Keeps the index of a pack that was made here, at `made`, and published: the next push asks for it."""
+    folder = os.path.join(git.places.state, _FOLDER)
+    os.makedirs(folder, exist_ok=True)
+    os.rename(made, os.path.join(folder, pack_name(pack).encode() + b".idx"))
 
 
 def _find(name: bytes, *folders: bytes) -> bytes:

@@ -84,7 +84,11 @@ def test_what_brings_nothing_new_asks_for_no_indexes(ada: Person, bob: Person, n
     assert not (joined / ".git" / "forge" / "idx").exists()
     bob.commit(joined, "four")
     bob.git("push", "origin", "main", at=joined)
-    assert len(list((joined / ".git" / "forge" / "idx").glob("*.idx"))) == 2
+    kept = {path.name for path in (joined / ".git" / "forge" / "idx").glob("*.idx")}
+    assert len(kept) == 3, "of the two packs there were, and of the one that was made, for the next push"
+    bob.commit(joined, "five")
+    bob.git("push", "origin", "main", at=joined)
+    assert len({path.name for path in (joined / ".git" / "forge" / "idx").glob("*.idx")} - kept) == 1
 
 
 def test_all_or_nothing(ada: Person, bob: Person, name: str) -> None:

@@ -1,6 +1,7 @@
 """What strangers may send, and what it may cost."""
 
 import http.client
+import json
 import socket
 import time
 from contextlib import ExitStack, suppress
@@ -228,6 +229,15 @@ def test_nobody_behind_a_proxy_is_taken_for_a_scraper(edge: Edge, tmp_path: Path
     with gateway(edge.home, tmp_path, 'proxies = ["127.0.0.1"]') as running, running.connect() as connection:
         connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\nConnection: close\r\n\r\n".encode())
         assert whole_answer(connection).startswith(b"HTTP/1.1 404 ")
+
+
+def test_the_log_has_every_request_when_the_gateway_has_gone(edge: Edge, tmp_path: Path) -> None:
+    with gateway(edge.home, tmp_path, 'public = ["team/site"]') as running:
+        for number in range(30):
+            running.ask(f"/refs/team/site/{number}")
+    lines = [json.loads(line) for line in running.log.read_text().splitlines()]
+    assert [each["path"] for each in lines] == [f"/refs/team/site/{number}" for number in range(30)]
+    assert {(each["status"], each["who"], each["bytes"]) for each in lines} == {(404, "anonymous", 4)}
 
 
 def test_nothing_that_happened_was_a_defect(edge: Edge) -> None:

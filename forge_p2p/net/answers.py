@@ -6,7 +6,7 @@ import math
 from forge_p2p.net.engine import EngineConnection
 
 ANSWER_WAIT = 0.015
-"""Seconds. A peer expects acknowledgements within 25 ms (RFC 9000, section 18.2)."""
+"""Seconds. A peer expects acknowledgements within `engine.MAX_ACK_DELAY` (RFC 9000, section 18.2)."""
 FIRST_ANSWER_WAIT = 0.002
 """Right after the handshake qh3's first probe for what is not acknowledged goes out after less: measured on loopback,
 at 4 ms it does, at 2 ms not."""

@@ -16,6 +16,10 @@ from forge_p2p.net.udp import Datagram, SocketAddress
 CONNECTION_ID_LENGTH = 8
 """Bytes of every connection id that we issue; packets with a short header carry no length, so it is fixed."""
 
+MAX_ACK_DELAY = 40
+"""Milliseconds within which the peer is told to expect acknowledgements: those that wait (`answers`), and as much again
+and more for a process that does not get its turn. With the usual 25 a busy machine's packets were sent twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Established:

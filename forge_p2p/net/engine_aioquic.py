@@ -29,6 +29,7 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
+    MAX_ACK_DELAY,
     ConnectionIdIssued,
     ConnectionIdRetired,
     EngineEvent,
@@ -90,6 +91,7 @@ class _Quic(QuicConnection):
         """Tells the peer how large datagrams from it may be, which this library leaves out."""
         parameters = pull_quic_transport_parameters(Buffer(data=super()._serialize_transport_parameters()))
         parameters.max_udp_payload_size = self._max_datagram_size
+        parameters.max_ack_delay = MAX_ACK_DELAY
         encoded = Buffer(capacity=2048)
         push_quic_transport_parameters(encoded, parameters)
         return encoded.data

@@ -30,6 +30,7 @@ from forge_p2p.config import NetConfig
 from forge_p2p.net.base import StreamAborted, StreamData
 from forge_p2p.net.engine import (
     CONNECTION_ID_LENGTH,
+    MAX_ACK_DELAY,
     ConnectionIdIssued,
     ConnectionIdRetired,
     EngineEvent,
@@ -78,6 +79,7 @@ class _Quic(QuicConnection):
         try:
             parameters = pull_quic_transport_parameters(Buffer(data=bridge.serialize_transport_parameters()))
             parameters.max_udp_payload_size = self.configuration.max_datagram_size
+            parameters.max_ack_delay = MAX_ACK_DELAY
             encoded = Buffer(capacity=2048)
             push_quic_transport_parameters(encoded, parameters)
             bridge.tls.handshake_extensions = [(ExtensionType.QUIC_TRANSPORT_PARAMETERS, encoded.data)]

@@ -54,8 +54,12 @@ class Merge:
 
 def merge(base: Iterable[Entry], mine: Side, theirs: Side, *, folds: bool = False) -> Merge:
     """Merges. `folds`: the result has no two names that a file system without case takes for one."""
+    common, here, there = list(base), list(mine.entries), list(theirs.entries)
+    if not folds and common in (here, there):  # one side changed nothing: the other has its way, path by path
+        entries = there if common == here else here
+        return Merge(entries, [], *steps(here, entries))
     merging = _Merging(
-        {entry.path: entry for entry in base},
+        {entry.path: entry for entry in common},
         {entry.path: entry for entry in mine.entries},
         {entry.path: entry for entry in theirs.entries},
         mine.owner,
@@ -71,10 +75,13 @@ def merge(base: Iterable[Entry], mine: Side, theirs: Side, *, folds: bool = Fals
 
 def steps(mine: Iterable[Entry], target: Iterable[Entry]) -> tuple[list[Entry], list[bytes], int]:
     """What leads from one listing to another; see `Merge`. Directories of both differ only by their mode."""
-    have = {entry.path: entry for entry in mine}
+    here, goal = list(mine), list(target)
+    if here == goal:
+        return [], [], len(goal)
+    have = {entry.path: entry for entry in here}
     take: list[Entry] = []
     kept = 0
-    for entry in target:
+    for entry in goal:
         there = have.pop(entry.path, None)
         if there == entry:
             kept += 1

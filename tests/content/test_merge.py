@@ -238,6 +238,10 @@ def test_a_side_that_changed_nothing_takes_all(base: list[Entry], other: list[En
     for found in (merged(base, other, base), merged(base, base, other), merged(base, other, other)):
         assert found.entries == other
         assert not found.conflicts
+    paths = {entry.path for entry in (*base, *other)}
+    if len({fold(path) for path in paths}) == len(paths):  # then it is looked at path by path, and comes to the same
+        for mine, theirs in ((other, base), (base, other)):
+            assert merged(base, mine, theirs, folds=True) == merged(base, mine, theirs)
 
 
 @given(LISTINGS, LISTINGS, LISTINGS)

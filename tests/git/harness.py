@@ -11,7 +11,10 @@ from tests.node.harness import settings
 from tests.node.members_up import said
 
 TIMEOUT = 60
-GIT = ("git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always")
+GIT = (
+    *("git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always"),
+    *("-c", "maintenance.auto=false"),  # which would go on after the command, and leave files of its own when killed
+)
 
 
 def programs(folder: Path) -> Path:

@@ -271,6 +271,7 @@ def lied_about(place: Place) -> State:
     for column in (crcs, offsets):
         column[[one, two]] = column[[two, one]]
     path.chmod(0o644)
+    path.with_suffix(".rev").unlink(missing_ok=True)
     with path.open("wb") as file:
         write_index(PackIndex(SHA1, index.names, crcs, offsets, index.pack_hash), file)
     state = State(Git(os.fsencode(repository.path), ENVIRONMENT).places)

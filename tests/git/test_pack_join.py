@@ -200,7 +200,7 @@ packs = [Path(word) for word in sys.argv[2:]]
 sources = [open_source(pack, pack.with_suffix(".idx"), SHA1) for pack in packs]
 print("ready", flush=True)
 while True:
-    for path in Path(sys.argv[1]).glob("pack-*"):
+    for path in sorted(Path(sys.argv[1]).glob("pack-*")):  # .idx first
         path.unlink()
     join_packs(sources, Path(sys.argv[1]))
 """
@@ -220,7 +220,7 @@ def test_killed_while_joining(tmp_path: Path) -> None:
             time.sleep(source.uniform(0.0, 0.05))
             process.send_signal(signal.SIGKILL)
         for index in out.glob("pack-*.idx"):
-            history.repository.git("verify-pack", index)
+            history.repository.git("verify-pack", index.with_suffix(".pack"))
         assert all(path.name.startswith(("pack-", "tmp_")) for path in out.iterdir())
 
 

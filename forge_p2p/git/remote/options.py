@@ -42,14 +42,17 @@ class Options:
         return "ok"
 
     def depth_words(self) -> list[str]:
-        """How `git fetch` is told of the depth. Filters are left out: who gets more than was asked for has it all."""
-        relative = ("deepen-relative", "true") in self.partial
+        """How `git fetch` is told of the depth. Filters are left out: who gets more than was asked for has it all. For
+        tags, git takes back what it has said of depth before, by 0 and `false`."""
+        last = dict(self.partial)
         words = {
-            "depth": "--deepen" if relative else "--depth",
+            "depth": "--deepen" if last.get("deepen-relative") == "true" else "--depth",
             "deepen-since": "--shallow-since",
             "deepen-not": "--shallow-exclude",
         }
-        return [f"{words[name]}={value}" for name, value in self.partial if name in words]
+        told = [(name, value) for name, value in self.partial if name == "deepen-not" or last[name] == value]
+        found = [f"{words[name]}={value}" for name, value in told if name in words and value != "0"]
+        return list(dict.fromkeys(found))
 
 
 _FLAGS = frozenset({"progress", "dry-run", "atomic", "cloning", "check-connectivity", "object-format", "refetch"})

@@ -242,7 +242,7 @@ class Receiver:
         if chunks:
             if self._downlink is not None:
                 self._downlink.take(sum([len(chunk.data) for _, chunk in chunks]), trio.current_time())
-            self._intake.gathers = self._swarm.peers > 1
+            self._intake.gathers = self._swarm.piecemeal
             self._intake.arrived(session, chunks)
 
     def deltas(self, session: ChunkSource, number: int, deltas: Sequence[tuple[int, DeltaChunk]]) -> None:
@@ -276,7 +276,7 @@ class Receiver:
                 await self._pump_due()
                 if self._downlink is not None:
                     await trio.sleep(self._downlink.debt(trio.current_time()))
-                if self._swarm.peers > 1:
+                if self._swarm.piecemeal:
                     await trio.sleep(PACE)
                 self._pump_wanted = trio.Event()
                 now = trio.current_time()

@@ -167,6 +167,13 @@ class Choosing:
         in order: so little of it is asked for twice, in few ranges."""
         return source.spared and not (source.distance is Distance.EDGE and len(self._sources) == 1)
 
+    def bucket_leads(self) -> bool:
+        """Whether most comes from a bucket that nobody else reads from."""
+        if self._in_company():
+            return False
+        rates = [(each.distance is Distance.EDGE, each.pace.rate or 0.0) for each in self._sources.values()]
+        return sum([rate if edge else -rate for edge, rate in rates]) > 0
+
     def _in_company(self) -> bool:
         """Whether others fetch the same now."""
         return not all(each.complete for each in self._sources.values())

@@ -122,10 +122,13 @@ class Pace:
 
     def hoped(self, now: float) -> float:
         """Bytes a second that it may bring when it is tried again: `inf` until it has brought `pipeline_first` bytes,
-        then its rate, doubled for each `patience` seconds for which it was not measured."""
+        then its rate, that of what no sample covers yet included, and doubled for each `patience` seconds for which it
+        was not measured."""
         if self.rate is None or self._brought < self._limits.pipeline_first:
             return inf
-        return self.rate * exp2(min((now - self._sampled_at) / self._limits.patience, _DOUBLINGS))
+        seconds = max(self._measured + self._last - self._mark, SAMPLE)
+        seen = (self.early * self._measured + self._bytes) / seconds
+        return max(self.rate, seen) * exp2(min((now - self._sampled_at) / self._limits.patience, _DOUBLINGS))
 
     def _sample(self, rate: float, elapsed: float) -> None:
         self.early += (rate - self.early) * elapsed / (self._measured + elapsed)

@@ -65,6 +65,11 @@ class Swarm:
         return len(self._sources)
 
     @property
+    def piecemeal(self) -> bool:
+        """Whether what arrives comes in small parts from several, and not, as a bucket sends it, in few large ones."""
+        return len(self._sources) > 1 and not self._choosing.bucket_leads()
+
+    @property
     def pending(self) -> int:
         """Items offered and not yet received."""
         return len(self._book.wants)

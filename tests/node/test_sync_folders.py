@@ -77,6 +77,37 @@ def replicas(name: Name, tmp_path: Path, count: int) -> list[Replica]:
     return [Replica(name, tmp_path / owner) for owner in ("ada", "bob", "cleo")[:count]]
 
 
+def test_nothing_in_sight_is_written_before_all_content_is_here(name: Name, tmp_path: Path) -> None:
+    """Of directories that are new to the scan, those that are there all the same are left to the guard."""
+    ada, bob = replicas(name, tmp_path, 2)
+    (ada.path / "there").mkdir(parents=True)
+    (ada.path / "new" / "deep").mkdir(parents=True)
+    for each in ("top", "there/file", "there/empty", "new/file", "new/deep/file", "new/deep/empty"):
+        (ada.path / each).write_text("" if "empty" in each else f"{each} by ada")
+    ada.sync()
+    mine = bob.take()
+    merged, theirs = bob.merge(mine)
+    (bob.path / "there").mkdir()
+    (bob.path / "there" / "file").write_text("by bob")
+    before = contents(bob.path)
+    writer = bob.folder.stage(mine, merged)
+    assert writer is not None
+    with writer:
+        assert {entry.path for entry in writer.plan.write} == {b"new/file", b"new/deep/file"}
+        writer.write_batch([(entry, entry.path + b" by ada") for entry in writer.plan.write])
+    shown = {path: seen for path, seen in contents(bob.path).items() if b".forge-" not in path}
+    assert shown == before
+    assert name.put(merged.root, theirs)
+    outcome = bob.folder.apply(mine, merged)
+    assert {failure.path for failure in outcome.failures} == {b"there/file"}
+    assert (bob.path / "there" / "file").read_text() == "by bob"
+    assert (bob.path / "new" / "deep" / "file").read_text() == "new/deep/file by ada"
+    bob.sync()
+    ada.sync()
+    assert contents(ada.path) == contents(bob.path)
+    assert not [path for path in contents(bob.path) if b".forge-" in path]
+
+
 def test_a_large_file_takes_what_stays_from_the_one_that_stands_there(name: Name, tmp_path: Path) -> None:
     """The store's copy of what stays has gone bad since, which only those notice who have no other."""
     ada, bob, carol = replicas(name, tmp_path, 3)

@@ -141,6 +141,11 @@ class Folder:
             return None
         cache = self._node.stat_cache
         plan = plan_restore(self.path, merged.root, entries, cache, replace=True, outside_links=self._outside_links)
+        # What is there and was not taken in, being ignored or made just now, is for `apply` and its guard.
+        plan.write, plan.empty = (
+            [entry for entry in files if entry.path.rpartition(b"/")[0] not in plan.visible]
+            for files in (plan.write, plan.empty)
+        )
         return begin(plan, cache)
 
     def apply(self, mine: Mine, merged: Merged) -> Outcome:

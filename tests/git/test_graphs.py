@@ -236,3 +236,13 @@ def test_one_that_cannot_be_used_is_made_here(believed: bool, ada: Person, bob: 
     assert (copy / "objects" / "info" / "commit-graph").exists()
     bob.git("commit-graph", "verify", at=copy)
     assert bob.git("rev-list", "--count", "main", at=copy) == "20"
+
+
+def test_one_that_lies_gets_into_no_work_tree(ada: Person, bob: Person) -> None:
+    source = ada.folder / "source.git"
+    ada.git("init", "--quiet", "--bare", str(source))
+    grown(ada, source, 20)
+    forged(ada, "forged-work", source, whole=True)
+    done = forge(bob.home, "git", "checkout", "forged-work", "main", str(bob.folder / "work"))
+    assert done.returncode == 0, done.stderr
+    assert bob.git("rev-list", "--count", "HEAD", at=bob.folder / "work") == "20"

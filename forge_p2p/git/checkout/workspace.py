@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from time import time_ns
 from typing import Final
 
+from forge_p2p.content.gitmanifest import COMMIT_GRAPH
 from forge_p2p.errors import UsageError
 from forge_p2p.git.checkout.hot import Hot, HotWriter, hot_path, kept
 from forge_p2p.git.checkout.keeping import SETTING, Tree, locked, own_git_dir, replace_file, work_tree
@@ -22,6 +23,7 @@ from forge_p2p.git.checkout.staging import index_bytes
 from forge_p2p.git.checkout.writing import Task, write_tree
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.running import Git, GitFailed
+from forge_p2p.git.state import State
 from forge_p2p.workspace.faults import disk_error
 
 _WORKERS: Final = 8
@@ -120,7 +122,12 @@ def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None
     arriving = os.path.join(tree.path, os.fsencode(_ARRIVING))
     shutil.rmtree(arriving, ignore_errors=True)
     words = ("clone", "--quiet", "--local", "--no-checkout", "--origin", "origin", "--")
-    Git(request.cache, environment).run(*words, request.cache, arriving)
+    cache = Git(request.cache, environment)
+    unchecked = State(cache.places).has_marked_graph()
+    cache.run(*words, request.cache, arriving)
+    if unchecked:  # nobody would do that here
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(own_git_dir(arriving), b"objects", b"info", COMMIT_GRAPH))
     own = Git(own_git_dir(arriving), environment)
     own.run("config", "remote.origin.url", request.origin)
     own.run("config", SETTING, request.name)

@@ -44,7 +44,10 @@ from forge_p2p.net.udp import Datagram, SocketAddress
 
 logging.getLogger("quic").addHandler(logging.NullHandler())  # its warnings repeat what `Terminated` says
 
-_CORE_CALLS = ("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream")
+_CORE_CALLS = (
+    *("poll_transmit", "next_event", "receive_gro_buffer", "get_timer", "handle_timer", "send_stream"),
+    *("bytes_in_flight", "congestion_window", "loss_total"),
+)
 ACK_DELAY = 0.001
 """Seconds after which the core wants to acknowledge what came, if that ended no stream; then it wants to at once."""
 MANY_STREAMS = 4
@@ -103,6 +106,8 @@ class Qh3Connection:
         """The peer's, since anything was last sent: qh3 grants a new one for each, in a frame of its own."""
         self._lost_before = 0
         """`lost` when anything was last sent."""
+        self._is_full = False
+        """The congestion window was, when anything was last sent: there may be more to say."""
         self.connection_id: bytes = quic.host_cid
 
     def receive(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
@@ -175,6 +180,7 @@ class Qh3Connection:
                 # apart again. Rare: mostly nothing is waiting at that moment.
                 size = self.datagram_size
                 raise EngineStuck(f"the path carries no datagrams above {size} bytes: dial again") from error
+        self._is_full = core.bytes_in_flight + self.datagram_size > core.congestion_window
         if self._is_fresh and datagrams:
             # A client's padded acknowledgement of the server's Initial packets: 1280 bytes that the Handshake packet
             # right behind it makes needless (RFC 9001 section 4.9.1).
@@ -227,7 +233,9 @@ class Qh3Connection:
 
     def owes(self, now: float) -> bool:
         timer = None if self._core is None else self._core.get_timer()
-        if timer is None or self._ended_streams >= MANY_STREAMS or self._core.loss_total > self._lost_before:
+        if timer is None or self._is_full or self._ended_streams >= MANY_STREAMS:
+            return True
+        if self._core.loss_total > self._lost_before:
             return True
         # The earliest of all timers; the one for an acknowledgement is never more than ACK_DELAY ahead.
         kind, when = timer

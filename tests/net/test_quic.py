@@ -254,6 +254,20 @@ async def test_room_for_streams_is_told_before_it_is_needed() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_what_found_no_room_is_owed_when_an_acknowledgement_makes_some() -> None:
+    async with connected(NetConfig()) as (near, far):
+        await move(near, far, 256)
+        engine, now = near.engine, trio.current_time()
+        stream = near.open_stream()
+        engine.send(stream, bytes(16 * MIB), fin=False)
+        for _ in range(100):  # these datagrams are lost: nothing acknowledges them, and the window fills
+            engine.transmit(now, 1000)
+            now += 0.1
+        engine.abort(stream, 1)
+        assert engine.unsent() == 0
+        assert engine.owes(now)
+
+
 async def _asked(near: Connection) -> None:
     stream = near.open_stream()
     await near.send(stream, [b"question"], fin=True)

@@ -28,6 +28,8 @@ def run_elsewhere(words: list[str]) -> int | None:
         except OSError:
             return None
         return _outcome(connection)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     finally:
         connection.close()
 
@@ -61,8 +63,6 @@ def _outcome(connection: _socket.socket) -> int:
     """Waits for the child's end. It ends, too, when this connection does."""
     try:
         told = connection.recv(1)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError:
         told = b""
     if not told:

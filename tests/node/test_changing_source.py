@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -24,8 +25,15 @@ MB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def every_batch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a change can be made in the middle of a file."""
+    """And there is time to make a change before the next one is read, which is done by another thread."""
+    tell = adding.Adder._tell
+
+    def told(adder: adding.Adder, done: int) -> None:
+        tell(adder, done)
+        time.sleep(0.05)
+
     monkeypatch.setattr(adding, "TELL_INTERVAL", 0.0)
+    monkeypatch.setattr(adding.Adder, "_tell", told)
 
 
 def source_tree(root: Path) -> Path:

@@ -40,6 +40,11 @@ class Processors:
         self._done: dict[Hashable, float] = {}
         self.seconds = 0.0
 
+    @property
+    def delay(self) -> float:
+        """Seconds until a piece of work would begin."""
+        return max(min(self._free, default=0.0) - self._clock.now, 0.0)
+
     def work(self, node: Hashable, size: int, call: Callable[..., None], *arguments: Any) -> None:
         """A node handles a message with `size` bytes of content, and then calls."""
         if not self._free:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from forge_p2p.ids import Hash, prefix_of
-from forge_p2p.node.membership.following import ENOUGH, GATHER
+from forge_p2p.node.membership.following import ENOUGH, GATHER, gathering
 from forge_p2p.node.membership.following import INTERVAL as TELL_INTERVAL
 from forge_p2p.proto.sent import Sent
 from forge_p2p.proto.swarm import Distance, Item, Request, Swarm, SwarmLimits
@@ -243,9 +243,10 @@ class Node:
     def _tell(self) -> None:
         if not self.alive:
             return
-        gathering = len(self._untold) < ENOUGH and self.clock.now < self._told_at + GATHER
+        late = self._processors.delay if self._processors else 0.0
+        waits = len(self._untold) < ENOUGH and self.clock.now < self._told_at + gathering(late)
         untold: list[int] = []
-        if not gathering or self.complete:
+        if not waits or self.complete:
             untold, self._untold = self._untold, []
         if untold:
             self._told_at = self.clock.now

@@ -30,9 +30,15 @@ INTERVAL = 0.1
 """Seconds between two tellings. Others know of a chunk, on average, half of that after it was stored. Measured with
 eight agents: at 0.05 telling and being told took a tenth of an agent's processor time, and 0.2 saved little more."""
 
-ENOUGH, GATHER = 8, 0.8
+ENOUGH, GATHER = 8, 0.4
 """So many chunks, some 512 KiB, are told at the next telling; fewer are gathered for so many seconds. What comes slowly
 comes to many at once, over a narrow link: each chunk told for itself took more of fifty agents' time than its bytes."""
+
+GATHER_MOST = 1.2
+"""Seconds for which they are gathered at most, where this node comes too late to everything, because its processors are
+busy: with telling, among other things. Where that is not so, gathering for longer only makes all later."""
+
+_LATE_MEMORY = 8
 
 NAMED_MAX = 64
 """Others whom one follower is told of, all in all: some times the connections that it will make."""
@@ -77,10 +83,10 @@ class _Follower:
         completed = self.holding.complete and not self.told_complete
         return bool(self.arrived or self.others or self.withheld or completed)
 
-    def is_due(self, now: float) -> bool:
-        """Whether that is to be told now and not with what comes next."""
+    def is_due(self, now: float, gather: float) -> bool:
+        """Whether that is to be told now and not with what comes next; `gather`: seconds that few chunks may wait."""
         pressing = self.others or self.withheld or self.holding.complete or len(self.arrived) >= ENOUGH
-        return self.has_news and (bool(pressing) or now >= self.told_at + GATHER)
+        return self.has_news and (bool(pressing) or now >= self.told_at + gather)
 
     def take_news(self, now: float) -> list[messages.Told]:
         """What there is to tell, in messages."""
@@ -160,17 +166,20 @@ class Following:
 
     async def run(self) -> None:
         """Tells what has arrived, until cancelled."""
+        late = 0.0
         async with trio.open_nursery() as nursery:
             while True:
                 await self._news.wait()
                 self._news = trio.Event()
                 now = trio.current_time()
+                gather = gathering(late)
                 for follower in [each for group in self._followers.values() for each in group.values()]:
-                    if not follower.telling and follower.is_due(now):
+                    if not follower.telling and follower.is_due(now, gather):
                         nursery.start_soon(self._tell, follower)
                     elif follower.has_news:
                         self._news.set()
                 await trio.sleep(INTERVAL)  # the first news at once, what follows gathered
+                late += (trio.current_time() - now - INTERVAL - late) / _LATE_MEMORY
 
     def _wake(self) -> None:
         self._news.set()
@@ -201,6 +210,11 @@ class Following:
         for other in others[:FOLLOWERS_COUNT]:
             new.introduce(other.contact)
             other.introduce(new.contact)
+
+
+def gathering(late: float) -> float:
+    """Seconds for which few chunks are gathered by a node that wakes so many seconds late, on average."""
+    return min(GATHER * (1 + max(late, 0.0) / INTERVAL), GATHER_MOST)
 
 
 def _contact_of(session: "PeerSession", follow: messages.Follow) -> Contact:

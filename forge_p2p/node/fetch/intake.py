@@ -15,7 +15,10 @@ from forge_p2p.node.sessions.handlers import ChunkSource
 from forge_p2p.node.until import Until
 from forge_p2p.proto.swarm import Item
 
-STORE_BYTES = 1 * 1024 * 1024
+STORE_BYTES, STORE_BYTES_EDGE = 1 * 1024 * 1024, 4 * 1024 * 1024
+"""Most bytes stored in one call, of peers, and where a bucket brings megabytes at once: 1 GB then takes 2.2 s
+of processor time instead of 2.6."""
+
 PACE = 0.05
 """Seconds for which arrivals from several sources are gathered. Measured with four: 20 s of processor time a GB
 without, 15 with it, for each chunk has its worker thread's call, its look for requests, and its word to followers."""
@@ -66,6 +69,7 @@ class Intake:
     def __init__(self, placer: Placer, waiting: dict[Hash, Waiting], handler: IntakeHandler) -> None:
         self.gathers = False
         """Whether arrivals come from several sources."""
+        self.store_bytes = STORE_BYTES
         self._placer = placer
         self._waiting = waiting
         self._handler = handler
@@ -127,10 +131,10 @@ class Intake:
         self._handler.stored(chunks, waiting)
 
     def _take_batch(self) -> Batch:
-        """About `STORE_BYTES` of arrivals."""
+        """About `store_bytes` of arrivals."""
         batch: Batch = {}
         size = 0
-        while self._inbox and size < STORE_BYTES:
+        while self._inbox and size < self.store_bytes:
             session, chunk = self._inbox.popleft()
             waiting = self._waiting.get(chunk.hash)
             if waiting is not None:

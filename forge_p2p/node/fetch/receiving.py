@@ -24,7 +24,7 @@ from forge_p2p.content.summary import HeardSummary
 from forge_p2p.errors import CorruptChunk, PeerError
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.fetch.hope import Hope
-from forge_p2p.node.fetch.intake import PACE, PLACERS, Intake, Waiting
+from forge_p2p.node.fetch.intake import PACE, PLACERS, STORE_BYTES_EDGE, Intake, Waiting
 from forge_p2p.node.fetch.likely import Hearsay
 from forge_p2p.node.fetch.placing import Destination, NodeTarget, Placer, Raw, Slot
 from forge_p2p.node.fetch.resolving import Resolving
@@ -120,6 +120,8 @@ class Receiver:
             return
         now = trio.current_time()
         self._swarm.add_peer(session, now, distance=distance, complete=complete, origin=origin)
+        if distance is Distance.EDGE:
+            self._intake.store_bytes = STORE_BYTES_EDGE
         self._pump_wanted.set()
 
     def holds(self, session: ChunkSource, prefixes: Sequence[int]) -> None:

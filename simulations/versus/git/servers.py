@@ -61,7 +61,7 @@ def http(root: Path, folder: Path) -> Iterator[str]:
     socket = folder / "fcgi.socket"
     told = subprocess.run([program("git"), "--exec-path"], check=True, capture_output=True, text=True)
     backend = Path(told.stdout.strip()) / "git-http-backend"
-    with Service([program("fcgiwrap"), "-c", "4", "-s", f"unix:{socket}"], QUIET) as service:
+    with Service([program("fcgiwrap"), "-s", f"unix:{socket}"], QUIET) as service:
         service.wait_until(socket.exists)
         served = _SERVED.format(root=root, socket=socket, backend=backend)
         with nginx(folder / "nginx", served) as port:

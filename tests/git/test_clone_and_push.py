@@ -1,5 +1,7 @@
 """From `forge git publish` to `git clone`, `fetch` and `push`: what people do."""
 
+import os
+
 from tests.git.harness import Person, leavings, refs, sound
 
 
@@ -13,6 +15,25 @@ def test_a_published_repository_is_cloned(ada: Person, bob: Person) -> None:
     assert refs(bob, copy, "refs/remotes/origin/side").popitem()[1] == refs(ada, source, "refs/heads/side").popitem()[1]
     assert bob.git("symbolic-ref", "HEAD", at=copy) == "refs/heads/main"
     sound(bob, copy)
+
+
+def test_a_clone_is_checked_out_by_all_processors(ada: Person, bob: Person) -> None:
+    """git reads its configuration once more between the fetch and the checkout. It starts helpers from two on."""
+    source = ada.repository("source")
+    for number in range(20):
+        (source / f"file{number}").write_text(f"{number}\n")
+    ada.commit(source, "more")
+    ada.forge("git", "publish", str(source), "many")
+    trace = bob.folder / "trace"
+    several = ("-c", "checkout.thresholdForParallelism=1")
+    bob.git(*several, "clone", "forge://many", "copy", GIT_TRACE=str(trace))
+    assert bob.git("config", "--local", "checkout.workers", at=bob.folder / "copy") == "0"
+    assert ("checkout--worker" in trace.read_text()) == ((os.cpu_count() or 1) > 1)
+    sound(bob, bob.folder / "copy")
+    bob.git("clone", "-c", "checkout.workers=1", "forge://many", "alone")
+    assert bob.git("config", "checkout.workers", at=bob.folder / "alone") == "1"
+    bob.git("clone", "--bare", "forge://many", "bare")
+    assert bob.attempt("config", "checkout.workers", at=bob.folder / "bare").returncode
 
 
 def test_what_is_pushed_is_fetched(ada: Person, bob: Person) -> None:

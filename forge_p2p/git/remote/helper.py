@@ -164,6 +164,10 @@ class Helper:
         fetch = Fetch(self._node, self._repository, landing, self._listed())
         fetched = fetch.run(wanted, everything=self.options.cloning or self.options.refetch)
         self.landed = True
+        if self.options.cloning:
+            from forge_p2p.git.remote.cloning import check_out_in_parallel
+
+            check_out_in_parallel(self._repository)
         return fetched
 
     def _turn_upstream(self, error: ForgeError) -> None:

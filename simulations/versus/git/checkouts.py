@@ -50,7 +50,7 @@ class Checkouts:
 
         def prepare() -> None:
             self._fresh(work)
-            git(self._made.path, "clone", "--quiet", "--local", "--no-checkout", self._made.path, work)
+            git(self._made.path, "clone", "--quiet", "--no-checkout", self._made.path, work)
 
         return Contender(
             GIT, lambda: self.switch(self._made.tip, work), prepare, lambda: self._check(work, self._made.tip)
@@ -130,7 +130,7 @@ def again(bench: Bench) -> Iterator[Trial]:
         ours, theirs, files = (bench.fresh(name) for name in ("ours", "theirs", "files"))
         checkouts.run(made.tip, ours)
         checkouts.run(made.tip, files, "--no-git")
-        git(made.path, "clone", "--quiet", "--local", made.path, theirs)
+        git(made.path, "clone", "--quiet", made.path, theirs)
         changed = git(made.path, "diff", "--name-only", f"main~{BEHIND}", "main").splitlines()
         yield Trial(
             [

@@ -114,7 +114,7 @@ def main(repository: str, revision: str) -> None:
 def ask(path: Path, repository: str, revision: str) -> None:
     """What commit-graphs cost and bring, on a clone."""
     git = Git(os.fsencode(path), dict(os.environ))
-    git.run("clone", "--quiet", "--bare", "--local", "--", repository, os.fsencode(path))
+    git.run("clone", "--quiet", "--bare", "--", repository, os.fsencode(path))
     (path / "objects" / "info" / "commit-graph").unlink(missing_ok=True)
     questions = [tuple(word.format(revision=revision) for word in words) for words in QUESTIONS]
     rows = [("commit-graph", "write", "--reachable"), ("commit-graph", "verify")]

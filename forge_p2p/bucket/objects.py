@@ -73,7 +73,8 @@ class ObjectBucket:
     def list(self, prefix: str, after: str = "") -> Iterator[Meta]:
         try:
             for page in obstore.list(self._store, prefix, offset=after or None, chunk_size=_PAGE):
-                for each in sorted(page, key=lambda each: each["path"]):
+                later = [each for each in page if each["path"] > after]  # not every server knows where to begin
+                for each in sorted(later, key=lambda each: each["path"]):
                     yield Meta(each["path"], each["size"], each["last_modified"].timestamp())
         except _ERRORS as error:
             raise translated(error, f"list {prefix}", self._where) from None

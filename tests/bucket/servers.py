@@ -1,10 +1,11 @@
-"""Real object stores for the tests: moto's S3 server, and R2 as Cloudflare's own simulator has it.
+"""Real object stores for the tests: moto's S3 server, R2 and Azure's blobs as their makers' own simulators have them.
 
-Each test process starts one of each when it first needs it, and ends it. Miniflare comes from npm, into a cache folder
-that all runs share; `.ci/run` installs node and npm.
+Each test process starts one of each when it first needs it, and ends it. Miniflare and Azurite come from npm, into a
+cache folder that all runs share; `.ci/tools` installs node and npm.
 """
 
 import atexit
+import hmac
 import os
 import re
 import shutil
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +26,8 @@ from tests.bucket.faults import FaultProxy
 
 MINIFLARE = "4.20260730.0"
 """The first with an S3 endpoint is 4.20260722.1."""
+
+AZURITE = "3.35.0"
 
 KEYS = {"AWS_ACCESS_KEY_ID": "forge-test-id", "AWS_SECRET_ACCESS_KEY": "forge-test-secret"}
 
@@ -46,6 +51,24 @@ sys.stdin.read()
 server.stop()
 """
 
+AZURE_KEYS = {
+    "AZURE_STORAGE_ACCOUNT_NAME": "forgetest",
+    "AZURE_STORAGE_ACCOUNT_KEY": b64encode(b"a key that this simulator takes").decode(),
+}
+
+_AZURE = string.Template(r"""
+import { spawn } from "node:child_process";
+process.env.AZURITE_ACCOUNTS = "$AZURE_STORAGE_ACCOUNT_NAME:$AZURE_STORAGE_ACCOUNT_KEY";
+const words = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"];
+const program = "node_modules/azurite/dist/src/blob/main.js";
+const server = spawn(process.execPath, [program, ...words], { stdio: ["ignore", "pipe", "ignore"] });
+server.stdout.on("data", (data) => {
+    const found = /successfully listens on (\S+)/.exec(data);
+    if (found) console.log("ready " + found[1]);
+});
+process.stdin.on("end", () => { server.kill(); process.exit(0); }).resume();
+""").substitute(AZURE_KEYS)
+
 
 @cache
 def moto() -> str:
@@ -58,29 +81,48 @@ def moto() -> str:
 @cache
 def r2() -> str:
     """The address of R2's S3 API, with a bucket called forge. It checks signatures."""
-    folder = _miniflare()
-    script = folder / f"serve-{os.getpid()}.mjs"
-    script.write_text(_R2)
-    atexit.register(script.unlink, missing_ok=True)
-    return _start(["node", str(script)], folder).rstrip("/") + "/cdn-cgi/local/r2/s3"
+    return _start_node(_R2, _from_npm("miniflare", MINIFLARE)).rstrip("/") + "/cdn-cgi/local/r2/s3"
 
 
-def _miniflare() -> Path:
-    """The folder in which miniflare is installed; two test processes that start at once agree on one."""
+@cache
+def azure() -> str:
+    """The address of Azure's blob API, with a container called forge. It checks signatures."""
+    account = AZURE_KEYS["AZURE_STORAGE_ACCOUNT_NAME"]
+    endpoint = _start_node(_AZURE, _from_npm("azurite", AZURITE)).rstrip("/") + f"/{account}"
+    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+    about = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    signed = "PUT" + "\n" * 12 + about + f"/{account}/{account}/forge\nrestype:container"
+    key = b64decode(AZURE_KEYS["AZURE_STORAGE_ACCOUNT_KEY"])
+    signature = b64encode(hmac.digest(key, signed.encode(), "sha256")).decode()
+    headers |= {"Authorization": f"SharedKey {account}:{signature}", "Content-Length": "0"}
+    request = urllib.request.Request(f"{endpoint}/forge?restype=container", method="PUT", headers=headers)
+    urllib.request.urlopen(request, timeout=60).close()
+    return endpoint
+
+
+def _from_npm(package: str, version: str) -> Path:
+    """The folder in which a package is installed; two test processes that start at once agree on one."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge-tests"
-    folder = base / f"miniflare-{MINIFLARE}"
+    folder = base / f"{package}-{version}"
     if not folder.exists():
         assert shutil.which("npm"), "the tests need npm: apt-get install nodejs npm"
         base.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=base))
         (fresh / "package.json").write_text("{}")
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"miniflare@{MINIFLARE}"]
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{package}@{version}"]
         subprocess.run(command, cwd=fresh, check=True, stdout=subprocess.DEVNULL, timeout=300)
         try:
             fresh.rename(folder)
         except OSError:
             shutil.rmtree(fresh)
     return folder
+
+
+def _start_node(script: str, folder: Path) -> str:
+    path = folder / f"serve-{os.getpid()}.mjs"
+    path.write_text(script)
+    atexit.register(path.unlink, missing_ok=True)
+    return _start(["node", str(path)], folder)
 
 
 def _start(command: list[str], folder: Path) -> str:
@@ -115,6 +157,11 @@ def on_moto(tmp_path: Path) -> Iterator[EdgeConfig]:
 @contextmanager
 def on_r2(tmp_path: Path) -> Iterator[EdgeConfig]:
     yield _at(r2())
+
+
+@contextmanager
+def on_azure(tmp_path: Path) -> Iterator[EdgeConfig]:
+    yield EdgeConfig(f"az://forge/{os.urandom(8).hex()}", endpoint=azure(), credentials=AZURE_KEYS)
 
 
 @contextmanager

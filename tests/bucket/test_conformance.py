@@ -11,7 +11,7 @@ from forge_p2p.bucket.racing import require_one_winner
 from forge_p2p.errors import BucketError, NoSuchObject
 from tests.bucket import cases, servers
 
-CASES = [cases.in_memory, cases.in_folder, servers.on_moto, servers.on_r2]
+CASES = [cases.in_memory, cases.in_folder, servers.on_moto, servers.on_r2, servers.on_azure]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: str(case.__name__))

@@ -116,7 +116,8 @@ class SwarmLimits:
     patience: float = 2.0
     """Origins are used for what others have only if these would take longer than this with what is waiting for them."""
     patience_edge: float = 0.5
-    """As long do peers who have everything keep a bucket waiting before they have shown anything."""
+    """As long do peers who have everything keep a bucket waiting before they have shown anything, and are they left to
+    bring the rest where it is far faster."""
     late: float = 2.0
     """A request is late when it takes this long and four times what it should; others are asked for what it names."""
     retry_max: float = 10.0

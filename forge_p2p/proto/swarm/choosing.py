@@ -20,6 +20,8 @@ from forge_p2p.proto.swarm.window import Window
 _ENDGAME_INTERVAL = 0.05
 _ENDGAME_FACTOR = 2.0
 _NAMES_LEAST = 32
+_FAR_FASTER = 8
+"""Times the rate of all peers: so fast a bucket is not waited for at the end, when peers would take a second or two."""
 
 
 class Choosing:
@@ -238,9 +240,10 @@ class Choosing:
         rate = sum([each.pace.rate or 0.0 for each in others])
         if edge:
             rate = max(rate, sum([each.pace.early for each in others]))
-        if backlog <= rate * self._limits.patience:
-            return False
         own = source.pace.hoped(now) if alone else source.pace.rate
+        far_faster = alone and own is not None and own >= _FAR_FASTER * rate
+        if backlog <= rate * (self._limits.patience_edge if far_faster else self._limits.patience):
+            return False
         return own is None or own >= (2 * rate if edge else rate / 2)
 
     # The end

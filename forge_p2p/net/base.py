@@ -79,6 +79,9 @@ class Connection(Protocol):
     def queued(self, stream_id: int) -> int:
         """Bytes of a stream that wait here to leave; what left and is not acknowledged may count. 0 once it is over."""
 
+    def silence(self) -> float:
+        """Seconds since anything came from the peer, acknowledgements too."""
+
     def abort_stream(self, stream_id: int, code: int) -> None:
         """Gives a stream up in both directions."""
 

@@ -105,7 +105,7 @@ class QuicConnection:
         self._bytes_sent = 0
         self._answers = Answers()
         self._bytes_received = 0
-        self._quiet_since = trio.current_time()
+        self._heard_at = self._quiet_since = trio.current_time()
         self._keep_alive = is_client
         self._guard = Guard(self._abandon)
 
@@ -150,6 +150,9 @@ class QuicConnection:
         with self._guard:
             return 0 if self.is_over else self.engine.unsent(stream_id)
         return 0
+
+    def silence(self) -> float:
+        return trio.current_time() - self._heard_at
 
     def abort_stream(self, stream_id: int, code: int) -> None:
         if self.is_over:
@@ -214,7 +217,7 @@ class QuicConnection:
     def received(self, data: bytes, segment: int, sender: SocketAddress, now: float) -> None:
         self._bytes_received += len(data)
         self._answers.owed += len(data)
-        self._quiet_since = now
+        self._heard_at = self._quiet_since = now
         if self._bytes_received > HANDSHAKE_BYTES and not self.is_established:
             self.fail(PeerError("the peer sent more than a handshake takes"))
             return

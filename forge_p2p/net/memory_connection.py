@@ -86,6 +86,9 @@ class MemoryConnection:
     def queued(self, stream_id: int) -> int:
         return self._under_way if stream_id in self._streams and not self.is_over else 0
 
+    def silence(self) -> float:
+        return trio.current_time() - self._heard
+
     def abort_stream(self, stream_id: int, code: int) -> None:
         stream = self._streams.pop(stream_id, None)
         if stream is None or self.is_over:

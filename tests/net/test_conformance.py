@@ -59,6 +59,23 @@ async def test_who_is_there_gives_a_sign_of_life(transport: Transport, asker: in
         sides[asker].ping()  # of no use now, and no error
 
 
+async def test_silence_lasts_until_something_comes(transport: Transport) -> None:
+    async with transport.server(CONFIG) as server, transport.client(CONFIG) as client:
+        near, far = await connect(server, client)
+        await trio.sleep(0.5)  # what belongs to the handshake has come
+        before = near.silence()
+        assert before > 0
+        await trio.sleep(0.2)
+        assert near.silence() >= before + 0.2
+        stream = near.open_stream()
+        asked = trio.current_time()
+        await near.send(stream, [b"question"], fin=True)
+        assert await read_stream(far, stream) == b"question"
+        await far.send(stream, [b"answer"], fin=True)
+        assert await read_stream(near, stream) == b"answer"
+        assert near.silence() <= trio.current_time() - asked
+
+
 async def test_stream_ids_differ_between_the_sides(transport: Transport) -> None:
     async with transport.server(CONFIG) as server, transport.client(CONFIG) as client:
         near, far = await connect(server, client)

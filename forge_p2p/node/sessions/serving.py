@@ -48,6 +48,9 @@ LIMITED_TURN = 0.1
 LIMITED_TURNS = 2
 """Turns under way at once within an upload limit: what they weigh is known only when they have been read."""
 
+SILENT = 3.0
+"""Seconds without a word, not even an acknowledgement, after which what waits for a peer does not count as on its way."""
+
 RIGHTS_INTERVAL = 1.0
 """Seconds after which a ticket revoked or expired opens nothing any more to who is connected already."""
 
@@ -238,7 +241,10 @@ class Server:
 
 
 def _queued(session: PeerSession, request_id: int) -> bool:
-    return session.connection.queued(request_id) > 0  # a request's number is that of its stream
+    """Whether anything of an answer is still to leave, to a peer that is there: what waits for one that was killed
+    must not be kept from others until that is noticed."""
+    connection = session.connection
+    return connection.silence() < SILENT and connection.queued(request_id) > 0  # a request's number is its stream's
 
 
 def _weight(chunks: Sequence[Answer]) -> int:

@@ -1,7 +1,7 @@
 """What a new clone is told for the rest of its life: to check files out by as many processes as there are processors.
 
-Where packs are not made but taken as they are, writing the files is most of what is left of a clone, and git does that by
-one process unless it is told otherwise. It reads its configuration anew between the fetch and the checkout.
+Where packs are not made but taken as they are, writing the files is most of what is left of a clone, and git does that
+by one process unless it is told otherwise. It reads its configuration anew between the fetch and the checkout.
 """
 
 from typing import Final

@@ -49,7 +49,7 @@ LIMITED_TURNS = 2
 """Turns under way at once within an upload limit: what they weigh is known only when they have been read."""
 
 SILENT = 3.0
-"""Seconds without a word, not even an acknowledgement, after which what waits for a peer does not count as on its way."""
+"""Seconds without a word or an acknowledgement, after which what waits for a peer does not count as on its way."""
 
 RIGHTS_INTERVAL = 1.0
 """Seconds after which a ticket revoked or expired opens nothing any more to who is connected already."""

@@ -73,10 +73,11 @@ def _run(words: list[str], release: Release | None) -> int:
     helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
     helper.run()
     when = _finish(settings, node, git, helper) if git is not None else NEVER
+    folder = os.open(git.git_dir, os.O_PATH | os.O_DIRECTORY) if git is not None and when == BACKGROUND else None
     if release is not None:
         release(helper.exit_code)
-    if git is not None and when == BACKGROUND:
-        _verify_behind(settings, git)
+    if folder is not None:
+        _verify_behind(settings, folder)
     if release is None and os.environ.get(SWITCH) != "0":
         _have_standby(settings)
     return helper.exit_code
@@ -121,15 +122,16 @@ def _verify_now(settings: Settings, git: "Git") -> None:
     subprocess.run(_verifying(settings), stdin=subprocess.DEVNULL, stdout=sys.stdout, check=False, cwd=git.git_dir)
 
 
-def _verify_behind(settings: Settings, git: "Git") -> None:
-    """By a process that goes on when git does."""
+def _verify_behind(settings: Settings, folder: int) -> None:
+    """By a process that goes on when git does. The repository is given as a descriptor: git has been let go, and what
+    it cloned may have been renamed since."""
     subprocess.Popen(
         [*_verifying(settings), "--background"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        cwd=git.git_dir,
+        cwd=f"/proc/self/fd/{folder}",
     )
 
 

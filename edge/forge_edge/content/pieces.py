@@ -9,7 +9,7 @@
     the node: its store, its peers; single flight for each aligned piece (`upstream.flights`)
 
 Every chunk read here is checked: those stored as they are by the store's XXH3 (their content was hashed when it
-came in), compressed ones by their hash as well. `sendfile` would serve rotten bytes, and would not be faster.
+came in), compressed ones by their hash as well. `sendfile` would serve rotten bytes, and save no more than runs do.
 """
 
 import asyncio

@@ -1,16 +1,16 @@
 """Runs of content that were read from the store and verified a moment ago, for all who want the same bytes.
 
 A run is up to `STEP` bytes, read and checked once, and never from this memory again: it is named by the hash of its
-content, so it cannot become wrong, only unwanted. Whoever wants a run that is being read waits for it. Bounded in
-bytes and in age, least recently used out first; a reader that still sends a run keeps it alive for as long.
+content, so it cannot become wrong, only unwanted. Whoever wants a run that is being read waits for it. A reader
+that still sends a run keeps it alive for as long.
 """
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from forge_edge.content.recent import Recent
 from forge_p2p.content.link import Link
 
 STEP: Final = 1024 * 1024
@@ -29,28 +29,20 @@ Key = tuple[Link, int, int, bool]
 Started = Callable[[], "asyncio.Future[Here]"]
 
 
-class Runs:
+class Runs(Recent[Key, Here]):
     """`limit` bytes of them; 0 keeps none, and shares only what is being read. `clock` gives seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.size = 0
+        super().__init__(limit, lambda here: sum(map(len, here[1])), clock)
         self.hits = 0
-        self._limit = limit
-        self._clock = clock
-        self._kept: OrderedDict[Key, tuple[float, Here, int]] = OrderedDict()
         self._reading: dict[Key, asyncio.Future[Here]] = {}
 
     def find(self, key: Key) -> Here | None:
         """A run, if it is here and still good."""
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        if found[0] <= self._clock():
-            self._drop(key)
-            return None
-        self._kept.move_to_end(key)
-        self.hits += 1
-        return found[1]
+        found = super().find(key)
+        if found is not None:
+            self.hits += 1
+        return found
 
     def read(self, key: Key, start: Started) -> "asyncio.Future[Here]":
         """A run that is not here, by whoever is reading it or by `start`. Cancelling what is returned ends no reading:
@@ -69,13 +61,5 @@ class Runs:
             return
         here = done.result()
         _, start, stop, _ = key
-        size = sum(map(len, here[1]))
-        if size > self._limit or here[0] < stop - start:  # what lacks may have come by the next time
-            return
-        self._kept[key] = self._clock() + RUN_AGE, here, size
-        self.size += size
-        while self.size > self._limit:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: Key) -> None:
-        self.size -= self._kept.pop(key)[2]
+        if here[0] >= stop - start:  # what lacks may have come by the next time
+            self.put(key, here, RUN_AGE)

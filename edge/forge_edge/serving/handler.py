@@ -113,7 +113,7 @@ class Handler:
         gateway = self._gateway
         key = (asked.path, _form(asked), grant.scope)
         plain = not any(asked.header(name) for name in _CONDITIONAL)
-        kept = gateway.answers.get(key) if plain else None
+        kept = gateway.answers.find(key) if plain else None
         if kept is not None:
             gateway.metrics.hits.inc()
             return kept

@@ -11,7 +11,7 @@ from forge_edge.access.grants import Grant
 from forge_edge.upstream.node import NodeLink
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import parse_link
-from forge_p2p.content.ref import RefRecord
+from forge_p2p.content.ref import RefRecord, written_seq
 from forge_p2p.content.refname import fault_of
 from forge_p2p.errors import ForgeError, NotFound
 from forge_p2p.node.control import NoNode
@@ -75,8 +75,8 @@ class Names:
         for at, word in enumerate(words, 1):
             if "@" in word:
                 name, _, number = "/".join(words[:at]).partition("@")
-                good = number.isdecimal() and len(number) < 19 and int(number) and _may(grant, network, name)
-                return [(at, int(number))] if good else []
+                seq = written_seq(number)
+                return [(at, seq)] if seq and _may(grant, network, name) else []
         counts = [at for at in range(len(words), 0, -1) if _may(grant, network, "/".join(words[:at]))]
         loop = asyncio.get_running_loop()
         known = await loop.run_in_executor(self._executor, self._known_here, network, words, counts)

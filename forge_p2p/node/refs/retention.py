@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.link import Kind, Root
-from forge_p2p.content.ref import RefRecord
+from forge_p2p.content.ref import RefRecord, written_seq
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import LocalNode
 from forge_p2p.store.base import Keep, Pin
@@ -85,7 +85,7 @@ def _retained(node: LocalNode, head: RefRecord | None, now: float) -> dict[int, 
     number = max(count, IN_FLIGHT_MOST) if head.target.kind is Kind.GIT else count
     records = list(node.refs.range(head.network, head.name, max(1, head.seq - number + 1), number))
     lately = [old for old, new in pairwise(records) if new.time > now - IN_FLIGHT]
-    return {record.seq: record for record in [*records[max(0, len(records) - count) :], *lately]}
+    return {record.seq: record for record in [*records[-count:], *lately]}
 
 
 def _give_up(node: LocalNode, holdings: "Holdings", network: NetworkId, root: Root) -> None:
@@ -106,8 +106,8 @@ def _folder(network: NetworkId, name: str) -> str:
 def _pins(node: LocalNode, network: NetworkId, name: str) -> list[tuple[Pin, int]]:
     """The pins of a name, with the numbers of their records."""
     folder = _folder(network, name)
-    found = [(pin, pin.name.removeprefix(folder)) for pin in node.store.pins() if pin.name.startswith(folder)]
-    return [(pin, int(number)) for pin, number in found if number.isdecimal()]
+    pins = [pin for pin in node.store.pins() if pin.name.startswith(folder)]
+    return [(pin, seq) for pin in pins if (seq := written_seq(pin.name.removeprefix(folder)))]
 
 
 def pinned_numbers(node: LocalNode, network: NetworkId, name: str) -> set[int]:

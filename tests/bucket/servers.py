@@ -73,7 +73,7 @@ process.stdin.on("end", () => { server.kill(); process.exit(0); }).resume();
 @cache
 def moto() -> str:
     """The address of an S3 server with a bucket called forge. It takes any secret."""
-    address = _start([sys.executable, "-c", _MOTO], Path.cwd()).rstrip("/")
+    address = _start([sys.executable, "-c", _MOTO], Path.cwd())
     urllib.request.urlopen(urllib.request.Request(f"{address}/forge", method="PUT"), timeout=60).close()
     return address
 
@@ -81,14 +81,14 @@ def moto() -> str:
 @cache
 def r2() -> str:
     """The address of R2's S3 API, with a bucket called forge. It checks signatures."""
-    return _start_node(_R2, _from_npm("miniflare", MINIFLARE)).rstrip("/") + "/cdn-cgi/local/r2/s3"
+    return _start_node(_R2, _from_npm("miniflare", MINIFLARE)) + "/cdn-cgi/local/r2/s3"
 
 
 @cache
 def azure() -> str:
     """The address of Azure's blob API, with a container called forge. It checks signatures."""
     account = AZURE_KEYS["AZURE_STORAGE_ACCOUNT_NAME"]
-    endpoint = _start_node(_AZURE, _from_npm("azurite", AZURITE)).rstrip("/") + f"/{account}"
+    endpoint = _start_node(_AZURE, _from_npm("azurite", AZURITE)) + f"/{account}"
     headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
     about = "".join(f"{name}:{value}\n" for name, value in headers.items())
     signed = "PUT" + "\n" * 12 + about + f"/{account}/{account}/forge\nrestype:container"
@@ -135,7 +135,7 @@ def _start(command: list[str], folder: Path) -> str:
     atexit.register(_stop, server)
     for line in server.stdout:
         if match := re.match(r"ready (\S+)", line):
-            return match[1]
+            return match[1].rstrip("/")
     raise AssertionError(f"{command} did not start")
 
 

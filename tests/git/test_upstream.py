@@ -172,6 +172,16 @@ def test_rewritten_urls_do_not_go_in_circles(place: Place) -> None:
     assert "transport 'forge' not allowed" in refused.stderr
 
 
+def test_an_environment_that_allows_every_transport(place: Place) -> None:
+    """A list of schemes in the environment is above git's settings; a command is not run for all that."""
+    near = place.near
+    near.git("config", "--global", "url.ext::touch owned .insteadOf", place.url)
+    refused = near.attempt("clone", "forge://team/project.git", "copy", GIT_ALLOW_PROTOCOL="forge:ext:git")
+    assert refused.returncode == 128
+    assert "transport 'ext' not allowed" in refused.stderr
+    assert not list(near.folder.rglob("owned*"))
+
+
 def test_a_password_is_not_shown(place: Place) -> None:
     near = place.near
     near.git("config", "--global", "forge.team/.upstream", "http://me:secret@127.0.0.1:9/")

@@ -45,6 +45,8 @@ class Upstream:
         self._name = name
         self._git = git
         self._environment = _without_detours(environment)
+        self._asking = Git(git.git_dir, self._environment) if git is not None else None
+        """The same repository, for commands that ask the server."""
 
     @cached_property
     def url(self) -> str:
@@ -111,12 +113,14 @@ class Upstream:
         from forge_p2p.git.remote.fetch import Fetched
 
         assert self._git is not None
+        assert self._asking is not None
         if options.cloning and not options.partial:
             fetched = self._clone(wanted, options, landing)
             if self._git.present(wanted).issuperset(wanted):
                 return fetched
         words = ["fetch", "--no-write-fetch-head", "--no-tags", "--no-auto-gc", "--no-recurse-submodules", "--stdin"]
-        self._do(self._git, [*self._apart(), *words, *options.depth_words(), *_shown(options), "--", self.url], wanted)
+        words += [*options.depth_words(), *_shown(options), "--", self.url]
+        self._do(self._asking, [*self._apart(), *words], wanted)
         return Fetched()
 
     def _clone(self, wanted: Sequence[bytes], options: Options, landing: "Landing") -> "Fetched":
@@ -153,8 +157,8 @@ class Upstream:
             raise GitFailed(f"{self.shown} gives nothing either (exit code {running.returncode})")
 
     def _run(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
-        if self._git is not None:
-            return self._git.attempt(*words)
+        if self._asking is not None:
+            return self._asking.attempt(*words)
         environment = {**self._environment, "LC_ALL": "C"}
         return subprocess.run(
             ["git", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False

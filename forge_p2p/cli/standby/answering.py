@@ -59,8 +59,11 @@ def _import_all() -> None:
     import forge_p2p.cli.main
     import forge_p2p.git.joining
     import forge_p2p.git.landing
+    import forge_p2p.git.leavings
     import forge_p2p.git.mirror
+    import forge_p2p.git.remote.cloning
     import forge_p2p.git.remote.fetch
+    import forge_p2p.git.remote.helper
     import forge_p2p.git.remote.push
     import forge_p2p.git.remote.upstream
     import forge_p2p.git.upkeep  # noqa: F401

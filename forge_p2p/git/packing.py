@@ -7,13 +7,13 @@ boundary, and would be packed a second time; a pack with an object that another 
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from forge_p2p.content.gitmanifest import TIPS_MAX, GitPack, pack_name
 from forge_p2p.errors import UsageError
 from forge_p2p.git.lookup import IndexFile
-from forge_p2p.git.running import Git, GitFailed
+from forge_p2p.git.running import Git, GitFailed, said
 
 Known = Callable[[bytes], bool]
 """Whether an object is in a pack that is published already. Asked only about objects that may be new."""
@@ -40,9 +40,16 @@ def pack_new(git: Git, tips: Tips, known: Known, folder: bytes) -> GitPack | Non
     if not wanted:
         return None
     os.makedirs(folder, exist_ok=True)
+    return _described(git, tips, pack_objects(git, wanted, folder), folder)
+
+
+def pack_objects(git: Git, lines: Iterable[bytes], folder: bytes) -> bytes:
+    """Has git make one pack in `folder` of what `lines` name, perhaps with a path; its hash. Raises `GitFailed`."""
     words = ("-c", "pack.writeReverseIndex=true", "-c", "pack.packSizeLimit=0", "pack-objects")
-    name = git.run(*words, "--delta-base-offset", "--quiet", os.path.join(folder, b"pack"), feed=wanted).strip()
-    return _described(git, tips, bytes.fromhex(name.decode()), folder)
+    done = git.attempt(*words, "--delta-base-offset", "--quiet", os.path.join(folder, b"pack"), feed=lines)
+    if done.returncode:
+        raise GitFailed(f"git pack-objects failed: {said(done.stderr, done.returncode)}")
+    return bytes.fromhex(done.stdout.strip().decode())
 
 
 def _new_objects(git: Git, tips: Tips, known: Known) -> Iterator[bytes]:

@@ -7,14 +7,12 @@ large pack that everybody has (docs/git.md has the figures).
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
-from forge_p2p.content.gitmanifest import GitPack, pack_name
+from forge_p2p.content.gitmanifest import SUFFIXES, GitPack, pack_name
 from forge_p2p.git.lookup import IndexFile
-from forge_p2p.git.running import Git, GitFailed, environment_beside, hex_lines, said
-
-_SUFFIXES: Final = (b".pack", b".rev", b".idx")
+from forge_p2p.git.packing import pack_objects
+from forge_p2p.git.running import Git, hex_lines
 
 
 def repack_arrived(git: Git, folder: bytes, packs: Sequence[GitPack]) -> GitPack:
@@ -27,7 +25,7 @@ def repack_arrived(git: Git, folder: bytes, packs: Sequence[GitPack]) -> GitPack
     try:
         for name in names:
             os.rename(os.path.join(folder, name + b".pack"), os.path.join(store, name + b".pack"))
-            for suffix in _SUFFIXES[1:]:
+            for suffix in SUFFIXES[1:]:
                 os.unlink(os.path.join(folder, name + suffix))
             git.run("index-pack", os.path.join(store, name + b".pack"))
         made, count = _packed(git, beside, [os.path.join(store, name + b".idx") for name in names], folder)
@@ -40,23 +38,17 @@ def _packed(git: Git, beside: bytes, indexes: Sequence[bytes], folder: bytes) ->
     """The pack of all that the indexes name, and how many objects it has."""
     size = git.places.oid_size
     wanted = {oid for path in indexes for oid in IndexFile(path, size).names()}
-    more = environment_beside(git, beside)
-    words = ("-c", "pack.writeReverseIndex=true", "-c", "pack.packSizeLimit=0", "pack-objects", "--delta-base-offset")
-    lines = _with_paths(git, wanted, more)
-    done = git.attempt(*words, "--quiet", os.path.join(folder, b"pack"), feed=lines, more=more)
-    if done.returncode:
-        raise GitFailed(f"git pack-objects failed: {said(done.stderr, done.returncode)}")
-    pack = bytes.fromhex(done.stdout.strip().decode())
+    both = git.beside(beside)
+    pack = pack_objects(both, _with_paths(both, wanted), folder)
     return pack, IndexFile(os.path.join(folder, pack_name(pack).encode() + b".idx"), size).objects
 
 
-def _with_paths(git: Git, wanted: set[bytes], more: Mapping[str, str]) -> list[bytes]:
+def _with_paths(git: Git, wanted: set[bytes]) -> list[bytes]:
     """Lines for `pack-objects`: each object, where it can be told with its path, by which git finds what it is like."""
     rest = sorted(wanted)
-    kinds = git.attempt("cat-file", "--batch-check=%(objecttype)", feed=hex_lines(rest), more=more).stdout.splitlines()
-    commits = [oid for oid, kind in zip(rest, kinds, strict=True) if kind == b"commit"]
+    commits = [oid for oid, kind in zip(rest, git.kinds(rest), strict=True) if kind == b"commit"]
     # It ends early where something older is not here; what it has said until then is as good.
-    listing = git.attempt("rev-list", "--objects", "--no-walk", "--stdin", feed=hex_lines(commits), more=more)
+    listing = git.attempt("rev-list", "--objects", "--no-walk", "--stdin", feed=hex_lines(commits))
     lines = listing.stdout.split(b"\n")[:-1]
     found = {bytes.fromhex(line.split(b" ", 1)[0].decode()): line + b"\n" for line in lines}
     listed = [line for oid, line in found.items() if oid in wanted]

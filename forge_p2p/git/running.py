@@ -63,6 +63,11 @@ class Places:
         return os.path.join(self.common, b"forge")
 
     @property
+    def objects(self) -> bytes:
+        """Where objects are, and what git knows about them."""
+        return os.path.dirname(self.packs)
+
+    @property
     def oid_size(self) -> int:
         return OID_SIZES[self.object_format]
 
@@ -116,17 +121,27 @@ class Git:
             raise GitFailed(f"git {os.fsdecode(words[0])} failed: {said(done.stderr, done.returncode)}")
         return done.stdout
 
-    def attempt(
-        self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"", more: Mapping[str, str] | None = None
-    ) -> "subprocess.CompletedProcess[bytes]":
-        """A command, to its end, whatever that is. `more` goes to its environment."""
+    def attempt(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> "subprocess.CompletedProcess[bytes]":
+        """A command, to its end, whatever that is."""
         begun = self._begun.pop(words, None)
         if begun is not None:
             output, stderr = begun.communicate()
             return subprocess.CompletedProcess(begun.args, begun.returncode, output, stderr)
         data = feed if isinstance(feed, bytes) else b"".join(feed)
-        environment = {**self._environment, **(more or {})}
-        return subprocess.run(self._words(words), input=data, env=environment, capture_output=True, check=False)
+        return subprocess.run(self._words(words), input=data, env=self._environment, capture_output=True, check=False)
+
+    def beside(self, objects: bytes) -> "Git":
+        """The same repository, for commands that write to the folder `objects` and read its own objects as well."""
+        escaped = self.places.objects.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+        return self._over(objects, f'"{os.fsdecode(escaped)}"')
+
+    def without_objects(self, objects: bytes) -> "Git":
+        """The same repository, for commands that find objects in the folder `objects` only."""
+        return self._over(objects, "")
+
+    def _over(self, objects: bytes, alternates: str) -> "Git":
+        where = {"GIT_OBJECT_DIRECTORY": os.fsdecode(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternates}
+        return Git(self.git_dir, {**self._environment, **where})
 
     def complaint(self, *words: str | bytes) -> str:
         """What a command that checks something has found; empty for nothing."""
@@ -210,16 +225,6 @@ class Git:
     def contains(self, new: bytes, old: bytes) -> bool:
         """Whether the commit `new` has the commit `old` behind it; false for what are no commits."""
         return self.attempt("merge-base", "--is-ancestor", old.hex(), new.hex()).returncode == 0
-
-
-def environment_beside(git: Git, objects: bytes) -> dict[str, str]:
-    """For commands that write to the folder `objects`, and read the repository's as well."""
-    own = os.path.dirname(git.places.packs)
-    escaped = own.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-    return {
-        "GIT_OBJECT_DIRECTORY": os.fsdecode(objects),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{os.fsdecode(escaped)}"',
-    }
 
 
 def hex_lines(oids: Iterable[bytes]) -> Iterable[bytes]:

@@ -96,9 +96,9 @@ def _index_anew(git: Git, path: bytes) -> bool:
     with Landing(os.path.dirname(path)) as landing:
         new = os.path.join(landing.folder, b"new")
         # Without the repository's objects: the index that lies would speak for those of this pack.
-        alone = {"GIT_OBJECT_DIRECTORY": os.fsdecode(landing.folder), "GIT_ALTERNATE_OBJECT_DIRECTORIES": ""}
-        if git.attempt("index-pack", "--rev-index", "-o", new + b".idx", path + b".pack", more=alone).returncode:
+        alone = git.without_objects(landing.folder)
+        if alone.attempt("index-pack", "--rev-index", "-o", new + b".idx", path + b".pack").returncode:
             return False
-        for suffix in (b".rev", b".idx"):
+        for suffix in SUFFIXES[1:]:
             os.replace(new + suffix, path + suffix)
     return True

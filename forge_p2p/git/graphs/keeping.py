@@ -14,7 +14,7 @@ from forge_p2p.content.gitmanifest import COMMIT_GRAPH, GitGraph, GitManifest
 from forge_p2p.errors import Malformed
 from forge_p2p.git.graphs.checking import checked_commits
 from forge_p2p.git.landing import Landing
-from forge_p2p.git.running import Git, environment_beside
+from forge_p2p.git.running import Git
 from forge_p2p.git.state import State
 from forge_p2p.writeback import sync_folder
 
@@ -26,6 +26,9 @@ FROM_OBJECTS: Final = 2 * FROM_COMMITS
 
 _MORE: Final = 9 / 8
 """How much a repository has to have grown for its commit-graph to be made anew, which changes nearly all of it."""
+
+_OF_GIT: Final = (COMMIT_GRAPH, b"commit-graphs")
+"""In `objects/info`: a repository that has either has a commit-graph."""
 
 
 def made(git: Git, manifest: GitManifest, folder: bytes) -> GitManifest:
@@ -54,7 +57,7 @@ def _write(git: Git, commits: Sequence[bytes], path: bytes) -> bytes:
     os.mkdir(beside)
     lines = b"".join(commit.hex().encode() + b"\n" for commit in commits)
     words = ("-c", "commitGraph.changedPaths=false", "-c", "core.commitGraph=true", "commit-graph", "write")
-    done = git.attempt(*words, "--stdin-commits", feed=lines, more=environment_beside(git, beside))
+    done = git.beside(beside).attempt(*words, "--stdin-commits", feed=lines)
     written = os.path.join(beside, b"info", COMMIT_GRAPH)
     trailer = b""
     if done.returncode == 0 and os.path.exists(written):
@@ -95,8 +98,5 @@ def settle(git: Git) -> None:
     state.unmark_graph()
 
 
-_OF_GIT: Final = (COMMIT_GRAPH, b"commit-graphs")
-
-
 def _info(git: Git) -> bytes:
-    return os.path.join(os.path.dirname(git.places.packs), b"info")
+    return os.path.join(git.places.objects, b"info")

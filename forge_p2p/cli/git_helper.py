@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.calling import call_or_run
 from forge_p2p.cli.home import Settings
+from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
 from forge_p2p.cli.standby.request import SWITCH
 from forge_p2p.errors import ForgeError, UsageError
 from forge_p2p.node.home import Home
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from forge_p2p.git.calls import Node, Published
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.running import Git
-
-FAILED, INTERRUPTED = 128, 130
-"""git's own exit code for what ends a command, and what a shell makes of an interrupt."""
 
 BACKGROUND, NOW, NEVER = "background", "now", "never"
 """`git config forge.verify`: when that is checked which was taken as it came."""

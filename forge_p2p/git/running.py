@@ -25,8 +25,8 @@ _PLACES = (
     "--show-object-format",
     "--is-shallow-repository",
 )
-SETTINGS = ("config", "--null", "--get-regexp", r"^forge\.")
-"""Lists what git's configuration says of Forge."""
+SETTINGS = ("config", "--null", "--get-regexp", r"^(forge\..*|checkout\.workers|core\.bare)$")
+"""Lists what git's configuration says of Forge, and what else is looked at here: one question for all."""
 
 _OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
 
@@ -163,13 +163,9 @@ class Git:
         urls = [each.partition(b"\n")[2].decode(errors="replace") for each in said.split(b"\0")]
         return list(dict.fromkeys(named(url) for url in urls if url.startswith(SCHEMES)))
 
-    def setting(self, name: str) -> str:
-        """A value of git's configuration; empty for none."""
-        return self.attempt("config", "--get", name).stdout.decode(errors="replace").strip()
-
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """What git's configuration says of Forge, by names such as `forge.trust`."""
+        """What git's configuration says, of `SETTINGS`, by names such as `forge.trust`."""
         return settings_in(self.attempt(*SETTINGS).stdout)
 
     def present(self, oids: Iterable[bytes]) -> set[bytes]:

@@ -13,7 +13,8 @@ from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, SOCKET, SWI
 PATIENCE = 2.0
 """Seconds for a child to come; one that is later than that does nothing."""
 
-INTERRUPTED, LOST = 130, 128
+FAILED, INTERRUPTED = 128, 130
+"""git's own exit code for what ends a command, and what a shell makes of an interrupt."""
 
 
 def run_elsewhere(words: list[str]) -> int | None:
@@ -67,7 +68,7 @@ def _outcome(connection: _socket.socket) -> int:
         told = b""
     if not told:
         sys.stderr.write("forge: error: the process that did the work has died\n")
-        return LOST
+        return FAILED
     return told[0]
 
 

@@ -68,7 +68,7 @@ class Tree:
         if not os.path.exists(self.git_dir):
             return ""
         git = find_repository(self.path, environment)  # which refuses what is another user's (CVE-2022-24765)
-        if git.git_dir != self.git_dir or git.setting(SETTING) != self.name:
+        if git.git_dir != self.git_dir or git.settings.get(SETTING, "") != self.name:
             raise UsageError(
                 f"{os.fsdecode(self.path)} is a repository that forge did not check out from {self.name}",
                 hint="choose another directory, or use git there",

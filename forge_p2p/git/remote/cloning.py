@@ -15,6 +15,6 @@ ALL_PROCESSORS: Final = "0"
 
 def check_out_in_parallel(git: Git) -> None:
     """Unless somebody has said otherwise, in whichever of git's files, or there is nothing to check out to."""
-    if git.setting(WORKERS) or git.setting("core.bare") == "true":
+    if git.settings.get(WORKERS) or git.settings.get("core.bare") == "true":
         return
     git.attempt("config", "--local", WORKERS, ALL_PROCESSORS)  # a clone that lacks it is slower, and no worse

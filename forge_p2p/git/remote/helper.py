@@ -148,7 +148,7 @@ class Helper:
             fetched = self._fetched(self._landing, wanted)
         except ForgeError as error:
             self._turn_upstream(error)
-            fetched = self._upstream.fetch(wanted, self.options, self._landing)
+            fetched = self._fetched(self._landing, wanted)
         if fetched.lock and b"\n" not in fetched.lock:
             self._say(b"lock " + fetched.lock)
             if fetched.connected and self.options.check_connectivity:

@@ -7,7 +7,6 @@ belongs to whom, `following` who is told of it. What members say arrives here an
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -34,6 +33,7 @@ from forge_p2p.node.membership.waking import probe
 from forge_p2p.node.refs.follower import Keeper
 from forge_p2p.node.refs.names import Names
 from forge_p2p.node.refs.serving import Clerk
+from forge_p2p.node.sessions.containing import Serve, contain
 from forge_p2p.node.sessions.peer import MemberSide, PeerSession
 from forge_p2p.proto import outputs
 from forge_p2p.proto.auth import Refusal
@@ -305,7 +305,7 @@ class Members:
     def asked(self, session: PeerSession, query: outputs.QueryReceived) -> None:
         lookups = self.lookups.get(session.member.network) if session.member else None
         message = query.message
-        serve: Callable[..., Awaitable[None]] | None = lookups.asked if lookups is not None else None
+        serve: Serve | None = lookups.asked if lookups is not None else None
         if isinstance(message, RefQuery):
             serve = self._clerk.asked
         elif isinstance(message, SummaryQuery):
@@ -313,10 +313,10 @@ class Members:
         elif isinstance(message, Reconcile):
             serve = self._reconciler.asked
         if serve is not None:
-            self._nursery.start_soon(self._contain, session, serve, query.request_id, message)
+            self._nursery.start_soon(contain, session, serve, query.request_id, message)
 
     def followed(self, session: PeerSession, follow: outputs.FollowReceived) -> None:
-        self._nursery.start_soon(self._contain, session, self.following.followed, follow)
+        self._nursery.start_soon(contain, session, self.following.followed, follow)
         if not follow.message.follow_back:
             return
         swarming = self.fetching.get(Hash(follow.message.root))
@@ -325,7 +325,7 @@ class Members:
             return
         holding = self.holdings.find(session.member.network, Hash(follow.message.root)) if session.member else None
         if holding is not None and self._is_spared(holding):
-            self._nursery.start_soon(self._contain, session, self._hearing.followed, follow, holding)
+            self._nursery.start_soon(contain, session, self._hearing.followed, follow, holding)
 
     def _is_spared(self, holding: Holding) -> bool:
         """Whether others ask here only for what they do not have of one another."""
@@ -344,14 +344,3 @@ class Members:
         self.following.gone(session)
         self._hearing.gone(session)
         self.memberships.ended(session)
-
-    async def _contain(self, session: PeerSession, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """A defect met in answering one member ends that session and nothing else."""
-        try:
-            await serve(session, *arguments)
-        except PeerError:
-            return  # the session's own task says what happened
-        except ForgeError as error:
-            LOG.error("cannot answer %s: %s", session.where, error)
-        except Exception:
-            LOG.exception("a defect of Forge ended an answer to %s; please report it", session.where)

@@ -6,7 +6,7 @@ and over when the connection has taken it. A peer that does not read holds two b
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -15,6 +15,7 @@ from forge_p2p.content.sealing import SEALED_FORMAT
 from forge_p2p.errors import ForgeError, PeerError, Refused
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.local import LocalNode
+from forge_p2p.node.sessions.containing import contain_or_end
 from forge_p2p.node.sessions.differencing import computed, read_hinted
 from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.node.sessions.rights import Grant, Rights
@@ -105,30 +106,17 @@ class Server:
         self._sent.spread.told(session, prefixes, trio.current_time())
 
     def queried(self, session: PeerSession, query: outputs.HaveQueryReceived) -> None:
-        self._nursery.start_soon(self._contain, session, self._answer_query, query)
+        self._nursery.start_soon(contain_or_end, session, self._answer_query, query)
 
     def authorization_needed(self, session: PeerSession, client_id: NodeId, credentials: bytes) -> None:
-        self._nursery.start_soon(self._contain, session, self._decide, client_id, credentials)
-
-    async def _contain(self, session: PeerSession, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Runs a part of a session; a defect that it hits ends that session and nothing else."""
-        try:
-            await serve(session, *arguments)
-        except PeerError:
-            return  # the session's own task says what happened
-        except ForgeError as error:
-            LOG.error("cannot answer %s: %s", session.where, error)
-            session.blame(PeerError("its store fails"), Code.INTERNAL)
-        except Exception:
-            LOG.exception("a defect of Forge ended the session with %s; please report it", session.where)
-            session.blame(PeerError("a defect of this node"), Code.INTERNAL)
+        self._nursery.start_soon(contain_or_end, session, self._decide, client_id, credentials)
 
     def _hand_out(self) -> None:
         """Starts the turns that may be out now."""
         now = trio.current_time()
         while self._may_send(now) and (turn := self._turns.next(now)) is not None:
             self._unweighed += 1
-            self._nursery.start_soon(self._contain, turn.peer, self._take_turn, turn)
+            self._nursery.start_soon(contain_or_end, turn.peer, self._take_turn, turn)
 
     def _may_send(self, now: float) -> bool:
         """Whether the upload limit has room for another turn; if not, it is looked at again when it has."""
@@ -173,8 +161,7 @@ class Server:
                 self.served[self._grants[session].capability.id.hex()] += size
             self._hand_out()
         if code is not None:
-            session.session.finish(turn.request_id, code, ENDINGS[code], trio.current_time())
-            await session.flush()
+            await session.finish(turn.request_id, code, ENDINGS[code])
 
     def _read(self, turn: Turn[PeerSession], hints: Hints | None) -> Sequence[Answer]:
         store = self._node.store

@@ -142,7 +142,7 @@ class Choosing:
         if source.retry_at > now and len(self._sources) > 1:
             return 0
         limit, outstanding = source.pace.limit, source.pace.outstanding
-        if source.distance is Distance.EDGE and not self._in_company():
+        if self._is_bucket_of_one(source):
             limit = max(limit, self._limits.pipeline_edge)
         free = limit - outstanding
         if outstanding and free < limit // 4:
@@ -180,24 +180,30 @@ class Choosing:
         """Whether others fetch the same now."""
         return not all(each.complete for each in self._sources.values())
 
+    def _is_bucket_of_one(self, source: Source) -> bool:
+        """Whether it is a bucket, and nobody else fetches the same."""
+        return source.distance is Distance.EDGE and not self._in_company()
+
     def _ask_spared(self, source: Source, room: int, now: float) -> Request | None:
         book = self._book
-        company = len(self._sources) > 1
         request = self._first_of((book.outright,), source, room, now)
         if request is not None:
             return request
-        if source.distance is Distance.EDGE and not self._in_company():
-            if not self._others_have_all(source, now):
-                request = self._first_of((book.urgent, book.normal), source, room, now)
-        elif not self._others_have_all(source, now):
-            if not company or len(book.urgent) <= self._limits.urgent_unspared:
-                request = self._first_of((book.urgent,), source, room, now)
-            request = (
-                request or self._among(book.urgent, source, room, now) or self._among(book.normal, source, room, now)
-            )
+        if not self._others_have_all(source, now):
+            request = self._ask_fresh(source, room, now)
         if request is None and book.held and self._neighbours_are_slower(source, now):
             request = self._first_of((book.held,), source, room, now)
         return request
+
+    def _ask_fresh(self, source: Source, room: int, now: float) -> Request | None:
+        """Asks a spared source for what nobody else was asked for."""
+        book = self._book
+        if self._is_bucket_of_one(source):
+            return self._first_of((book.urgent, book.normal), source, room, now)
+        request = None
+        if len(self._sources) == 1 or len(book.urgent) <= self._limits.urgent_unspared:
+            request = self._first_of((book.urgent,), source, room, now)
+        return request or self._among(book.urgent, source, room, now) or self._among(book.normal, source, room, now)
 
     def _among(self, pool: Pool, source: Source, room: int, now: float) -> Request | None:
         """Names more of a pool than there is room for; leaves some for the next request that is under way meanwhile."""
@@ -231,7 +237,7 @@ class Choosing:
 
     def _are_slower(self, source: Source, others: list[Source], backlog: float, now: float) -> bool:
         edge = source.distance is Distance.EDGE
-        alone = edge and not self._in_company()
+        alone = self._is_bucket_of_one(source)
         chance = self._limits.patience_edge if alone else self._limits.patience
         until = min((each.joined + chance for each in others if each.pace.rate is None), default=0.0)
         if now < until:

@@ -36,7 +36,6 @@ class Pace:
         "_quiet",
         "_ranges",
         "_sampled_at",
-        "_since",
         "delay",
         "early",
         "limit",
@@ -57,15 +56,14 @@ class Pace:
         self.limit = limits.pipeline_first
         """Bytes to have asked for."""
         self.outstanding = 0
-        self._since = 0.0
-        """When it was last asked for something with nothing else under way."""
         self._mark = 0.0
         self._bytes = 0
         self._quiet = False
+        """Nothing has come since it was asked with nothing else under way."""
         self._brought = 0
         """Bytes in all."""
         self._last = 0.0
-        """When the last of them came."""
+        """When the last of them came, or it was asked with nothing else under way."""
         self._sampled_at = 0.0
         self._measured = 0.0
         """Seconds, `MEMORY` at most."""
@@ -77,7 +75,7 @@ class Pace:
                 self._mark += now - self._last  # the time between does not count
             else:
                 self._mark, self._bytes = now, 0
-            self._since = self._last = now
+            self._last = now
             self._quiet = True
         self.outstanding += size
 
@@ -85,7 +83,7 @@ class Pace:
         """So many came, of which `awaited` count as asked for."""
         if self._quiet:
             self._quiet = False
-            waited = now - self._since
+            waited = now - self._last
             self.delay = waited if not self.delay or waited < self.delay else self.delay + (waited - self.delay) / 8
         self.outstanding -= awaited
         self._last = now
@@ -111,7 +109,7 @@ class Pace:
         if self.outstanding and elapsed > SAMPLE:
             seen = self._bytes / elapsed
             self.rate = seen if self.rate is None else min(self.rate, max(seen, self.rate / 2))
-            self._since = self._last = self._mark = self._sampled_at = now
+            self._last = self._mark = self._sampled_at = now
             self._bytes = 0
 
     def expected(self, size: int) -> float:

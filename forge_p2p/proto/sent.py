@@ -77,7 +77,7 @@ class Sent(Generic[Peer]):
     def add(self, chunk: Hash, peer: Peer, request: int, now: float) -> None:
         """A chunk is being sent, in answer to a request."""
         key = prefix_of(chunk)
-        self._counts[key] = self.count(chunk) + 1
+        self._counts[key] = self._times(key) + 1
         self._recent[key] = _OnWay(peer, request, now, now)
         self._recent.move_to_end(key)
         if len(self._counts) > self._generation:
@@ -88,7 +88,7 @@ class Sent(Generic[Peer]):
         """It was not sent after all."""
         key = prefix_of(chunk)
         self._recent.pop(key, None)
-        self._counts[key] = max(0, self.count(chunk) - 1)
+        self._counts[key] = max(0, self._times(key) - 1)
 
     def elsewhere(self, chunk: Hash, peer: Peer, now: float, *, busy: bool) -> bool:
         """Whether a chunk is still to leave here, was just sent to another peer, or spreads among others. `busy`:

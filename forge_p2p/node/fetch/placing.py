@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,6 +18,9 @@ from forge_p2p.errors import CorruptChunk, Malformed, NotFound
 from forge_p2p.ids import Hash, NodeId
 from forge_p2p.node.fetch.bases import Bases
 from forge_p2p.store.base import Ingest, Store
+
+if TYPE_CHECKING:
+    from forge_p2p.workspace.replaced import ReplacedFile
 
 Raw = bytes | memoryview
 
@@ -36,16 +39,6 @@ class LargeFile(Protocol):
     def failed(self) -> bool: ...
 
     def finish(self) -> None: ...
-
-
-Place = tuple[Hash, int, int]
-"""A chunk, its size, and where in its file it belongs."""
-
-
-class Replaced(Protocol):
-    """What stands where a large file will be; see `workspace.replaced`."""
-
-    def copy_into(self, file: LargeFile, places: Sequence[Place]) -> list[Place]: ...
 
 
 class Destination(Protocol):
@@ -77,7 +70,7 @@ class LargeTarget:
     entry: Entry
     group: int
     remaining: int
-    replaced: Replaced | None = None
+    replaced: "ReplacedFile | None" = None
     file: LargeFile | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -130,12 +130,12 @@ class Restoring:
                 old = None if earlier is None else await trio.to_thread.run_sync(earlier.version_of, entry)
                 with ExitStack() as opened:
                     present = None
-                    if old is not None and entry.path in self._replaced:
-                        target.replaced = opened.enter_context(ReplacedFile(self._replaced[entry.path], old.offset))
-                    elif entry.path in self._replaced:
-                        present = opened.enter_context(
-                            await trio.to_thread.run_sync(PresentFile, self._replaced[entry.path])
-                        )
+                    replaced = self._replaced.get(entry.path)
+                    if replaced is not None and old is not None:
+                        there = await trio.to_thread.run_sync(ReplacedFile, replaced, old.offset)
+                        target.replaced = opened.enter_context(there)
+                    elif replaced is not None:
+                        present = opened.enter_context(await trio.to_thread.run_sync(PresentFile, replaced))
                     async with aclosing(leaves_below(receiver, link, node, old)) as batches:
                         async for batch in batches:
                             await self._reuse(present, batch, target.group)

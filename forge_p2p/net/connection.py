@@ -163,9 +163,8 @@ class QuicConnection:
         waits = False
         with self._guard:
             self.engine.abort(stream_id, code)
-            waits = self._may_wait(
-                trio.current_time(), reading=False
-            )  # while the peer sends much on the stream, it does not
+            # While the peer sends much on the stream, it does not.
+            waits = self._may_wait(trio.current_time(), reading=False)
             self._host.set_deadline(self, self._deadline())
         self._wake_senders()
         if not waits:

@@ -122,7 +122,7 @@ class Play:
             clock.after(0.1, self._kill_origin)
 
     def _kill_origin(self) -> None:
-        if self.origin.sent_once == len(self.items):
+        if self.origin.answering.sent_once == len(self.items):
             self.clock.after(0.5, self.origin.kill)
         else:
             self.clock.after(0.1, self._kill_origin)

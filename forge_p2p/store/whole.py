@@ -10,7 +10,6 @@ checksums that every read compares: it is a damaged data file, like one that the
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from fcntl import ioctl
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -26,15 +25,13 @@ from forge_p2p.store.landing import prepare
 from forge_p2p.store.layout import data_name
 from forge_p2p.store.records import CODECS, Slice, checksum
 from forge_p2p.store.staging import Staging
+from forge_p2p.writeback import share_blocks
 
 Sized = tuple[Hash, int]
 """A chunk and its raw size."""
 
 MODE: Final = 0o444
 """Of files that have a name outside: readable for whoever may enter the folder, as git's own packs are."""
-
-_FICLONE: Final = 0x40049409
-"""`ioctl_ficlone(2)`."""
 
 _RAW: Final = CODECS.index(Codec.RAW)
 _READ: Final = 4 << 20
@@ -99,7 +96,7 @@ def _same_file(source: bytes, path: bytes) -> bool:
     try:
         copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            ioctl(copy, _FICLONE, descriptor)
+            share_blocks(descriptor, copy)
             os.fchmod(copy, MODE)
             os.fsync(copy)
         except OSError:

@@ -24,12 +24,11 @@ from typing import Final, Protocol, Self
 from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.ids import Hash
-from forge_p2p.writeback import BLOCK, open_direct
+from forge_p2p.writeback import BLOCK, open_direct, share_blocks
 
 Place = tuple[Hash, int, int]
 """A chunk, its size, and where in the new file it belongs."""
 
-_FICLONE: Final = 0x40049409
 _FICLONERANGE: Final = 0x4020940D
 _CLONED = struct.Struct("=qQQQ")
 """ioctl_ficlonerange(2): descriptor, offset and length of what is shared, and where it goes."""
@@ -144,7 +143,7 @@ class ReplacedFile:
         with suppress(OSError, AttributeError):
             clone = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
             try:
-                ioctl(clone, _FICLONE, self._fd)
+                share_blocks(self._fd, clone)
             except OSError:
                 os.close(clone)
                 raise

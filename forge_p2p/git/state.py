@@ -10,8 +10,16 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Final
 
 from forge_p2p.git.running import Places
+
+_PACKS: Final = b"packs"
+_UNVERIFIED: Final = b"unverified"
+_DAMAGED: Final = b"damaged"
+_GRAPH: Final = b"graph"
+
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 class State:
@@ -19,24 +27,13 @@ class State:
 
     def __init__(self, places: Places) -> None:
         self.folder = places.state
-        self._file = os.path.join(self.folder, b"packs")
         self._digits = 2 * places.oid_size
 
     def known_packs(self) -> dict[bytes, bytes]:
         """Hashes of packs whose objects came here, each with that of the pack that had them here then; their own where
         nothing else is known."""
-        try:
-            with open(self._file, "rb") as file:
-                lines = [line.split() for line in file.read().splitlines()]
-        except OSError:
-            return {}
-        found = {}
-        for words in lines:
-            with suppress(ValueError):
-                hashes = [bytes.fromhex(word.decode("ascii", "replace")) for word in words[:2]]
-                if hashes and all(2 * len(each) == self._digits for each in hashes):
-                    found[hashes[0]] = hashes[-1]
-        return found
+        pairs = [line[:2] for line in self._lines(_PACKS) if all(map(self._is_hash, line[:2]))]
+        return {bytes.fromhex(pair[0]): bytes.fromhex(pair[-1]) for pair in pairs}
 
     def remember(self, packs: Mapping[bytes, bytes]) -> None:
         """These packs' objects are here now, in the packs that they are mapped to. One line each, appended, so that two
@@ -44,8 +41,13 @@ class State:
         lines = b"".join(f"{pack.hex()} {within.hex()}\n".encode() for pack, within in packs.items())
         if lines:
             os.makedirs(self.folder, exist_ok=True)
-            with open(self._file, "ab") as file:
+            with open(self._path(_PACKS), "ab") as file:
                 file.write(lines)
+
+    def forget(self) -> None:
+        """Nothing is known any more: something that had come has gone."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path(_PACKS))
 
     @contextmanager
     def unverified_landing(self, packs: Iterable[bytes], author: str) -> Iterator[None]:
@@ -56,46 +58,46 @@ class State:
             yield
             return
         with self._locked():
-            with open(os.path.join(self.folder, b"unverified"), "a", encoding="ascii") as file:
+            with open(self._path(_UNVERIFIED), "a", encoding="ascii") as file:
                 file.write(lines)
             yield
 
     def unverified(self) -> dict[bytes, str]:
         """Packs that are still to be checked, and who published them."""
-        if not os.path.exists(os.path.join(self.folder, b"unverified")):
+        if not os.path.exists(self._path(_UNVERIFIED)):
             return {}
         with self._locked():
-            lines = self._lines(b"unverified")
-        return {bytes.fromhex(line[0]): line[1] for line in lines if _is_pack(line, self._digits)}
+            lines = self._lines(_UNVERIFIED)
+        return {bytes.fromhex(line[0]): line[1] for line in lines if self._is_unverified(line)}
 
     def damaged(self) -> list[str]:
         """What was found wrong, one line each."""
-        return [" ".join(line) for line in self._lines(b"damaged")]
+        return [" ".join(line) for line in self._lines(_DAMAGED)]
 
     def settle(self, found: Mapping[bytes, str]) -> None:
         """These packs were checked; what is wrong with each, empty for nothing."""
         wrong = [fault for fault in found.values() if fault]
         with self._locked():
-            lines = [line for line in self._lines(b"unverified") if _is_pack(line, self._digits)]
+            lines = [line for line in self._lines(_UNVERIFIED) if self._is_unverified(line)]
             rest = [" ".join(line) for line in lines if bytes.fromhex(line[0]) not in found]
-            _replace(os.path.join(self.folder, b"unverified"), rest)
+            _replace(self._path(_UNVERIFIED), rest)
             if wrong:
-                _replace(os.path.join(self.folder, b"damaged"), list(dict.fromkeys([*self.damaged(), *wrong])))
+                _replace(self._path(_DAMAGED), list(dict.fromkeys([*self.damaged(), *wrong])))
 
     def mark_graph(self) -> None:
         """The commit-graph is to be checked, or made."""
         os.makedirs(self.folder, exist_ok=True)
-        with open(os.path.join(self.folder, b"graph"), "wb"):
+        with open(self._path(_GRAPH), "wb"):
             pass
 
     def has_marked_graph(self) -> bool:
         """Whether it still is to be."""
-        return os.path.exists(os.path.join(self.folder, b"graph"))
+        return os.path.exists(self._path(_GRAPH))
 
     def unmark_graph(self) -> None:
         """It was."""
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.folder, b"graph"))
+            os.unlink(self._path(_GRAPH))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -110,19 +112,19 @@ class State:
 
     def _lines(self, name: bytes) -> list[list[str]]:
         try:
-            with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as file:
+            with open(self._path(name), encoding="utf-8", errors="replace") as file:
                 return [line.split(" ") for line in file.read().splitlines() if line]
         except OSError:
             return []
 
-    def forget(self) -> None:
-        """Nothing is known any more: something that had come has gone."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._file)
+    def _is_unverified(self, line: list[str]) -> bool:
+        return len(line) == 2 and self._is_hash(line[0])
 
+    def _path(self, name: bytes) -> bytes:
+        return os.path.join(self.folder, name)
 
-def _is_pack(line: list[str], digits: int) -> bool:
-    return len(line) == 2 and len(line[0]) == digits and set(line[0]) <= set("0123456789abcdef")
+    def _is_hash(self, word: str) -> bool:
+        return len(word) == self._digits and set(word) <= _HEX
 
 
 def _replace(path: bytes, lines: Iterable[str]) -> None:

@@ -6,33 +6,29 @@ the server at once. Alternates, and prints wall and processor time of each clone
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from simulations.versus.git.servers import QUIET, daemon
-from simulations.versus.git.upkeep import spent
+from simulations.versus.git.sides import BESIDE
+from simulations.versus.peers import program
+from simulations.versus.process import measure
 
 
 def main(repository: Path, rounds: int) -> None:
     """Measures, and prints."""
     with TemporaryDirectory(prefix="forge-fallback-") as temporary, daemon(repository.resolve().parent) as url:
         work = Path(temporary)
-        program = work / "git-remote-forge"
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m forge_p2p.cli.git_remote "$@"\n')
-        program.chmod(0o755)
-        path = f"{work}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, **QUIET, "FORGE_HOME": str(work / "home"), "PATH": path}
+        path = f"{BESIDE}{os.pathsep}{os.environ['PATH']}"
+        environment = {**QUIET, "FORGE_HOME": str(work / "home"), "PATH": path}
         settings = ("-c", f"forge.team/.upstream={url}", "-c", "forge.verify=never")
         for _ in range(rounds):
             for name, source in (("git", f"{url}{repository.name}"), ("fallback", f"forge://team/{repository.name}")):
                 shutil.rmtree(work / "copy", ignore_errors=True)
-                began, before = time.monotonic(), spent()
-                words = ["git", *settings, "clone", "--quiet", "--no-checkout", source, str(work / "copy")]
-                subprocess.run(words, env=environment, check=True)
-                print(f"{name:8} {time.monotonic() - began:7.2f} s, processor {spent() - before:6.2f} s", flush=True)
+                words = ("clone", "--quiet", "--no-checkout", source, work / "copy")
+                done = measure([program("git"), *settings, *words], environment=environment)
+                print(f"{name:8} {done.seconds:7.2f} s, processor {done.cpu:6.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def _have_standby(settings: Settings) -> None:
 
 
 def _verify_now(settings: Settings, git: "Git") -> None:
-    subprocess.run(_verifying(settings), stdin=subprocess.DEVNULL, stdout=sys.stdout, check=False, cwd=git.git_dir)
+    subprocess.run(_verifying(settings), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
 
 
 def _verify_behind(settings: Settings, folder: int) -> None:

@@ -1,6 +1,7 @@
 """`make bench`: runs the cases and writes what they gave.
 
 python -m simulations.versus [--case NAME]... [--rounds N] [--quick] [--dry] [--work DIR] [--cache DIR]
+                            [--repository DIR]
 """
 
 import argparse
@@ -21,7 +22,7 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{case.name:16} {case.title}" for case in CASES.values()))
         return 0
-    inputs = Inputs(options.cache, options.quick)
+    inputs = Inputs(options.cache, options.quick, options.repository)
     with tempfile.TemporaryDirectory(prefix="forge-versus-", dir=options.work) as work:
         bench = Bench(Path(work), inputs, options.quick, _say)
         good = [_run(bench, CASES[name], options) for name in options.case or CASES]
@@ -40,7 +41,7 @@ def _run(bench: Bench, case: Case, options: argparse.Namespace) -> bool:
     print(report.section(outcome, report.machine()) + "\n", flush=True)
     if options.quick:
         return True
-    if not options.dry:
+    if not options.dry and not options.repository:
         report.write(outcome)
     return not any("MISSED" in line for line in outcome.verdicts())
 
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry", action="store_true", help="write no files")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("--work", type=Path, help="folder on the file system to measure (default: the temporary one)")
+    parser.add_argument(
+        "--repository", type=Path, help="a real repository for the cases of git, which is only read; writes no files"
+    )
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for inputs (default: %(default)s)")
     return parser
 

@@ -39,10 +39,12 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Inputs below `cache`. `quick` makes them small."""
+    """Inputs below `cache`. `quick` makes them small. `repository`: what the cases of git clone, in place of what is
+    made for them."""
 
     cache: Path
     quick: bool
+    repository: Path | None = None
 
     @property
     def big(self) -> Path:

@@ -47,6 +47,21 @@ def test_a_corpus_is_a_sound_history(made: tuple[Bench, Corpus]) -> None:
     assert repository.files == len(NEWER)
 
 
+def test_a_real_repository_is_taken_as_it_is_at_its_head(made: tuple[Bench, Corpus], tmp_path: Path) -> None:
+    _, repository = made
+    real = tmp_path / "real"
+    git(tmp_path, "clone", "--quiet", repository.path, real)
+    git(real, "checkout", "--quiet", "-b", "side", "main~3")
+    inputs = Inputs(tmp_path / "cache", quick=False, repository=real)
+    taken = corpus(inputs, "large")
+    checked(taken.path)
+    assert taken.tip == git(real, "rev-parse", "side")
+    assert git(taken.path, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+    assert corpus(inputs, "mid") == taken
+    git(real, "checkout", "--quiet", "main")
+    assert corpus(inputs, "large").tip == repository.tip
+
+
 def test_growth_is_the_same_every_time() -> None:
     plan = schedule(FILES, 50, 3)
     assert plan == schedule(FILES, 50, 3)

@@ -60,13 +60,19 @@ class Corpus:
 
 
 def corpus(inputs: Inputs, name: str) -> Corpus:
-    """The repository of a size, made on first use. Runs with small inputs get the small one."""
+    """The repository of a size, made on first use. Runs with small inputs get the small one. A real one, if there is
+    one among the inputs, whatever its size."""
     name = "small" if inputs.quick else name
-    path = inputs.cache / "git" / f"{name}.git"
+    real = inputs.repository
+    path = inputs.cache / "git" / (f"real-{real.resolve().name}-{_mark(real)}.git" if real else f"{name}.git")
     if not path.exists():
         part = path.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        _make(SIZES[name], inputs.cache, part)
+        if real:
+            _take(real, part)
+        else:
+            _make(SIZES[name], inputs.cache, part)
+        _pack(part)
         part.rename(path)
     for setting in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "http.receivepack"):
         git(path, "config", setting, "true")
@@ -87,6 +93,24 @@ def git(folder: Path, *words: str | Path, given: str = "") -> str:
     return subprocess.run(command, input=given, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def _mark(real: Path) -> str:
+    """Tells its states apart."""
+    return git(real, "rev-parse", "--short=12", "HEAD")
+
+
+def _take(real: Path, path: Path) -> None:
+    """HEAD and the tags of a repository that there is, HEAD as `main`."""
+    git(real, "clone", "--quiet", "--bare", "--single-branch", ".", path)
+    git(path, "branch", "--force", "-M", "main")
+    git(path, "remote", "remove", "origin")
+
+
+def _pack(path: Path) -> None:
+    """As a server would have it at its best."""
+    git(path, "repack", "-ad", "--write-bitmap-index")
+    git(path, "commit-graph", "write", "--reachable")
+
+
 def _make(size: Size, cache: Path, path: Path) -> None:
     subprocess.run([program("git"), "init", "--quiet", "--bare", "-b", "main", path], check=True)
     words = [program("git"), "-C", str(path), "fast-import", "--quiet"]
@@ -96,8 +120,6 @@ def _make(size: Size, cache: Path, path: Path) -> None:
         process.stdin.close()
         if process.wait() != 0:
             raise subprocess.CalledProcessError(process.returncode, words)
-    git(path, "repack", "-ad", "--write-bitmap-index")
-    git(path, "commit-graph", "write", "--reachable")
 
 
 def _write(size: Size, cache: Path, stream: IO[bytes]) -> None:

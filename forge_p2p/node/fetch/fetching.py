@@ -173,7 +173,7 @@ class Fetching:
         return sum(each.bytes_sent for each in counts), sum(each.bytes_received for each in counts) + received
 
     def end(self) -> None:
-        """What did not become whole is not offered to others any more."""
+        """What did not become whole is offered to nobody who does not follow it already."""
         if self._swarming is not None:
             self._swarming.end()
 

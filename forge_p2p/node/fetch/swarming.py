@@ -144,9 +144,9 @@ class Swarming:
             self._members.holdings.tell(await trio.to_thread.run_sync(keep))
 
     def end(self) -> None:
-        """The fetch is over; what did not become whole is not offered any more."""
+        """The fetch is over; what did not become whole is offered to nobody who does not follow it already."""
         for holding in self.holdings:
-            self._members.holdings.give_up(holding)
+            self._members.holdings.leave(holding)
             if not holding.complete and holding.network in self._members.lookups:
                 self._members.lookups[holding.network].withdraw(self._root.link.hash)
 

@@ -52,9 +52,10 @@ class _Follower:
     request_id: int
     holding: Holding
     contact: Contact
-    previous: bool
     fetches: bool
     """It has something to tell itself, and others are told of it."""
+    previous: bool = False
+    """The earlier version that it named is here, too."""
     arrived: list[int] = field(default_factory=list)
     others: list[Contact] = field(default_factory=list)
     named: int = 0
@@ -62,7 +63,8 @@ class _Follower:
     told_complete: bool = False
     withheld: int = 0
     """Chunks that are here and that it would rather reconcile than be told; until it has been told so."""
-    telling: bool = False
+    telling: bool = True
+    """Not before it is known what it may name as bases."""
     wake: Callable[[], None] = lambda: None
 
     def arrive(self, prefixes: Sequence[int]) -> None:
@@ -128,10 +130,10 @@ class Following:
             await session.finish(event.request_id, Code.OK, "")
             return
         member.scope.open(holding)
-        previous = await self._open_previous(member, event.message.previous)
         contact, fetches = _contact_of(session, event.message), event.message.follow_back
-        follower = _Follower(session, event.request_id, holding, contact, previous, fetches)
+        follower = _Follower(session, event.request_id, holding, contact, fetches)
         follower.wake = self._wake
+        self._holdings.use(holding)
         if not holding.complete:
             holding.watchers.add(follower.arrive)
             if event.message.withhold and len(holding.arrived) > WITHHELD_LEAST:
@@ -142,6 +144,7 @@ class Following:
         if fetches:
             self._introduce(follower)
         self._followers.setdefault(session, {})[event.request_id] = follower
+        follower.previous = await self._open_previous(member, event.message.previous)
         await self._tell(follower)
 
     async def _open_previous(self, member: "MemberSide", root: bytes) -> bool:
@@ -157,6 +160,7 @@ class Following:
         follower = self._followers.get(session, {}).pop(request_id, None)
         if follower is not None:
             follower.holding.watchers.discard(follower.arrive)
+            self._holdings.leave(follower.holding)
 
     def gone(self, session: "PeerSession") -> None:
         """The session is over."""

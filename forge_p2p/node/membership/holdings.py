@@ -43,7 +43,8 @@ class Held(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class Holding:
-    """A root in one network. `complete`: all of it is here. `watchers` are told of what arrives, until it is."""
+    """A root in one network. `complete`: all of it is here. `watchers` are told of what arrives, until it is. `users`:
+    fetches that bring it and members that follow it here; without any it is forgotten, unless it is complete."""
 
     network: NetworkId
     root: Root
@@ -51,6 +52,7 @@ class Holding:
     complete: bool = False
     arrived: set[int] = field(default_factory=set)
     watchers: set[Arrived] = field(default_factory=set)
+    users: int = 0
     closure: Closure | None = None
     confirmed: bool = False
     """Somebody in the network has some of it: what arrives is that network's, too, and no other's alone."""
@@ -135,13 +137,20 @@ class Holdings:
         return [holding for holding in list(self._holdings.values()) if holding.network == network]
 
     def begin(self, network: NetworkId, root: Root) -> Holding:
-        """A root whose chunks begin to arrive; what is held already stays as it is."""
-        return self._holdings.setdefault((network, root.link.hash), Holding(network, root))
+        """A root whose chunks begin to arrive; what is held already stays as it is. To be left when the fetch ends."""
+        holding = self._at(network, root)
+        self.use(holding)
+        return holding
 
-    def give_up(self, holding: Holding) -> None:
-        """A fetch ended without the whole."""
-        if not holding.complete:
-            self._holdings.pop((holding.network, holding.root.link.hash), None)
+    def use(self, holding: Holding) -> None:
+        """A member follows it here; to be left when it does no more."""
+        holding.users += 1
+
+    def leave(self, holding: Holding) -> None:
+        """A fetch ended, or a member follows it no more: what nobody uses and is not whole is not offered any more."""
+        holding.users -= 1
+        if not holding.users and not holding.complete and self.find(holding.network, holding.root.link.hash) is holding:
+            del self._holdings[holding.network, holding.root.link.hash]
 
     def drop_network(self, network: NetworkId) -> None:
         """The node left a network."""
@@ -220,10 +229,13 @@ class Holdings:
         holding.complete, holding.closure = False, None
         holding.arrived.clear()
 
+    def _at(self, network: NetworkId, root: Root) -> Holding:
+        return self._holdings.setdefault((network, root.link.hash), Holding(network, root))
+
     def _add(self, network: NetworkId, held: Held) -> Holding:
         root = parse_link(held.link)
         with self._lock:
-            holding = self.begin(network, root)
+            holding = self._at(network, root)
             holding.held, holding.complete = held, True
         return holding
 

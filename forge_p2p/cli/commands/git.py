@@ -86,7 +86,11 @@ def verify(settings: Settings, repository: Path, background: bool) -> None:
 
 
 def _step_back() -> None:
-    """Leaves the processor to whoever else wants it."""
+    """Leaves the processor to whoever else wants it. Where the kernel shares it out by sessions first, as on desktops,
+    the priority of a process counts within its session alone (sched(7), autogroup): so the session steps back, too."""
     os.nice(19)
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19")

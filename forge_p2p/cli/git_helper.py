@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.calling import call_or_run
+from forge_p2p.cli.git_behind import NO, PROGRAM, YES, git_above
 from forge_p2p.cli.home import Settings
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
 from forge_p2p.cli.standby.request import SWITCH
@@ -31,13 +32,14 @@ Release = Callable[[int], None]
 """Is told the exit code as soon as nothing is left to do that anybody waits for."""
 
 
-def run(words: list[str], release: Release | None = None) -> int:
-    """Runs the helper to its end; returns its exit code. `release` has whoever asked a standby for this run go on
-    without it; a run of its own has none, and leaves a standby for the next one."""
+def run(words: list[str], client: int, release: Release | None = None) -> int:
+    """Runs the helper to its end; returns its exit code. `client` is the process that git has started for it. `release`
+    has whoever asked a standby for this run go on without it; a run of its own has none, and leaves a standby for the
+    next one."""
     from forge_p2p.git.remote.helper import failure
 
     try:
-        return _run(words, release)
+        return _run(words, client, release)
     except ForgeError as error:
         sys.stderr.write(failure(error))
         return FAILED
@@ -53,7 +55,7 @@ def run(words: list[str], release: Release | None = None) -> int:
         return INTERRUPTED
 
 
-def _run(words: list[str], release: Release | None) -> int:
+def _run(words: list[str], client: int, release: Release | None) -> int:
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import Options
@@ -72,12 +74,12 @@ def _run(words: list[str], release: Release | None) -> int:
     helper.run()
     when = _finish(settings, node, git, helper) if git is not None else NEVER
     folder = os.open(git.git_dir, os.O_PATH | os.O_DIRECTORY) if git is not None and when == BACKGROUND else None
+    standby = release is None and os.environ.get(SWITCH) != "0"
+    above = git_above(client) if standby or folder is not None else None  # as long as git waits, and is there
     if release is not None:
         release(helper.exit_code)
-    if folder is not None:
-        _verify_behind(settings, folder)
-    if release is None and os.environ.get(SWITCH) != "0":
-        _have_standby(settings)
+    if standby or folder is not None:
+        _leave_behind(settings, standby, folder, above)
     return helper.exit_code
 
 
@@ -108,36 +110,27 @@ def _serve(settings: Settings, node: "Node", published: "Published", service: st
     return serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
 
 
-def _have_standby(settings: Settings) -> None:
-    """For the runs to come, as long as the node is up that it stands beside."""
-    from forge_p2p.node.control import NoNode, call
-
-    with suppress(NoNode, ForgeError):
-        call(Home(settings.home), "git_standby", {})
-
-
 def _verify_now(settings: Settings, git: "Git") -> None:
-    subprocess.run(_verifying(settings), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
+    """Without the repository's folder among those where Python looks for modules (-P), nor the work tree that git runs
+    its helpers in."""
+    words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
 
 
-def _verify_behind(settings: Settings, folder: int) -> None:
-    """By a process that goes on when git does. The repository is given as a descriptor: git has been let go, and what
-    it cloned may have been renamed since."""
+def _leave_behind(settings: Settings, standby: bool, folder: int | None, above: int | None) -> None:
+    """What is done when git has ended, by a process that goes on then. The repository that is to be checked is given as
+    a descriptor: git may be let go by now, and what it cloned renamed."""
+    verify = folder is not None
+    words = (str(settings.home), YES if standby else NO, YES if verify else NO, "" if above is None else str(above))
     subprocess.Popen(
-        [*_verifying(settings), "--background"],
+        [sys.executable, "-P", "-m", PROGRAM, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        cwd=f"/proc/self/fd/{folder}",
+        cwd=f"/proc/self/fd/{folder}" if verify else "/",
+        pass_fds=() if above is None else (above,),
     )
-
-
-def _verifying(settings: Settings) -> list[str]:
-    """Runs in the repository's folder, not by its path: that may be another one soon, as of what is cloned and then
-    renamed. And without that folder among those where Python looks for modules (-P), nor the work tree that git runs
-    its helpers in."""
-    return [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
 
 
 class _Caller:

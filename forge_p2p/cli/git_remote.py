@@ -4,21 +4,22 @@ To start Python with all that the work needs takes as long as a small fetch, so 
 and gives each run a child of its own. Nothing is imported here before it is clear that there is none.
 """
 
+import os
 import sys
 
 from forge_p2p.cli.standby.asking import run_elsewhere
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the helper to its end; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_elsewhere(words)
-    if code is not None:
-        return code
-    from forge_p2p.cli.git_helper import run
+def main() -> None:
+    """Runs the helper to its end, and ends the process at once: git waits for that, and Python would tidy up for 7 ms.
+    What was said is flushed by then, line by line and command by command."""
+    code = run_elsewhere(sys.argv[1:])
+    if code is None:
+        from forge_p2p.cli.git_helper import run
 
-    return run(words)
+        code = run(sys.argv[1:], os.getpid())
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -87,19 +87,26 @@ class Git:
         self._begun: dict[tuple[str | bytes, ...], subprocess.Popen[bytes]] = {}
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
-        """What everybody asks is asked at once, and one process answers about objects while this lasts."""
-        nobody = subprocess.DEVNULL
-        self._begun[_PLACES] = self.start(*_PLACES, stdin=nobody, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._batch = Batch(self.start(*_OBJECTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=nobody))
+    def answering(self, *, objects: bool = True) -> Iterator[None]:
+        """What everybody asks is asked at once, and one process answers about `objects` while this lasts."""
+        self.begin(*_PLACES)
+        if objects:
+            pipe, nobody = subprocess.PIPE, subprocess.DEVNULL
+            self._batch = Batch(self.start(*_OBJECTS, stdin=pipe, stdout=pipe, stderr=nobody))
         try:
             yield
         finally:
-            self._batch.close()
-            self._batch = None
+            if self._batch is not None:
+                self._batch.close()
+                self._batch = None
             for begun in self._begun.values():
                 begun.communicate()
             self._begun.clear()
+
+    def begin(self, *words: str | bytes) -> None:
+        """A command whose outcome `run` or `attempt` is going to be asked for, by the same words, while `answering`."""
+        pipe = subprocess.PIPE
+        self._begun[words] = self.start(*words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
 
     @cached_property
     def places(self) -> Places:

@@ -11,14 +11,14 @@ from tests.cli.harness import TIMEOUT, environment
 SCRIPT = """
 import os
 from pathlib import Path
-from forge_p2p.cli.commands.git import _step_back
+from forge_p2p.cli.git_behind import step_back
 
 def of_session():
     told = Path("/proc/self/autogroup")
     return told.read_text().split()[-1] if told.exists() else None
 
 before = of_session()
-_step_back()
+step_back()
 print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.getpriority(os.PRIO_PROCESS, 0), of_session() == before)
 print(of_session() in (None, "19"))
 """

@@ -1,7 +1,6 @@
 """`forge git`: repositories that everybody uses by plain git."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -63,9 +62,8 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
 
 @command.command("verify", cls=ForgeCommand)
 @click.argument("repository", type=click.Path(path_type=Path), default=".")
-@click.option("--background", is_flag=True, hidden=True)
 @pass_settings
-def verify(settings: Settings, repository: Path, background: bool) -> None:
+def verify(settings: Settings, repository: Path) -> None:
     """Check packs that were fetched and taken as they came.
 
     git clone and git fetch have that done in the background. An index that is wrong is made anew, a damaged pack is
@@ -76,21 +74,8 @@ def verify(settings: Settings, repository: Path, background: bool) -> None:
     from forge_p2p.git.verifying import Refetching
     from forge_p2p.git.verifying import verify as verified
 
-    if background:
-        _step_back()
     git = find_repository(os.fsencode(repository), git_environment(settings))
     faults = verified(git, Refetching(git, runner(settings)))
     if faults:
         raise Untrusted("; ".join(faults), hint="do not use what was fetched; ask who published it")
     remark(settings, "all that was fetched is as git would have it")
-
-
-def _step_back() -> None:
-    """Leaves the processor to whoever else wants it. Where the kernel shares it out by sessions first, as on desktops,
-    the priority of a process counts within its session alone (sched(7), autogroup): so the session steps back, too."""
-    os.nice(19)
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    if os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            Path("/proc/self/autogroup").write_text("19")

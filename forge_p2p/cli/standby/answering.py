@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from forge_p2p.cli.git_helper import run
-from forge_p2p.cli.standby.asking import uid_of_peer
+from forge_p2p.cli.standby.asking import pid_of_peer, uid_of_peer
 from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become
 from forge_p2p.node.control import NoNode, reaching
 from forge_p2p.node.home import Home
@@ -105,7 +105,7 @@ def _be_child(connection: socket.socket) -> None:
         words = _taken_over(connection)
         if words is not None:
             watch = _Watch(connection)
-            code = run(words, watch.release)
+            code = run(words, pid_of_peer(connection), watch.release)
             watch.release(code)
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second standby
         sys.excepthook(*sys.exc_info())

@@ -73,6 +73,15 @@ def _outcome(connection: _socket.socket) -> int:
 
 
 def uid_of_peer(connection: _socket.socket) -> int:
-    """Whose process is at the other end; unix(7), `struct ucred`."""
-    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[4:8], sys.byteorder)
+    """Whose process is at the other end."""
+    return int.from_bytes(_credentials(connection)[4:8], sys.byteorder)
+
+
+def pid_of_peer(connection: _socket.socket) -> int:
+    """Which process is at the other end; 0 for one that cannot be seen from here."""
+    return int.from_bytes(_credentials(connection)[:4], sys.byteorder)
+
+
+def _credentials(connection: _socket.socket) -> bytes:
+    """unix(7), `struct ucred`."""
+    return connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)

@@ -140,7 +140,7 @@ class Helper:
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
         if self._landing is None:
-            self._stack.enter_context(self._repository.answering())
+            self._stack.enter_context(self._repository.answering(objects=not self.options.cloning))
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
             self.note(f"warning: {fault}")
@@ -149,6 +149,7 @@ class Helper:
         except ForgeError as error:
             self._turn_upstream(error)
             fetched = self._fetched(self._landing, wanted)
+        self.landed |= not self._turned
         if fetched.lock and b"\n" not in fetched.lock:
             self._say(b"lock " + fetched.lock)
             if fetched.connected and self.options.check_connectivity:
@@ -162,13 +163,12 @@ class Helper:
         from forge_p2p.git.remote.fetch import Fetch
 
         fetch = Fetch(self._node, self._repository, landing, self._listed())
-        fetched = fetch.run(wanted, everything=self.options.cloning or self.options.refetch)
-        self.landed = True
-        if self.options.cloning:
-            from forge_p2p.git.remote.cloning import check_out_in_parallel
+        if not self.options.cloning:
+            return fetch.run(wanted, everything=self.options.refetch)
+        from forge_p2p.git.remote.cloning import checked_out_in_parallel
 
-            check_out_in_parallel(self._repository)
-        return fetched
+        with checked_out_in_parallel(self._repository):
+            return fetch.run(wanted, everything=True)
 
     def _turn_upstream(self, error: ForgeError) -> None:
         """From here on the upstream is asked instead. Raises `error` where there is none, or it was asked already."""

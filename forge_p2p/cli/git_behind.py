@@ -1,0 +1,91 @@
+"""What is left to do once git has gone: a standby for the runs to come, a check of what was taken as it came.
+
+A process of its own, `python -m forge_p2p.cli.git_behind HOME STANDBY VERIFY GIT`. A clone goes on to its checkout when
+the helper ends, and wants every processor for that; so this one imports nothing before git has ended, and the check has
+what is left of the processors even then.
+"""
+
+import os
+import select
+import sys
+from contextlib import suppress
+
+PROGRAM = "forge_p2p.cli.git_behind"
+
+PATIENCE = 600.0
+"""Seconds after which git is waited for no longer."""
+
+YES, NO = "yes", "no"
+
+_GIT = "git"
+
+
+def main() -> int:
+    """Does what the words ask for, one thing after the other."""
+    home, standby, verify, git = sys.argv[1:]
+    if git:
+        _wait_for(int(git))
+    if standby == YES:
+        _have_standby(home)
+    if verify == YES:
+        step_back()
+        # In the repository's folder, not by its path: what is cloned may be renamed by now.
+        from forge_p2p.cli.main import main as forge
+
+        return forge(["--home", home, "git", "verify", "."])
+    return 0
+
+
+def step_back() -> None:
+    """Leaves the processor to whoever else wants it. Where the kernel shares it out by sessions first, as on desktops,
+    the priority of a process counts within its session alone (sched(7), autogroup): so the session steps back, too."""
+    os.nice(19)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+            file.write("19")
+
+
+def _wait_for(process: int) -> None:
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    ended.poll(PATIENCE * 1000)
+
+
+def _have_standby(home: str) -> None:
+    """As long as the node is up that it stands beside."""
+    from pathlib import Path
+
+    from forge_p2p.errors import ForgeError
+    from forge_p2p.node.control import NoNode, call
+    from forge_p2p.node.home import Home
+
+    with suppress(NoNode, ForgeError):
+        call(Home(Path(home)), "git_standby", {})
+
+
+def git_above(process: int) -> int | None:
+    """The outermost of the git commands that have led to a process, as a descriptor that tells of its end; `None` where
+    none is found, or the system has no such descriptors."""
+    found = 0
+    try:
+        above = _name_and_parent(process)[1]
+        while True:
+            name, parent = _name_and_parent(above)
+            if name != _GIT:
+                return os.pidfd_open(found) if found else None
+            found, above = above, parent
+    except OSError:
+        return None
+
+
+def _name_and_parent(process: int) -> tuple[str, int]:
+    """proc_pid_stat(5). Raises `OSError`."""
+    with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        stat = file.read()
+    return stat[stat.index("(") + 1 : stat.rindex(")")], int(stat[stat.rindex(")") :].split()[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What is done once git has gone: by a process that the helper leaves behind, and that waits for git's end."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from forge_p2p.cli.git_behind import git_above
+from tests.git.harness import GIT, Person, sound
+from tests.git.lies import lie, nothing, swap_offsets
+
+PATIENCE = 30.0
+
+
+def until_checked(copy: Path) -> None:
+    """Until nothing is left that is to be checked."""
+    end = time.monotonic() + PATIENCE
+    while (copy / ".git" / "forge" / "unverified").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_an_index_that_lies_is_made_anew_in_the_background(ada: Person, bob: Person) -> None:
+    lie(ada, "behind", ada.repository("source"), swap_offsets)
+    bob.attempt("clone", "--no-checkout", "forge://behind", "copy", GIT_CONFIG_VALUE_0="background")
+    until_checked(bob.folder / "copy")
+    sound(bob, bob.folder / "copy")
+
+
+def test_what_was_renamed_meanwhile_is_checked(ada: Person, bob: Person) -> None:
+    lie(ada, "renamed", ada.repository("source"), nothing)
+    bob.git("clone", "forge://renamed", "before", GIT_CONFIG_VALUE_0="background")
+    (bob.folder / "before").rename(bob.folder / "after")
+    until_checked(bob.folder / "after")
+    sound(bob, bob.folder / "after")
+
+
+def test_the_outermost_git_is_waited_for() -> None:
+    inner = "!exec git -c alias.inner='!echo; exec sleep 1000' inner"
+    git = subprocess.Popen([*GIT, "-c", f"alias.outer={inner}", "outer"], stdout=subprocess.PIPE, process_group=0)
+    assert git.stdout is not None
+    git.stdout.readline()
+    sleeper = int(subprocess.check_output(["pgrep", "-g", str(git.pid), "-x", "sleep"]))
+    above = git_above(sleeper)
+    assert above is not None
+    ended = select.poll()
+    ended.register(above, select.POLLIN)
+    assert not ended.poll(0)
+    git.kill()
+    assert ended.poll(PATIENCE * 1000)
+    os.close(above)
+    os.killpg(git.pid, signal.SIGKILL)
+    git.communicate()
+
+
+def test_where_no_git_is_above_nothing_is_waited_for() -> None:
+    assert git_above(os.getpid()) is None
+    assert git_above(0) is None

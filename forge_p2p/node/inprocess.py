@@ -22,6 +22,9 @@ def run(
 ) -> Result:
     """Runs operation `name` to its end. Raises what it raises; a network operation has an endpoint while it runs."""
     found = operation(name)
+    beforehand = found.load_beforehand()
+    if beforehand is not None:
+        beforehand(home, config, **arguments)
     arguments = {"report": on_progress or ignore_progress, **arguments}
     with LocalNode(home, config) as node:
         result: Result | None = None

@@ -140,6 +140,17 @@ def test_peers_that_go(tmp_path: Path) -> None:
                 said(near.home, "network", "leave", "team")
 
 
+def test_who_is_in_no_network_does_not_become_a_node_first(place: Place, tmp_path: Path) -> None:
+    alone = person(tmp_path / "alone", "alone", HASTY)
+    alone.git("config", "--global", "forge.team/.upstream", place.url.removesuffix("project.git"))
+    listed = alone.attempt("ls-remote", "forge://team/project.git", "HEAD", PYTHONPROFILEIMPORTTIME="1")
+    assert listed.returncode == 0, listed.stderr
+    assert place.far.git("rev-parse", "HEAD", at=place.work) in listed.stdout
+    assert f"names belong to a network, and this node is in none; turning to {place.url}" in listed.stderr
+    assert "forge_p2p.git.remote.upstream" in listed.stderr
+    assert not [line for line in listed.stderr.splitlines() if line.endswith((" trio", " qh3", " lmdb"))]
+
+
 def test_neither_has_it(place: Place) -> None:
     failed = place.near.attempt("clone", "forge://team/nowhere.git", "copy")
     assert failed.returncode == 128

@@ -18,7 +18,8 @@ class Operation:
     """Where an operation is, and whether it needs the network.
 
     `first`: a local function to try before a network one; it returns `None` when the network is needed after all.
-    `emits`: the operation also takes an async `emit` for content.
+    `emits`: the operation also takes an async `emit` for content. `beforehand`: module and function that a process of
+    its own calls before it becomes a node: raises what the operation would, as far as the node's folder tells.
     """
 
     module: str
@@ -26,17 +27,23 @@ class Operation:
     network: bool = False
     emits: bool = False
     first: str = ""
+    beforehand: tuple[str, str] | None = None
 
     def load(self) -> Callable[..., Any]:
         """The function itself."""
-        return self._load(self.function)
+        return _load(self.module, self.function)
 
     def load_first(self) -> Callable[..., Any]:
         """The local function to try first."""
-        return self._load(self.first)
+        return _load(self.module, self.first)
 
-    def _load(self, name: str) -> Callable[..., Any]:
-        return getattr(import_module(f"forge_p2p.node.{self.module}"), name)  # type: ignore[no-any-return]
+    def load_beforehand(self) -> Callable[..., None] | None:
+        """What is called before, if anything is."""
+        return _load(*self.beforehand) if self.beforehand else None
+
+
+def _load(module: str, name: str) -> Callable[..., Any]:
+    return getattr(import_module(f"forge_p2p.node.{module}"), name)  # type: ignore[no-any-return]
 
 
 OPERATIONS = {
@@ -62,7 +69,13 @@ OPERATIONS = {
     "sync": Operation("syncing.rounds", "sync", network=True, emits=True),
     "cache_save": Operation("operations.caching", "save", network=True),
     "cache_restore": Operation("operations.caching", "restore", network=True),
-    "git_read": Operation("repositories.reading", "read", network=True, emits=True),
+    "git_read": Operation(
+        "repositories.reading",
+        "read",
+        network=True,
+        emits=True,
+        beforehand=("repositories.belonging", "require_network"),
+    ),
     "git_files": Operation("repositories.fetching", "files", network=True),
     "git_put": Operation("repositories.putting", "put", network=True),
     "git_share": Operation("repositories.sharing", "share", network=True),

@@ -10,6 +10,7 @@ PLAYS: dict[str, Play] = {
         spread,
         {
             "last": "last agent ÷ one copy",
+            "received": "all received ÷ one copy",
             "copies": "origin, copies",
             "finished": "agents done",
             "seconds": "last, s",

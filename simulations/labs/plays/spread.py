@@ -48,6 +48,7 @@ def spread(occasion: Occasion) -> Turn:
     figures = {
         "seconds": last,
         "last": last / one_copy,
+        "received": watch.received() / one_copy,
         "copies": (after.sent - watch.before.sent) / size,
         "first": min(watch.done.values(), default=0.0) / one_copy,
         "busy": busy_share,

@@ -17,6 +17,9 @@ TICK = 0.1
 
 DONE = "done"
 
+NEARLY = 0.01
+"""Copies that may come after an agent has received its content: nodes go on talking."""
+
 
 @dataclass(slots=True)
 class Watch:
@@ -36,6 +39,8 @@ class Watch:
     timeline: list[Row] = field(default_factory=list)
     killed: set[str] = field(default_factory=set)
     started: dict[str, float] = field(default_factory=dict)
+    _received: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    """At each look, copies received by agent."""
     _events: list[Event] = field(default_factory=list)
     _last_event: float = 0.0
 
@@ -51,6 +56,14 @@ class Watch:
             if time.monotonic() - self.begun > patience:
                 self.failures |= dict.fromkeys(self._waiting(), f"not done after {patience:.0f} s")
                 return
+
+    def received(self) -> float:
+        """Seconds until the last of those that are done had received what it was to: the rest is its own work."""
+        return max((self._received_by(name) - self.started[name] for name in self.done), default=0.0)
+
+    def _received_by(self, name: str) -> float:
+        whole = self._received[-1][1][name]
+        return next(when for when, by_name in self._received if by_name[name] >= whole - NEARLY)
 
     @property
     def lab(self) -> Lab:
@@ -86,9 +99,11 @@ class Watch:
     def _look(self) -> None:
         sent = (self.lab.traffic("origin").sent - self.before.sent) / self.size
         all_received = self.lab.received()
-        received = [(all_received[name] - self.received_before[name]) / self.size for name in self.fetchers]
+        by_name = {name: (all_received[name] - self.received_before[name]) / self.size for name in self.fetchers}
+        received = by_name.values()
         mean = sum(received) / len(received)
         self.timeline.append((self._now(), sent, min(received), mean, max(received)))
+        self._received.append((self.timeline[-1][0], by_name))
         while self._events and self._is_time(self._events[0].when, sent, mean):
             self._happen(self._events.pop(0))
 

@@ -42,6 +42,11 @@ def keep_index(git: Git, pack: bytes, made: bytes) -> None:
     """Keeps the index of a pack that was made here, at `made`, and published: the next push asks for it."""
     folder = os.path.join(git.places.state, _FOLDER)
     os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)  # half an index would hide what is published
+    finally:
+        os.close(descriptor)
     os.rename(made, os.path.join(folder, pack_name(pack).encode() + b".idx"))
 
 

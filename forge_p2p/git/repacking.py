@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from forge_p2p.content.gitmanifest import SUFFIXES, GitPack, pack_name
 from forge_p2p.git.lookup import IndexFile
-from forge_p2p.git.packing import pack_objects
+from forge_p2p.git.packing import index_of, pack_objects
 from forge_p2p.git.running import Git, hex_lines
 
 
@@ -40,7 +40,7 @@ def _packed(git: Git, beside: bytes, indexes: Sequence[bytes], folder: bytes) ->
     wanted = {oid for path in indexes for oid in IndexFile(path, size).names()}
     both = git.beside(beside)
     pack = pack_objects(both, _with_paths(both, wanted), folder)
-    return pack, IndexFile(os.path.join(folder, pack_name(pack).encode() + b".idx"), size).objects
+    return pack, index_of(both, pack, folder).objects
 
 
 def _with_paths(git: Git, wanted: set[bytes]) -> list[bytes]:

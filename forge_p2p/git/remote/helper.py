@@ -51,6 +51,7 @@ class Helper:
         self._serve = serve
         self._upstream = upstream
         self._turned = False
+        self._is_answering = False
         self._published: Published | None = None
         self._over = False
         self._stack = ExitStack()
@@ -99,6 +100,8 @@ class Helper:
     def list(self, rest: bytes) -> None:
         """Lists the refs."""
         pushing = rest == b"for-push"
+        if pushing and self._git is not None:
+            self._have_answers(self._git)
         if not self._turned or pushing:
             try:
                 manifest = self._listed(anew=True, pushing=pushing).manifest
@@ -139,8 +142,8 @@ class Helper:
 
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
+        self._have_answers(self._repository, objects=not self.options.cloning)
         if self._landing is None:
-            self._stack.enter_context(self._repository.answering(objects=not self.options.cloning))
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
             self.note(f"warning: {fault}")
@@ -184,8 +187,8 @@ class Helper:
 
         specs = [Refspec.parse(line) for line in self._batch(rest)]
         push = Push(self._node, self._repository, self._listed(pushing=True), self.options)
-        with self._repository.answering():
-            faults = push.run(specs)
+        self._have_answers(self._repository)
+        faults = push.run(specs)
         for ref, fault in faults.items():
             self._say(b"error " + ref + b" " + fault.encode() if fault else b"ok " + ref)
         for note in push.notes:
@@ -205,6 +208,13 @@ class Helper:
             name = self._published.about.name
             raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
         return self._published
+
+    def _have_answers(self, git: Git, *, objects: bool = True) -> None:
+        """Starts what is going to be asked about the repository, if that has not been done: while git reads a list and
+        the node asks for one, and it ends after git has its answer."""
+        if not self._is_answering:
+            self._is_answering = True
+            self._stack.enter_context(git.answering(objects=objects))
 
     @property
     def _repository(self) -> Git:

@@ -8,7 +8,7 @@ by another thread the next is read, cut and hashed by this one.
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
@@ -17,7 +17,7 @@ from forge_p2p.content.chunking import Chunker
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
 from forge_p2p.content.linktext import format_link
 from forge_p2p.content.pathtext import path_bytes, path_text
-from forge_p2p.content.snapshot import encode_pages
+from forge_p2p.content.snapshot import Entry, encode_pages
 from forge_p2p.content.tree import TreeBuilder
 from forge_p2p.content.walk import reach
 from forge_p2p.errors import CorruptChunk, DiskError, DiskFull, NotFound, SourceChanged
@@ -38,6 +38,9 @@ TELL_INTERVAL = 0.1
 
 INTERIM = 3600.0
 """Seconds for which new content is kept without its lasting pin, which the caller sets in a moment."""
+
+Rooted = Callable[["Writer", Iterable[Entry]], Root]
+"""Stores what holds a directory's entries together, and says what that is."""
 
 
 def add(node: LocalNode, *, path: str, report: Report, keep: bool = True) -> AddResult:
@@ -71,15 +74,23 @@ def keep_added(node: LocalNode, root: Root) -> None:
 class Adder:
     """One add under way. `new_bytes` and `stored_bytes` count what the store did not have, raw and as it keeps it.
     `patient`: a file that cannot be read, or that changes meanwhile, ends nothing; it is not in the snapshot then, but
-    in `left_out`, with the reason."""
+    in `left_out`, with the reason. `rooted`: what becomes of a directory's entries, if not a tree."""
 
     def __init__(
-        self, node: LocalNode, found: Scan, cache: StatCache, report: Report, *, patient: bool = False
+        self,
+        node: LocalNode,
+        found: Scan,
+        cache: StatCache,
+        report: Report,
+        *,
+        patient: bool = False,
+        rooted: Rooted | None = None,
     ) -> None:
         self.new_bytes = 0
         self.stored_bytes = 0
         self.left_out: dict[bytes, str] = {}
         self._patient = patient
+        self._rooted = rooted or _as_tree
         self._node = node
         self._scan = found
         self._cache = cache
@@ -195,7 +206,7 @@ class Adder:
         if self._scan.kind is Kind.BLOB:
             (item,) = self._scan.resolved(links)
             return Root(Kind.BLOB, links.get(item.path, Link(Hash(item.payload), item.size, item.level)))
-        return Root(Kind.TREE, store_pages(writer, encode_pages(self._scan.entries(links))))
+        return self._rooted(writer, self._scan.entries(links))
 
     def _name(self, path: bytes) -> str:
         """A path of the scan as messages have it."""
@@ -222,6 +233,10 @@ def hold(node: LocalNode, root: Root) -> None:
 
 def _interim(root: Root) -> str:
     return f"interim/{format_link(root)}"
+
+
+def _as_tree(writer: "Writer", entries: Iterable[Entry]) -> Root:
+    return Root(Kind.TREE, store_pages(writer, encode_pages(entries)))
 
 
 def store_pages(writer: "Writer", pages: Iterable[bytes]) -> Link:
@@ -263,6 +278,11 @@ class Writer:
         self._wait()
         self._under_way = self._pool.submit(self._ingest.put, chunks, group)
 
+    def settle(self) -> None:
+        """Waits until all that was put can be read."""
+        self._flush_small()
+        self._wait()
+
     def _flush_small(self) -> None:
         batch, self._small, self._small_bytes = self._small, [], 0
         if batch:
@@ -281,7 +301,6 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         try:
             if kind is None:
-                self._flush_small()
-                self._wait()
+                self.settle()
         finally:
             self._pool.shutdown()

@@ -59,9 +59,10 @@ def require_writer(named: Named) -> None:
         )
 
 
-async def write(members: "Members", named: Named, intent: Intent, *, after: int = -1) -> Written:
+async def write(members: "Members", named: Named, intent: Intent, *, after: int = -1, sweeps: bool = True) -> Written:
     """Adds a record to a name. Who is faster is built upon: `intent` is asked again. `after`: the record that has to be
-    the newest (0: the name has to be new), or -1 for any. Raises `Conflict`, `HomeUnreachable`, `Refused`, `BadRef`."""
+    the newest (0: the name has to be new), or -1 for any. `sweeps`: lets go what the record replaces, or else the
+    caller does. Raises `Conflict`, `HomeUnreachable`, `Refused`, `BadRef`."""
     lost_to: list[RefRecord] = []
     names = members.names
     node, network, name = members.node, named.network, named.name
@@ -81,7 +82,8 @@ async def write(members: "Members", named: Named, intent: Intent, *, after: int 
         except NotHome:
             continue  # it has just been moved
         if not isinstance(answer, Exists):
-            await trio.to_thread.run_sync(sweep, node, members.holdings, network, name)
+            if sweeps:
+                await trio.to_thread.run_sync(sweep, node, members.holdings, network, name)
             return Written(record, unchanged=False, lost_to=lost_to)
         lost_to.append(answer.record)
     raise Conflict(

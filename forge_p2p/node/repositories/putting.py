@@ -3,10 +3,11 @@
 files -> store -> listing with the packs that were there before -> record put at the home, if nobody was faster
 """
 
+import os
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,17 +34,21 @@ from forge_p2p.node.operations.adding import Adder, Writer, hold, store_pages
 from forge_p2p.node.operations.getting import is_whole, listing_here
 from forge_p2p.node.refs.naming import Named, parse_name
 from forge_p2p.node.refs.publishing import held_elsewhere
+from forge_p2p.node.refs.retention import sweep
 from forge_p2p.node.refs.writing import Change, require_writer, write
 from forge_p2p.node.repositories.reading import open_repository, require_repository
 from forge_p2p.node.repositories.results import RepositoryPutResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target
-from forge_p2p.workspace.scan import Scan, scan
+from forge_p2p.workspace.scan import scan
 from forge_p2p.workspace.statcache import StatCache
 
 if TYPE_CHECKING:
     from forge_p2p.node.membership.members import Members
     from forge_p2p.node.network import Network
+
+NO_CACHE = StatCache(Path(os.devnull))
+"""Remembers nothing: what is put comes from a folder that nobody scans again."""
 
 
 async def put(
@@ -72,7 +77,8 @@ async def put(
     def intent(head: RefRecord | None) -> Change:
         return Change(root, bool(head and head.protected))
 
-    written = await write(members, named, intent, after=after)
+    written = await write(members, named, intent, after=after, sweeps=False)
+    await network.afterwards(partial(sweep, network.node, members.holdings, named.network, named.name))
     held = await held_elsewhere(network, members, named, written, report)
     notes = []
     if not held and not network.stays:
@@ -108,31 +114,21 @@ def _vouched(members: "Members", named: Named, seq: int, before: dict[bytes, Ent
 def stored(node: LocalNode, folder: str, before: dict[bytes, Entry], vouched: dict[bytes, Link]) -> tuple[Root, int]:
     """The root of what is in `folder` and of packs that were there `before`, durable, and the bytes that are new.
     Blocks. Raises `Malformed`."""
-    with TemporaryDirectory(prefix="forge-") as forgotten:  # nobody will scan that folder again
-        adder = Adder(node, *_scanned(folder, forgotten), ignore_progress)
-        added = adder.run()
-    entries = {entry.path: entry for entry in listing_here(node, added) if _is_file(entry)}
-    manifest = manifest_entry(entries.values())
-    decoded = decode_manifest(b"".join(walk.stream(manifest.link, node.store.read)))
-    files = {**before, **entries}
-    if missing := [path for path in paths_of(decoded) if path not in files]:
-        raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
-    pages = encode_pages(repository_listing(manifest.link, decoded, files, vouched))
-    with node.store.ingest() as ingest:
-        with Writer(ingest) as writer:
-            root = Root(Kind.GIT, store_pages(writer, pages))
-        ingest.commit()
-        hold(node, root)
-    return root, adder.new_bytes
 
+    def rooted(writer: Writer, entries: Iterable[Entry]) -> Root:
+        files = {entry.path: entry for entry in entries if entry.kind == EntryKind.FILE}
+        manifest = manifest_entry(files.values()).link
+        writer.settle()
+        decoded = decode_manifest(b"".join(walk.stream(manifest, node.store.read)))
+        files = {**before, **files}
+        if missing := [path for path in paths_of(decoded) if path not in files]:
+            raise Malformed(f"{missing[0].decode()} is neither pushed nor there already")
+        pages = encode_pages(repository_listing(manifest, decoded, files, vouched))
+        return Root(Kind.GIT, store_pages(writer, pages))
 
-def _scanned(folder: str, cache: str) -> tuple[Scan, StatCache]:
-    seen = StatCache(Path(cache))
-    return scan(path_bytes(folder), seen), seen
-
-
-def _is_file(entry: Entry) -> bool:
-    return entry.kind == EntryKind.FILE
+    found = scan(path_bytes(folder), NO_CACHE)
+    adder = Adder(node, found, NO_CACHE, ignore_progress, rooted=rooted)
+    return adder.run(), adder.new_bytes
 
 
 async def _offer(members: "Members", named: Named, root: Root) -> None:

@@ -7,7 +7,6 @@ the line prints contains the text. A block that says `toml config` is a settings
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from forge_p2p.cli.config import SETTINGS, parse_config
 from tests.cli.harness import COMMAND, ROOT, environment
 from tests.edge.harness import EDGE
+from tests.git.harness import programs
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<info>[^\n]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -51,9 +51,7 @@ def test_commands_work(page: Path, tmp_path: Path) -> None:
     for name, words in {"forge": COMMAND, "forge-edge": EDGE}.items():
         (program.parent / name).write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
         (program.parent / name).chmod(0o755)
-    helper = program.with_name("git-remote-forge")
-    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -m forge_p2p.cli.git_remote "$@"\n')
-    helper.chmod(0o755)
+    programs(program.parent)
     (tmp_path / "folder").mkdir()
     variables = environment(tmp_path / "home")
     log = tmp_path / "log"

@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cli.harness import environment
+from tests.cli.harness import ROOT, environment
 from tests.node.harness import settings
 from tests.node.members_up import said
 
 TIMEOUT = 60
+SCRIPTS = ROOT / "bin"
 GIT = (
     *("git", "-c", "init.defaultBranch=main", "-c", "protocol.forge.allow=always"),
     *("-c", "maintenance.auto=false"),  # which would go on after the command, and leave files of its own when killed
@@ -18,11 +19,12 @@ GIT = (
 
 
 def programs(folder: Path) -> Path:
-    """A folder with `git-remote-forge` in it, as an installation has it."""
+    """A folder with `git-remote-forge` and what is beside it, as an installation has them."""
     folder.mkdir(exist_ok=True)
-    helper = folder / "git-remote-forge"
-    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m forge_p2p.cli.git_remote "$@"\n')
-    helper.chmod(0o755)
+    for script in SCRIPTS.iterdir():
+        installed = folder / script.name
+        installed.write_text(script.read_text().replace("#!python\n", f"#!{sys.executable}\n", 1))
+        installed.chmod(0o755)
     return folder
 
 

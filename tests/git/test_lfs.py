@@ -18,7 +18,7 @@ def set_up(person: Person, repository: Path) -> None:
     ok(person, "lfs", "install", str(repository))
     forge = person.bin / "forge"
     if not forge.exists():
-        helper = (person.bin / "git-remote-forge").read_text()
+        helper = (person.bin / "forge-git-remote").read_text()
         forge.write_text(helper.replace("forge_p2p.cli.git_remote", "forge_p2p.cli.main"))
         forge.chmod(0o755)
     person.git("config", "lfs.customtransfer.forge.path", str(forge), at=repository)

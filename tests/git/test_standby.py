@@ -1,6 +1,7 @@
 """Runs of the helper by a child of the standby: the same results, and nothing lost with any of the processes."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from tests.cli.harness import forge
 from tests.git.conftest import SETTINGS
-from tests.git.harness import GIT, Person, leavings, person, sound
+from tests.git.harness import GIT, Person, leavings, person, programs, sound
 from tests.node.members_up import said
 
 PATIENCE = 20.0
@@ -91,6 +92,77 @@ def test_umask_and_surroundings_are_the_runs_own(carol: Person, source: Path) ->
     carol.commit(source, "more", "content")
     carol.git("push", "--quiet", "origin", "main", at=source)
     subprocess.run([*GIT, "fetch", "--quiet", f"forge://{name}", "main"], cwd=carol.folder, env=relative, check=True)
+
+
+class Watched:
+    """Programs as installed, of which the one that can do everything leaves a mark."""
+
+    def __init__(self, person: Person, source: Path, folder: Path) -> None:
+        self.bin = programs(folder / "bin")
+        self._person = person
+        self._source = source
+        self._mark = folder / "mark"
+        program = self.bin / "forge-git-remote"
+        first, rest = program.read_text().split("\n", 1)
+        program.write_text(f"{first}\nopen({str(self._mark)!r}, 'w').close()\n{rest}")
+
+    def hands_over(self, **more: str) -> bool:
+        """Whether a fetch does without it."""
+        self._mark.unlink(missing_ok=True)
+        self._person.git("fetch", "origin", at=self._source, **{"PATH": f"{self.bin}:{os.environ['PATH']}", **more})
+        return not self._mark.exists()
+
+
+@pytest.fixture
+def watched(carol: Person, source: Path, tmp_path: Path) -> Watched:
+    return Watched(carol, source, tmp_path)
+
+
+def test_a_run_is_handed_over_without_python(watched: Watched) -> None:
+    assert watched.hands_over()
+    assert not watched.hands_over(FORGE_STANDBY="0")
+
+
+@pytest.mark.parametrize("variable", ["PERL5OPT", "PERL_UNICODE"])
+def test_perl_is_left_alone_where_it_is_told_to_be_another(variable: str, watched: Watched) -> None:
+    assert not watched.hands_over(**{variable: "0"})
+
+
+def test_who_would_find_other_code_does_everything_itself(watched: Watched, tmp_path: Path) -> None:
+    assert not watched.hands_over(PYTHONPATH=str(tmp_path))
+    assert watched.hands_over()
+
+
+def test_a_program_of_another_python_does_everything_itself(watched: Watched) -> None:
+    program = watched.bin / "forge-git-remote"
+    other = watched.bin / "python"
+    other.symlink_to(sys.executable)
+    program.write_text(program.read_text().replace(sys.executable, str(other), 1))
+    assert not watched.hands_over(PYTHONHOME=sys.base_prefix, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+
+
+def test_without_perl_all_is_the_same(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
+    assert not watched.hands_over(PATH=f"{watched.bin}:{tmp_path}")
+
+
+def test_a_link_to_the_helper_leads_to_what_is_beside_it(watched: Watched, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "git-remote-forge").symlink_to(watched.bin / "git-remote-forge")
+    path = f"{linked}:{os.environ['PATH']}"
+    assert watched.hands_over(PATH=path)
+    assert not watched.hands_over(PATH=path, FORGE_STANDBY="0")
+
+
+def test_nobody_is_waited_for_who_does_not_answer(carol: Person, watched: Watched) -> None:
+    process = standby(carol)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        assert not watched.hands_over()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    until(lambda: not children(process))
 
 
 def test_a_run_that_is_killed_takes_its_child_along(carol: Person, source: Path) -> None:

@@ -118,16 +118,14 @@ def _taken_over(connection: socket.socket) -> list[str] | None:
     if uid_of_peer(connection) != os.getuid():
         return None
     connection.settimeout(PATIENCE)
-    data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, DESCRIPTORS)
-    size = int.from_bytes(data[:LENGTH_SIZE]) + LENGTH_SIZE
-    if len(descriptors) != DESCRIPTORS or len(data) < LENGTH_SIZE or size > REQUEST_MAX:
-        return None
+    size, data = LENGTH_SIZE, b""
     while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
-            return None
+        more = connection.recv(1 << 20)
         data += more
-    os.fchdir(descriptors[-1])
+        if len(data) >= LENGTH_SIZE:
+            size = int.from_bytes(data[:LENGTH_SIZE]) + LENGTH_SIZE
+        if not more or size > REQUEST_MAX:
+            return None
     try:
         words = become(data[LENGTH_SIZE:])
     except Outdated:
@@ -136,9 +134,11 @@ def _taken_over(connection: socket.socket) -> list[str] | None:
     except ValueError:
         return None
     connection.sendall(ACCEPTED)
-    if connection.recv(1) != GO:
+    go, descriptors, _, _ = socket.recv_fds(connection, 1, DESCRIPTORS)
+    if go != GO or len(descriptors) != DESCRIPTORS:
         return None
     connection.settimeout(None)
+    os.fchdir(descriptors[-1])
     for number, descriptor in enumerate(descriptors[:-1]):
         os.dup2(descriptor, number)
     for descriptor in descriptors:

@@ -44,18 +44,16 @@ def _handed_over(connection: _socket.socket, words: list[str]) -> bool:
         os.close(folder)
     if uid_of_peer(connection) != os.getuid():
         return False
+    connection.sendall(encoded(words))
+    if connection.recv(1) != ACCEPTED:
+        return False
     here = os.open(".", os.O_PATH | os.O_DIRECTORY)
     try:
         descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2, here))
         assert len(descriptors) == 4 * DESCRIPTORS
-        rest = encoded(words)
-        sent = connection.sendmsg([rest], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
-        connection.sendall(rest[sent:])
+        connection.sendmsg([GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
     finally:
         os.close(here)
-    if connection.recv(1) != ACCEPTED:
-        return False
-    connection.sendall(GO)
     connection.settimeout(None)
     return True
 

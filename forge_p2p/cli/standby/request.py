@@ -1,10 +1,17 @@
-"""What a run hands over, as bytes: words, environment, umask and priority. Descriptors travel beside them.
+"""What a run hands over, as bytes: words, environment, umask and priority. Descriptors follow when it is accepted.
+
+    length of what follows (4 bytes, big-endian)
+    code, files, umask, priority, count of words, words, variables: each as text, with a zero between two
+
+`code` says who would do the run if nobody took it over: a Python and where its code is, or the path of a program that
+a Python runs, from who is no Python (`bin/git-remote-forge`). `files` are those that it sees.
 
 Imports as little as there can be: it is read before the standby is found.
 """
 
 import os
 import sys
+from collections.abc import Iterable
 
 SOCKET = "standby.sock"
 """In the node's folder."""
@@ -13,7 +20,8 @@ SWITCH = "FORGE_STANDBY"
 """0 in the environment: do without."""
 
 ACCEPTED, GO = b"\1", b"\2"
-"""From the standby: a child is there, of the same code. From the run: begin; it does nothing itself from here on."""
+"""From the standby: a child is there, of the same code. From the run, with descriptors: begin; it does nothing itself
+from here on. Not before: what lies in the socket of who does not answer holds open what others wait to see closed."""
 
 DESCRIPTORS = 4
 """Standard input, output and error, and the working directory."""
@@ -21,19 +29,41 @@ DESCRIPTORS = 4
 LENGTH_SIZE = 4
 
 
+_LEADS_PYTHON = (b"PYTHONHOME=", b"PYTHONPATH=", b"PYTHONUSERBASE=")
+"""Variables by which Python finds other code."""
+
+_READ = os.stat(__file__).st_mtime_ns
+"""When the code was installed that this process has read."""
+
+
 class Outdated(ValueError):
     """The code that is installed is not what this process has read."""
 
 
-def _view() -> bytes:
-    """What both sides have to have in common: Python, where the code is, and which files a path leads to."""
+def _code() -> bytes:
+    """Which Python this is, and where its code is."""
+    return repr((sys.executable, __file__)).encode(errors="surrogateescape")
+
+
+def _seen() -> bytes:
+    """Which files a path leads to: the mount namespace, and the root in it."""
     root = os.stat("/")
-    seen = (sys.executable, __file__, os.readlink("/proc/self/ns/mnt"), root.st_dev, root.st_ino)
-    return repr(seen).encode(errors="surrogateescape")
+    return f"{os.readlink('/proc/self/ns/mnt')} {root.st_dev} {root.st_ino}".encode()
 
 
-_READ = b"%d" % os.stat(__file__).st_mtime_ns
-"""When the code was installed that this process has read."""
+def _variables() -> list[bytes]:
+    return [name + b"=" + value for name, value in os.environb.items()]
+
+
+def _would_be_ours(program: bytes, variables: Iterable[bytes]) -> bool:
+    """Whether this program would be run by this Python, and find this code."""
+    try:
+        with open(program, "rb") as file:
+            first = file.readline(1024)
+    except (OSError, ValueError):
+        return False
+    ours, theirs = ({each for each in some if each.startswith(_LEADS_PYTHON)} for some in (_variables(), variables))
+    return first.rstrip() == b"#!" + os.fsencode(sys.executable) and ours == theirs
 
 
 def encoded(words: list[str]) -> bytes:
@@ -41,23 +71,25 @@ def encoded(words: list[str]) -> bytes:
     umask = os.umask(0o077)
     os.umask(umask)
     numbers = (umask, os.getpriority(os.PRIO_PROCESS, 0), len(words))
-    variables = (name + b"=" + value for name, value in os.environb.items())
-    parts = (_view(), _READ, *(b"%d" % number for number in numbers), *map(os.fsencode, words), *variables)
+    parts = (_code(), _seen(), *(b"%d" % number for number in numbers), *map(os.fsencode, words), *_variables())
     body = b"\0".join(parts)
     return len(body).to_bytes(LENGTH_SIZE) + body
 
 
 def become(body: bytes) -> list[str]:
     """Takes over the surroundings that a request tells of; its words. Raises `ValueError`, `Outdated`."""
-    view, read, umask, priority, count, *rest = body.split(b"\0")
-    if view != _view():
-        raise ValueError("a run by another Python, or one that sees other files")
-    if read != _READ:
-        raise Outdated("a run of other code")
+    code, seen, umask, priority, count, *rest = body.split(b"\0")
+    words, variables = rest[: int(count)], rest[int(count) :]
+    if seen != _seen():
+        raise ValueError("a run that sees other files")
+    if code != _code() and not _would_be_ours(code, variables):
+        raise ValueError("a run by another Python, or of other code")
+    if os.stat(__file__).st_mtime_ns != _READ:
+        raise Outdated("a run of newer code")
     os.umask(int(umask))
     os.setpriority(os.PRIO_PROCESS, 0, max(int(priority), os.getpriority(os.PRIO_PROCESS, 0)))
     os.environ.clear()
-    for line in rest[int(count) :]:
+    for line in variables:
         name, _, value = line.partition(b"=")
         os.environb[name] = value
-    return [os.fsdecode(word) for word in rest[: int(count)]]
+    return [os.fsdecode(word) for word in words]

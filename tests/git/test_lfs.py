@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,7 @@ def set_up(person: Person, repository: Path) -> None:
     ok(person, "lfs", "install", str(repository))
     forge = person.bin / "forge"
     if not forge.exists():
-        helper = (person.bin / "forge-git-remote").read_text()
-        forge.write_text(helper.replace("forge_p2p.cli.git_remote", "forge_p2p.cli.main"))
+        forge.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m forge_p2p.cli.main "$@"\n')
         forge.chmod(0o755)
     person.git("config", "lfs.customtransfer.forge.path", str(forge), at=repository)
 

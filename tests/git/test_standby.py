@@ -109,7 +109,9 @@ class Watched:
     def hands_over(self, **more: str) -> bool:
         """Whether a fetch does without it."""
         self._mark.unlink(missing_ok=True)
-        self._person.git("fetch", "origin", at=self._source, **{"PATH": f"{self.bin}:{os.environ['PATH']}", **more})
+        variables = {**self._person.variables(), "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
+        words = [*GIT, "fetch", "origin"]
+        subprocess.run(words, cwd=self._source, env=variables, capture_output=True, timeout=PATIENCE, check=True)
         return not self._mark.exists()
 
 

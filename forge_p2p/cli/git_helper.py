@@ -17,6 +17,7 @@ from forge_p2p.cli.home import Settings
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
 from forge_p2p.cli.standby.request import SWITCH
 from forge_p2p.errors import ForgeError, UsageError
+from forge_p2p.node.control import Begun, NoNode, begin
 from forge_p2p.node.home import Home
 from forge_p2p.node.results import Progress, Result
 
@@ -56,19 +57,28 @@ def run(words: list[str], client: int, release: Release | None = None) -> int:
 
 
 def _run(words: list[str], client: int, release: Release | None) -> int:
+    from forge_p2p.git.urls import named
+
+    name = named(words[1]) if len(words) > 1 else ""
+    if not name:
+        raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
+    settings = Settings()
+    caller = _Caller(settings)
+    caller.begin("git_read", {"name": name, "in_network": ""})  # whatever git is going to ask for
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import Options
     from forge_p2p.git.remote.upstream import Upstream
-    from forge_p2p.git.running import Git, named
+    from forge_p2p.git.running import SETTINGS, Git
 
-    if len(words) < 2 or not named(words[1]):
-        raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
     git_dir = os.environb.get(b"GIT_DIR")
     git = Git(git_dir, dict(os.environ)) if git_dir else None
-    options, settings = Options(), Settings()
-    node = Node(_Caller(settings, lambda: options.progress), named(words[1]))
-    upstream = Upstream(named(words[1]), git, dict(os.environ))
+    if git is not None:
+        git.begin(*SETTINGS)
+    options = Options()
+    caller.shows = lambda: options.progress
+    node = Node(caller, name)
+    upstream = Upstream(name, git, dict(os.environ))
     streams = (sys.stdin.buffer, sys.stdout.buffer)
     helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
     helper.run()
@@ -134,17 +144,27 @@ def _leave_behind(settings: Settings, standby: bool, folder: int | None, above: 
 
 
 class _Caller:
-    """Runs operations in the node that is up, or here. Progress goes to standard error as git's own does."""
+    """Runs operations in the node that is up, or here. Progress goes to standard error as git's own does, if it `shows`
+    any."""
 
-    def __init__(self, settings: Settings, shows: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.shows: Callable[[], bool] = lambda: False
         self._settings = settings
-        self._shows = shows
+        self._begun: tuple[str, dict[str, Any], Begun] | None = None
+
+    def begin(self, name: str, arguments: dict[str, Any]) -> None:
+        """Has the node that is up, if one is, begin with what is going to be called first."""
+        with suppress(NoNode, ForgeError):  # which the call is told, too
+            self._begun = name, arguments, begin(Home(self._settings.home), name, arguments)
 
     def __call__(
         self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None
     ) -> Result:
-        meter = _Meter() if self._shows() else None
+        begun, self._begun = self._begun, None
+        meter = _Meter() if self.shows() else None
         try:
+            if begun is not None and begun[:2] == (name, arguments):
+                return begun[2].result(meter, on_bytes)
             return call_or_run(self._settings, name, arguments, meter, on_bytes)
         finally:
             if meter is not None:

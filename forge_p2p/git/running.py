@@ -15,6 +15,7 @@ from typing import IO
 from forge_p2p.content.gitmanifest import OID_SIZES
 from forge_p2p.errors import ForgeError, NotFound, UsageError
 from forge_p2p.git.batch import Batch
+from forge_p2p.git.urls import SCHEMES, named
 
 _PLACES = (
     "rev-parse",
@@ -29,13 +30,6 @@ SETTINGS = ("config", "--null", "--get-regexp", r"^(forge\..*|checkout\.workers|
 """Lists what git's configuration says of Forge, and what else is looked at here: one question for all."""
 
 _OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
-
-SCHEMES = ("forge://", "forge::")
-
-
-def named(url: str) -> str:
-    """The name, or the ticket, that a URL is for."""
-    return url.removeprefix(SCHEMES[0]).removeprefix(SCHEMES[1]).strip("/")
 
 
 def settings_in(output: bytes) -> dict[str, str]:

@@ -77,6 +77,49 @@ def failure(error: ForgeError) -> bytes:
     return pack(Kind.ERROR, msgspec.json.encode(Failure(kind.__name__, error.message, error.hint)))
 
 
+class Begun:
+    """A call under way. Closing it cancels it."""
+
+    def __init__(self, connection: socket.socket, operation: str) -> None:
+        self._connection = connection
+        self._operation = operation
+
+    def result(
+        self,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_bytes: Callable[[bytes], object] | None = None,
+    ) -> Result:
+        """Waits for the end of it, and closes it. Raises the node's own `ForgeError`."""
+        with self._connection:
+            while True:
+                kind, body = _receive(self._connection)
+                if kind is Kind.PROGRESS and on_progress is not None:
+                    on_progress(msgspec.json.decode(body, type=Progress))
+                elif kind is Kind.BYTES and on_bytes is not None:
+                    on_bytes(body)
+                elif kind is Kind.RESULT:
+                    return msgspec.json.decode(body, type=result_type(self._operation))
+                elif kind is Kind.ERROR:
+                    raise rebuilt(msgspec.json.decode(body, type=Failure))
+
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+        self._connection.close()
+
+
+def begin(home: Home, operation: str, arguments: dict[str, Any]) -> Begun:
+    """Has the node that is up on `home` run `operation`. Raises `NoNode`, `PeerError`."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with reaching(home) as address:
+            connection.connect(address)
+        _send(connection, pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
+    except BaseException:
+        connection.close()
+        raise
+    return Begun(connection, operation)
+
+
 def call(
     home: Home,
     operation: str,
@@ -85,18 +128,7 @@ def call(
     on_bytes: Callable[[bytes], object] | None = None,
 ) -> Result:
     """Runs `operation` in the node that is up on `home`. Raises `NoNode`, or the node's own `ForgeError`."""
-    with _connected(home) as connection:
-        _send(connection, pack(Kind.CALL, msgspec.json.encode(Call(operation, arguments))))
-        while True:
-            kind, body = _receive(connection)
-            if kind is Kind.PROGRESS and on_progress is not None:
-                on_progress(msgspec.json.decode(body, type=Progress))
-            elif kind is Kind.BYTES and on_bytes is not None:
-                on_bytes(body)
-            elif kind is Kind.RESULT:
-                return msgspec.json.decode(body, type=result_type(operation))
-            elif kind is Kind.ERROR:
-                raise rebuilt(msgspec.json.decode(body, type=Failure))
+    return begin(home, operation, arguments).result(on_progress, on_bytes)
 
 
 @contextmanager
@@ -123,17 +155,6 @@ def reaching(home: Home) -> Iterator[str]:
         raise NoNode from error
     except OSError as error:
         raise PeerError(f"cannot talk to the node at {home.socket}: {error.strerror}") from error
-
-
-@contextmanager
-def _connected(home: Home) -> Iterator[socket.socket]:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with reaching(home) as address:
-            connection.connect(address)
-        yield connection
-    finally:
-        connection.close()
 
 
 def _receive(connection: socket.socket) -> tuple[Kind, bytes]:

@@ -24,6 +24,9 @@ from forge_p2p.errors import Conflict, CorruptChunk, ForgeError, Malformed
 AGENT: Final = "forge"
 """What git's configuration calls the agent."""
 
+REMOTES: Final = "forge://**"
+"""Remotes of a repository where git-lfs may be told for all of them at once, as gitignore(5) has patterns."""
+
 _OID = re.compile(r"[0-9a-f]{64}").fullmatch
 _FILE: Final = "object"
 _PIECE: Final = 1 << 20
@@ -154,3 +157,9 @@ def settings(program: str) -> dict[str, str]:
         f"lfs.customtransfer.{AGENT}.concurrent": "true",
         "lfs.standalonetransferagent": AGENT,
     }
+
+
+def included(file: Path) -> tuple[str, str]:
+    """Name and value of git's configuration that has `file` count in every repository with such a remote, from the
+    moment that it has one: so in a clone before files are checked out. git-config(1), conditional includes."""
+    return f"includeIf.hasconfig:remote.*.url:{REMOTES}.path", str(file)

@@ -8,33 +8,46 @@ from pathlib import Path
 
 import pytest
 
-from forge_p2p.errors import Conflict, Malformed, NotFound
+from forge_p2p.errors import Conflict, Malformed, NotFound, UsageError
 from forge_p2p.git.lfs import Transfer, answers
 from tests.git.harness import Person
-from tests.git.test_mirror_and_checkout import ok
+from tests.git.test_mirror_and_checkout import ok, run
+
+AGENT = "lfs.customtransfer.forge.path"
 
 
 def set_up(person: Person, repository: Path) -> None:
     """As a person does, with this checkout's forge for the one on the PATH."""
     ok(person, "lfs", "install", str(repository))
+    person.git("config", AGENT, program(person), at=repository)
+
+
+def program(person: Person) -> str:
+    """This checkout's forge."""
     forge = person.bin / "forge"
     if not forge.exists():
         forge.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m forge_p2p.cli.main "$@"\n')
         forge.chmod(0o755)
-    person.git("config", "lfs.customtransfer.forge.path", str(forge), at=repository)
+    return str(forge)
+
+
+def with_large_file(person: Person, name: str, content: bytes) -> Path:
+    """A repository with it, published under the name, its objects too."""
+    work = person.repository("project")
+    set_up(person, work)
+    person.git("lfs", "track", "*.bin", at=work)
+    (work / "large.bin").write_bytes(content)
+    person.git("add", "--all", at=work)
+    person.git("commit", "--quiet", "--message", "large", at=work)
+    person.forge("git", "publish", str(work), name)
+    person.git("remote", "add", "origin", f"forge://{name}", at=work)
+    person.git("lfs", "push", "--all", "origin", at=work)
+    return work
 
 
 def test_a_large_file_goes_from_one_to_another(ada: Person, bob: Person) -> None:
     content = random.Random(5).randbytes(3 << 20)
-    work = ada.repository("project")
-    set_up(ada, work)
-    ada.git("lfs", "track", "*.bin", at=work)
-    (work / "large.bin").write_bytes(content)
-    ada.git("add", "--all", at=work)
-    ada.git("commit", "--quiet", "--message", "large", at=work)
-    ada.forge("git", "publish", str(work), "team/large")
-    ada.git("remote", "add", "origin", "forge://team/large", at=work)
-    ada.git("lfs", "push", "--all", "origin", at=work)
+    work = with_large_file(ada, "team/large", content)
     ada.git("lfs", "push", "--all", "origin", at=work)
 
     bob.git("clone", "--quiet", "forge://team/large", "copy", GIT_LFS_SKIP_SMUDGE="1")
@@ -51,6 +64,41 @@ def test_a_large_file_goes_from_one_to_another(ada: Person, bob: Person) -> None
     bob.git("push", "--quiet", at=copy)
     ada.git("pull", "--quiet", "origin", "main", at=work)
     assert (work / "other.bin").read_bytes() == content[::-1]
+
+
+def test_who_has_set_it_up_for_all_gets_large_files_by_cloning(ada: Person, bob: Person) -> None:
+    content = random.Random(6).randbytes(1 << 20)
+    work = with_large_file(ada, "team/everywhere", content)
+    ok(bob, "lfs", "install", "--global")
+    ok(bob, "lfs", "install", "--global")
+    told = bob.git("config", "--global", "--get-regexp", "^includeif").partition(" ")[2]
+    bob.git("config", "--file", told, AGENT, program(bob))
+    for url, *words in (("forge://team/everywhere",), ("forge://everywhere", "--depth", "1")):
+        bob.git("clone", "--quiet", *words, url, "copy")
+        copy = bob.folder / "copy"
+        assert (copy / "large.bin").read_bytes() == content
+        assert bob.git("status", "--porcelain", at=copy) == ""
+        copy.rename(bob.folder / f"before-{len(words)}")
+    copy = bob.folder / "before-0"
+    (copy / "large.bin").write_bytes(content[::-1])
+    bob.git("commit", "--quiet", "--all", "--message", "more", at=copy)
+    bob.git("push", "--quiet", at=copy)
+    ada.git("pull", "--quiet", "origin", "main", at=work)
+    assert (work / "large.bin").read_bytes() == content[::-1]
+
+
+def test_other_remotes_keep_their_servers(bob: Person) -> None:
+    ok(bob, "lfs", "install", "--global")
+    for url, agent in (("https://example.com/x", ""), ("forge://x", "forge"), ("forge://team/a/b", "forge")):
+        repository = bob.repository(url.rpartition(":")[2].replace("/", "-"))
+        bob.git("remote", "add", "origin", url, at=repository)
+        assert bob.attempt("config", "lfs.standalonetransferagent", at=repository).stdout.strip() == agent
+
+
+def test_all_repositories_or_one(bob: Person) -> None:
+    refused = run(bob, "lfs", "install", "--global", ".")
+    assert refused.returncode == UsageError.exit_code
+    assert "--global is for all repositories" in refused.stderr
 
 
 OID = "ab" * 32

@@ -33,6 +33,7 @@ from forge_p2p.node.membership.waking import probe
 from forge_p2p.node.refs.follower import Keeper
 from forge_p2p.node.refs.names import Names
 from forge_p2p.node.refs.serving import Clerk
+from forge_p2p.node.repositories.ahead import Ahead
 from forge_p2p.node.sessions.containing import Serve, contain
 from forge_p2p.node.sessions.peer import MemberSide, PeerSession
 from forge_p2p.proto import outputs
@@ -90,6 +91,7 @@ class Members:
         self.peering.joined.append(self._joined)
         self.names = Names(self, nursery)
         self.keeper = Keeper(network, self, nursery)
+        self.ahead = Ahead(network, self, nursery)
         self._clerk = Clerk(node, self.names)
         self._reconciler = Reconciler()
 

@@ -75,6 +75,7 @@ async def read(network: "Network", *, name: str, in_network: str = "", emit: Emi
     repository = await open_repository(network, Target(record.target, None, (), named.joined.name))
     by_admin = await trio.to_thread.run_sync(newest_by_admin, network.node, record)
     require_vouched(record, repository, by_admin)
+    members.ahead.was_read(named.network, named.name)
     await emit(repository.data)
     return RepositoryResult(
         network=named.joined.name,
@@ -112,7 +113,7 @@ async def open_repository(network: "Network", target: Target) -> Repository:
     try:
         return await trio.to_thread.run_sync(_here, network.node, target.root)
     except (NotFound, CorruptChunk):
-        await _fetch(network, target)
+        await _fetch(network, target, MANIFEST_MAX)
     return await trio.to_thread.run_sync(_here, network.node, target.root)
 
 
@@ -133,14 +134,22 @@ def _here(node: LocalNode, root: Root) -> Repository:
     return Repository(data, manifest, files, vouched, listing_link)
 
 
-async def _fetch(network: "Network", target: Target) -> None:
-    """Brings everything but the packs into the store, and those, too, if what is new of them is little: who asks for
-    the one wants the other next, and a fetch of its own would take as long again."""
+async def bring_what_is_small(network: "Network", target: Target) -> None:
+    """Has what is in a repository in the store, as far as it is little. Raises as `get`."""
+    try:
+        await trio.to_thread.run_sync(_here, network.node, target.root)
+    except (NotFound, CorruptChunk):
+        await _fetch(network, target, ALONG_MAX)
+
+
+async def _fetch(network: "Network", target: Target, most: int) -> None:
+    """Brings everything but the packs into the store, no file of more than `most` bytes; the packs, too, if what is new
+    of them is little: who asks for the one wants the other next, and a fetch of its own would take as long again."""
 
     async def produce(receiver: "Receiver") -> None:
         entries = await listing(receiver, target.root.link)
         manifest_entry(entries)
-        wanted = [entry for entry in entries if entry.path in _ABOUT and entry.size <= MANIFEST_MAX]
+        wanted = [entry for entry in entries if entry.path in _ABOUT and entry.size <= most]
         packs = [entry for entry in entries if entry.path not in _ABOUT and entry.kind == EntryKind.FILE]
         hashes = [entry.link.hash for entry in packs]
         missing = set(await trio.to_thread.run_sync(network.node.store.missing, hashes))

@@ -1,0 +1,69 @@
+"""What a repository has become, brought to a node that is up before anybody here asks for it.
+
+A push is told to the network at once, and who has fetched from a repository lately is going to fetch what was pushed.
+So its manifest comes when it is heard of, and new packs with it where they are small, as they would with the next
+`git fetch`: that asks the home whether there is anything newer, and has all the rest.
+"""
+
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from forge_p2p.content.link import Kind
+from forge_p2p.content.ref import RefRecord
+from forge_p2p.errors import ForgeError
+from forge_p2p.ids import NetworkId
+from forge_p2p.node.groups import contained
+from forge_p2p.node.target import Target
+
+if TYPE_CHECKING:
+    import trio
+
+    from forge_p2p.node.membership.members import Members
+    from forge_p2p.node.network import Network
+
+LATELY: Final = 24 * 3600.0
+"""Seconds: who has not fetched for longer is not waiting for anything."""
+
+REPOSITORIES_MAX: Final = 64
+"""Those read last, which are remembered."""
+
+Key = tuple[NetworkId, str]
+
+
+class Ahead:
+    """Of one node, in all of its networks."""
+
+    def __init__(self, network: "Network", members: "Members", nursery: "trio.Nursery") -> None:
+        self._network = network
+        self._members = members
+        self._nursery = nursery
+        self._read_at: OrderedDict[Key, float] = OrderedDict()
+        self._bringing: set[Key] = set()
+        members.names.told.append(self._heard)
+
+    def was_read(self, network: NetworkId, name: str) -> None:
+        """Somebody here has asked what this repository is."""
+        self._read_at[network, name] = time.monotonic()
+        self._read_at.move_to_end((network, name))
+        if len(self._read_at) > REPOSITORIES_MAX:
+            self._read_at.popitem(last=False)
+
+    def _heard(self, record: RefRecord) -> None:
+        key = (record.network, record.name)
+        waited_for = time.monotonic() < self._read_at.get(key, -LATELY) + LATELY
+        foreign = record.author != self._members.own_id and record.target.kind is Kind.GIT
+        if waited_for and foreign and key not in self._bringing and self._network.stays:
+            self._bringing.add(key)
+            self._nursery.start_soon(self._bring, record)
+
+    async def _bring(self, record: RefRecord) -> None:
+        from forge_p2p.node.repositories.reading import bring_what_is_small
+
+        try:
+            with contained("what a repository has become"), suppress(ForgeError):  # it comes when it is asked for
+                target = Target(record.target, None, (), self._members.name(record.network))
+                await bring_what_is_small(self._network, target)
+        finally:
+            self._bringing.discard((record.network, record.name))

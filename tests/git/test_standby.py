@@ -159,12 +159,15 @@ def test_a_link_to_the_helper_leads_to_what_is_beside_it(watched: Watched, tmp_p
 
 def test_nobody_is_waited_for_who_does_not_answer(carol: Person, watched: Watched) -> None:
     process = standby(carol)
-    os.kill(process, signal.SIGSTOP)
+    all_of_it = [process, *children(process)]
+    for each in all_of_it:
+        os.kill(each, signal.SIGSTOP)
     try:
         assert not watched.hands_over()
     finally:
-        os.kill(process, signal.SIGCONT)
-    until(lambda: not children(process))
+        for each in all_of_it:
+            os.kill(each, signal.SIGCONT)
+    until(lambda: len(children(process)) == 1)
 
 
 def test_a_run_that_is_killed_takes_its_child_along(carol: Person, source: Path) -> None:
@@ -190,7 +193,7 @@ def test_a_run_that_is_killed_takes_its_child_along(carol: Person, source: Path)
 
 
 def children(process: int) -> list[int]:
-    """Processes that a process has started."""
+    """Processes that a process has started, the oldest first; the last one of a standby waits for a run."""
     return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
@@ -216,7 +219,7 @@ def test_garbage_harms_nobody(carol: Person, source: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
             stranger.connect(str(carol.home / "standby.sock"))
             stranger.sendall(garbage)
-    until(lambda: not children(process))
+    until(lambda: len(children(process)) == 1)
     carol.git("fetch", "origin", at=source)
     assert standby(carol) == process
 

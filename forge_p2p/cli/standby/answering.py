@@ -1,9 +1,10 @@
 """The standby itself: `python -m forge_p2p.cli.standby.answering HOME`.
 
 It lives beside the node that is up on HOME, holding a connection to its control socket, and ends with it, or when
-nobody has come for a while. Its one thread accepts and forks, and touches nothing of what a run sends. The child makes
-that run's descriptors, folder and environment its own, and is a helper like any other: if the run goes before it is
-done, it is interrupted, with every git that it has started.
+nobody has come for a while. Its one thread forks and waits, and touches nothing of what a run sends. There is always
+one child that waits for a run: to fork takes 2 ms, and as long again until the child has pages of its own for what it
+writes to. The child makes that run's descriptors, folder and environment its own, and is a helper like any other: if
+the run goes before it is done, it is interrupted, with every git that it has started.
 """
 
 import gc
@@ -20,7 +21,7 @@ from typing import TextIO, cast
 
 from forge_p2p.cli.git_helper import run
 from forge_p2p.cli.standby.asking import pid_of_peer, uid_of_peer
-from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become
+from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become, encoded
 from forge_p2p.node.control import NoNode, reaching
 from forge_p2p.node.home import Home
 from forge_p2p.node.repositories.standby import held_lock
@@ -30,6 +31,9 @@ IDLE = 15 * 60.0
 
 PATIENCE = 10.0
 """Seconds that a run has to say what it wants, and a child to end when it is interrupted."""
+
+_TAKEN = b"\1"
+"""From a child: it has a run, and the next child may come."""
 
 REQUEST_MAX = 64 << 20
 """Bytes; the kernel starts no program with more words and variables than a few MB."""
@@ -79,38 +83,69 @@ def _stand_by(listener: socket.socket, node: socket.socket, lock: int) -> None:
     listener.bind(SOCKET)
     listener.listen(64)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a child ended
+    life, held = os.pipe()
     try:
-        while True:
-            ready, _, _ = select.select([listener, node], [], [], IDLE)
-            if listener not in ready:
-                return
-            connection, _ = listener.accept()
-            with connection:
-                if os.fork() == 0:
-                    listener.close()
-                    node.close()
-                    os.close(lock)  # a child may outlive this process, for which the next one must not wait
-                    _be_child(connection)
+        while _has_had_a_run(listener, node, lock, life, held):
+            pass
     finally:
         os.unlink(SOCKET)
 
 
-def _be_child(connection: socket.socket) -> None:
-    """Does one run, and ends this process."""
+def _has_had_a_run(listener: socket.socket, node: socket.socket, lock: int, life: int, held: int) -> bool:
+    """Whether a child came and has a run; otherwise it is time to go. A child sees by the pipe `life`, of which only
+    this process has the end `held`, that this process has gone."""
+    taken, taking = os.pipe()
+    if os.fork() == 0:
+        node.close()
+        for descriptor in (taken, held, lock):  # a child may outlive this process, for which the next one must not wait
+            os.close(descriptor)
+        _be_child(listener, life, taking)
+    os.close(taking)
+    try:
+        ready, _, _ = select.select([taken, node.fileno()], [], [], IDLE)
+        return taken in ready and os.read(taken, 1) == _TAKEN
+    finally:
+        os.close(taken)
+
+
+def _be_child(listener: socket.socket, life: int, taking: int) -> None:
+    """Waits for one run and does it, and ends this process."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)
-        words = _taken_over(connection)
-        if words is not None:
-            watch = _Watch(connection)
-            code = run(words, pid_of_peer(connection), watch.release)
-            watch.release(code)
+        _rehearse()
+        ready, _, _ = select.select([listener.fileno(), life], [], [])
+        if life not in ready:
+            connection, _ = listener.accept()
+            os.write(taking, _TAKEN)
+            for descriptor in (listener.detach(), life, taking):
+                os.close(descriptor)
+            code = _code_of(connection)
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second standby
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
+
+
+def _rehearse() -> None:
+    """Writes once to what every run writes to."""
+    become(encoded(sys.argv)[LENGTH_SIZE:])
+    thread = threading.Thread(target=time.time, daemon=True)
+    thread.start()
+    thread.join()
+
+
+def _code_of(connection: socket.socket) -> int:
+    """Does the run at the other end; its exit code."""
+    words = _taken_over(connection)
+    if words is None:
+        return 1
+    watch = _Watch(connection)
+    code = run(words, pid_of_peer(connection), watch.release)
+    watch.release(code)
+    return code
 
 
 def _taken_over(connection: socket.socket) -> list[str] | None:

@@ -26,11 +26,12 @@ def turn(finished: Finished, **more: float) -> Turn:
     return Turn(finished.seconds, {"peak MB": finished.peak / MB, "cpu s": finished.cpu, **more})
 
 
-def run_git(folder: Path, *words: str | Path, node: Node | None = None) -> Finished:
-    """One git command in `folder`, as `node`'s user would run it. Raises `Failed`."""
+def run_git(folder: Path, *words: str | Path, node: Node | None = None, **variables: str) -> Finished:
+    """One git command in `folder`, as `node`'s user would run it, or else anybody with these `variables` in the
+    environment. Raises `Failed`."""
     command = [program("git"), "-C", folder, *words]
     if node is None:
-        return measure(command, environment=QUIET)
+        return measure(command, environment={**QUIET, **variables})
     environment = {**QUIET, "FORGE_HOME": str(node.forge.home), "PATH": f"{BESIDE}:{os.environ['PATH']}"}
     return measure(node.island.inside(command), environment=environment)
 

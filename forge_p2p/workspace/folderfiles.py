@@ -6,7 +6,7 @@ Nothing here is kept for a second run: what is not whole in the end is removed.
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +20,9 @@ from forge_p2p.writeback import write_all
 
 MODE = 0o444
 """What arrives is not to be edited."""
+
+_OPEN_MAX = 64
+"""Files of a batch that are open at once."""
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,16 +42,25 @@ class FolderFiles:
             raise disk_error("opened", folder, error) from error
 
     def write_batch(self, files: Sequence[tuple[Entry, Raw]]) -> None:
-        """Writes whole files."""
-        for entry, content in files:
-            descriptor = self._create(entry)
-            try:
-                write_all(descriptor, [content], 0)
-                self._complete(descriptor)
-            except OSError as error:
-                raise self._refused(entry, error) from error
-            finally:
-                os.close(descriptor)
+        """Writes whole files: some, and then has them durable, for which the first has to wait and the rest hardly."""
+        for first in range(0, len(files), _OPEN_MAX):
+            some = files[first : first + _OPEN_MAX]
+            with ExitStack() as opened:
+                descriptors = [self._written(entry, content, opened) for entry, content in some]
+                for (entry, _), descriptor in zip(some, descriptors, strict=True):
+                    try:
+                        self._complete(descriptor)
+                    except OSError as error:
+                        raise self._refused(entry, error) from error
+
+    def _written(self, entry: Entry, content: Raw, opened: ExitStack) -> int:
+        descriptor = self._create(entry)
+        opened.callback(os.close, descriptor)
+        try:
+            write_all(descriptor, [content], 0)
+        except OSError as error:
+            raise self._refused(entry, error) from error
+        return descriptor
 
     def open_large(self, entry: Entry) -> LargeFile:
         """A file to be written in pieces, by whoever calls its `finish` then."""

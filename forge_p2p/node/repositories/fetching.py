@@ -6,7 +6,7 @@ same buffers.
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from forge_p2p.node.repositories.reading import open_repository, require_reposit
 from forge_p2p.node.repositories.results import RepositoryFilesResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target, parse_target
+from forge_p2p.store.base import Ingest
 from forge_p2p.workspace.folderfiles import FolderFiles
 
 if TYPE_CHECKING:
@@ -94,9 +95,25 @@ class Here:
 
     def place(self, entries: Sequence[Entry]) -> list[Entry]:
         """Places those that are here as a whole; returns the others."""
-        return [entry for entry in entries if not self._is_placed(entry)]
+        with self._node.store.ingest() as ingest:
+            placer = Placer(self._node.store, ingest)
+            placer.destination = self._place
+            lost = set(self._small_lost(placer, ingest, [entry for entry in entries if entry.level == 0]))
+            return [
+                entry
+                for entry in entries
+                if (entry.link.hash in lost if entry.level == 0 else not self._is_placed(entry, placer))
+            ]
 
-    def _is_placed(self, entry: Entry) -> bool:
+    def _small_lost(self, placer: Placer, ingest: Ingest, entries: Sequence[Entry]) -> Iterator[Hash]:
+        """Places small files in one go; what of them is not here."""
+        missing = set(ingest.missing(entry.link.hash for entry in entries))
+        yield from missing
+        here = [entry for entry in entries if entry.link.hash not in missing]
+        slots = [(entry.link.hash, entry.size, Slot(SmallTarget(entry))) for entry in here]
+        yield from (chunk for chunk, _, _ in placer.place_stored(slots))
+
+    def _is_placed(self, entry: Entry, placer: Placer) -> bool:
         store = self._node.store
         try:
             chunks = _chunks(entry.link, store.read)
@@ -105,14 +122,9 @@ class Here:
             if entry.size >= WHOLE_FROM and store.link_into(self._place.place(entry), chunks):
                 self.linked += 1
                 return True
-            with store.ingest() as ingest:
-                placer = Placer(store, ingest)
-                placer.destination = self._place
-                if entry.level == 0:
-                    return not placer.place_stored([(entry.link.hash, entry.size, Slot(SmallTarget(entry)))])
-                target = LargeTarget(entry, 0, entry.size)
-                self.copied.append(entry)
-                return not any(placer.place_stored(batch) for batch in stored_batches(self._node, entry.link, target))
+            target = LargeTarget(entry, 0, entry.size)
+            self.copied.append(entry)
+            return not any(placer.place_stored(batch) for batch in stored_batches(self._node, entry.link, target))
         except (NotFound, CorruptChunk):
             return False
 

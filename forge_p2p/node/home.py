@@ -30,6 +30,11 @@ class Home:
         return self.path / "refs.lmdb"
 
     @property
+    def networks(self) -> Path:
+        """Not there before the first one is joined."""
+        return self.path / "networks"
+
+    @property
     def cache(self) -> Path:
         return self.path / "cache"
 

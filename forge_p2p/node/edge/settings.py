@@ -12,7 +12,6 @@ What the file says goes before what the environment says.
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -87,6 +86,8 @@ def config_of(home: Home, record: EdgeRecord, environment: Mapping[str, str]) ->
 def read_credentials(file: Path) -> dict[str, str]:
     """What the file says; nothing if there is none. Its content is in no error. Raises `StoreError` if others may read
     it, `UsageError`, `DiskError`."""
+    import tomllib
+
     try:
         mode = stat.S_IMODE(os.stat(file).st_mode)
         text = file.read_text("utf-8")

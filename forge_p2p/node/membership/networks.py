@@ -103,7 +103,7 @@ class Networks:
     """Those of one node's folder, and the one of `token` (FORGE_TOKEN's text, empty for none)."""
 
     def __init__(self, home: Home, node_id: NodeId, token: str = "") -> None:
-        self._folder = home.path / "networks"
+        self._folder = home.networks
         self._home = home
         self._guest = _guest(token, node_id) if token else None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def standing(node: LocalNode) -> list[NetworkStatus]:
     """Every network as the disk has it. Blocks. What is wrong with one is said in its place."""
-    if not node.config.token and not (node.home.path / "networks").exists():
+    if not node.config.token and not node.home.networks.exists():
         return []  # a node without networks need not load what they take
 
     from forge_p2p.node.membership.networks import Networks

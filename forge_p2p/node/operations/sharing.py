@@ -90,7 +90,7 @@ def network_shares(node: LocalNode) -> list[ShareEntry]:
 
 def _held(node: LocalNode) -> "Iterator[tuple[str, Holding, Holdings]]":
     """The origins of every network on disk, with its name."""
-    if not (node.home.path / "networks").exists():
+    if not node.home.networks.exists():
         return
     from forge_p2p.node.membership.holdings import Holdings
     from forge_p2p.node.membership.networks import Networks

@@ -7,11 +7,16 @@ git server would pay for nothing (docs/git.md).
 from forge_p2p.config import NodeConfig
 from forge_p2p.content.ticket import is_ticket
 from forge_p2p.node.home import Home
-from forge_p2p.node.membership.networks import Networks
 from forge_p2p.node.refs.naming import parse_name
 
 
 def require_network(home: Home, config: NodeConfig, *, name: str, in_network: str = "") -> None:
     """Raises what `reading.read` would if the node is in no such network. Blocks."""
-    if not is_ticket(name) and not config.token:
-        parse_name(Networks.on_disk(home).all(), name, in_network)
+    if is_ticket(name) or config.token:
+        return
+    if not home.networks.exists():
+        parse_name((), name, in_network)
+        return
+    from forge_p2p.node.membership.networks import Networks
+
+    parse_name(Networks.on_disk(home).all(), name, in_network)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.home import Settings
 from forge_p2p.node.control import NoNode, call
 from forge_p2p.node.home import Home
-from forge_p2p.node.results import Progress, Result
+
+if TYPE_CHECKING:
+    from forge_p2p.node.results import Progress, Result
 
 OnBytes = Callable[[bytes], object]
 
@@ -16,9 +18,9 @@ def call_or_run(
     settings: Settings,
     name: str,
     arguments: dict[str, Any],
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
     on_bytes: OnBytes | None = None,
-) -> Result:
+) -> "Result":
     """The result of operation `name`. Raises what the operation does."""
     home = Home(settings.home)
     with suppress(NoNode):

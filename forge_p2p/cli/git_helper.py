@@ -4,7 +4,6 @@ Standard output is git's protocol and nothing else; what is said to the person g
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +18,12 @@ from forge_p2p.cli.standby.request import SWITCH
 from forge_p2p.errors import ForgeError, UsageError
 from forge_p2p.node.control import Begun, NoNode, begin
 from forge_p2p.node.home import Home
-from forge_p2p.node.results import Progress, Result
 
 if TYPE_CHECKING:
     from forge_p2p.git.calls import Node, Published
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.running import Git
+    from forge_p2p.node.results import Progress, Result
 
 BACKGROUND, NOW, NEVER = "background", "now", "never"
 """`git config forge.verify`: when that is checked which was taken as it came."""
@@ -37,23 +36,26 @@ def run(words: list[str], client: int, release: Release | None = None) -> int:
     """Runs the helper to its end; returns its exit code. `client` is the process that git has started for it. `release`
     has whoever asked a standby for this run go on without it; a run of its own has none, and leaves a standby for the
     next one."""
-    from forge_p2p.git.remote.helper import failure
-
     try:
         return _run(words, client, release)
     except ForgeError as error:
-        sys.stderr.write(failure(error))
-        return FAILED
+        return _failed(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
         from forge_p2p.cli.main import translated
 
-        sys.stderr.write(failure(translated(error)))
-        return FAILED
+        return _failed(translated(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _failed(error: ForgeError) -> int:
+    from forge_p2p.git.remote.helper import failure
+
+    sys.stderr.write(failure(error))
+    return FAILED
 
 
 def _run(words: list[str], client: int, release: Release | None) -> int:
@@ -123,6 +125,8 @@ def _serve(settings: Settings, node: "Node", published: "Published", service: st
 def _verify_now(settings: Settings, git: "Git") -> None:
     """Without the repository's folder among those where Python looks for modules (-P), nor the work tree that git runs
     its helpers in."""
+    import subprocess
+
     words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
     subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
 
@@ -130,6 +134,8 @@ def _verify_now(settings: Settings, git: "Git") -> None:
 def _leave_behind(settings: Settings, standby: bool, folder: int | None, above: int | None) -> None:
     """What is done when git has ended, by a process that goes on then. The repository that is to be checked is given as
     a descriptor: git may be let go by now, and what it cloned renamed."""
+    import subprocess
+
     verify = folder is not None
     words = (str(settings.home), YES if standby else NO, YES if verify else NO, "" if above is None else str(above))
     subprocess.Popen(
@@ -159,7 +165,7 @@ class _Caller:
 
     def __call__(
         self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None
-    ) -> Result:
+    ) -> "Result":
         begun, self._begun = self._begun, None
         meter = _Meter() if self.shows() else None
         try:
@@ -177,7 +183,7 @@ class _Meter:
     def __init__(self) -> None:
         self._written = False
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         if progress.phase != "fetch" or not progress.total:
             return
         done, total = progress.done / 10**6, progress.total / 10**6

@@ -6,10 +6,13 @@ Apart from `settings`, for what git runs must not pay for a library of command l
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forge_p2p.cli.folder import default_folder
-from forge_p2p.config import NodeConfig
 from forge_p2p.errors import UsageError
+
+if TYPE_CHECKING:
+    from forge_p2p.config import NodeConfig
 
 
 def default_home() -> Path:
@@ -28,7 +31,7 @@ class Settings:
     json: bool = False
     quiet: bool = False
     debug: bool = False
-    _config: NodeConfig | None = field(default=None, repr=False)
+    _config: "NodeConfig | None" = field(default=None, repr=False)
 
     @property
     def home(self) -> Path:
@@ -36,7 +39,7 @@ class Settings:
         return Path(os.path.abspath(home.expanduser()))
 
     @property
-    def config(self) -> NodeConfig:
+    def config(self) -> "NodeConfig":
         """The settings file, read on first use. Raises `UsageError`."""
         if self._config is None:
             from forge_p2p.cli.config import load_config
@@ -45,12 +48,12 @@ class Settings:
             self._config = replace(config, token=os.environ.get("FORGE_TOKEN", ""))
         return self._config
 
-    def on(self, home: Path, config: NodeConfig) -> "Settings":
+    def on(self, home: Path, config: "NodeConfig") -> "Settings":
         """The same for another node, whose settings are elsewhere."""
         return replace(self, chosen_home=str(home), _config=config)
 
 
-def with_bucket_secrets(config: NodeConfig) -> NodeConfig:
+def with_bucket_secrets(config: "NodeConfig") -> "NodeConfig":
     """The settings with what the environment has to open buckets."""
     from forge_p2p.node.edge.settings import PREFIXES
 

@@ -4,7 +4,8 @@ A Unix stream socket in the node's folder, mode 0600 by its folder's 0700. One c
 frames: one byte of kind, four of length (big-endian), then the body. The command sends one CALL; the node answers with
 any number of PROGRESS and BYTES frames and ends with RESULT or ERROR. Closing the connection cancels the call.
 
-The client is plain blocking sockets: `forge status` must not pay for importing an async library.
+The client is plain blocking sockets: `forge status` must not pay for importing an async library. What results there are
+is imported once a call is under way.
 """
 
 import os
@@ -13,14 +14,16 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from forge_p2p import errors
 from forge_p2p.errors import ForgeError, Malformed, PeerError
 from forge_p2p.node.home import Home
-from forge_p2p.node.results import Progress, Result, result_type
+
+if TYPE_CHECKING:
+    from forge_p2p.node.results import Progress, Result
 
 HEADER = struct.Struct(">BI")
 MAX_FRAME = 256 * 1024 * 1024
@@ -78,7 +81,7 @@ def failure(error: ForgeError) -> bytes:
 
 
 class Begun:
-    """A call under way. Closing it cancels it."""
+    """A call under way; cancelled if nobody keeps it."""
 
     def __init__(self, connection: socket.socket, operation: str) -> None:
         self._connection = connection
@@ -86,10 +89,12 @@ class Begun:
 
     def result(
         self,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: "Callable[[Progress], None] | None" = None,
         on_bytes: Callable[[bytes], object] | None = None,
-    ) -> Result:
+    ) -> "Result":
         """Waits for the end of it, and closes it. Raises the node's own `ForgeError`."""
+        from forge_p2p.node.results import Progress, result_type
+
         with self._connection:
             while True:
                 kind, body = _receive(self._connection)
@@ -101,10 +106,6 @@ class Begun:
                     return msgspec.json.decode(body, type=result_type(self._operation))
                 elif kind is Kind.ERROR:
                     raise rebuilt(msgspec.json.decode(body, type=Failure))
-
-    def close(self) -> None:
-        """Nobody waits for it any more."""
-        self._connection.close()
 
 
 def begin(home: Home, operation: str, arguments: dict[str, Any]) -> Begun:
@@ -124,9 +125,9 @@ def call(
     home: Home,
     operation: str,
     arguments: dict[str, Any],
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
     on_bytes: Callable[[bytes], object] | None = None,
-) -> Result:
+) -> "Result":
     """Runs `operation` in the node that is up on `home`. Raises `NoNode`, or the node's own `ForgeError`."""
     return begin(home, operation, arguments).result(on_progress, on_bytes)
 

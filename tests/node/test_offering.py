@@ -12,7 +12,11 @@ from forge_p2p.ids import unpack_prefixes
 from forge_p2p.node.fetch.expanding import listing
 from forge_p2p.node.fetch.fetching import fetching
 from forge_p2p.node.fetch.receiving import Receiver
+from forge_p2p.node.local import ignore_progress
+from forge_p2p.node.membership.holdings import LINGER
+from forge_p2p.node.membership.members import Members
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations import looking
 from forge_p2p.node.sessions.peer import PeerSession
 from forge_p2p.node.target import Target
 from forge_p2p.wire import messages
@@ -78,6 +82,11 @@ async def listed(network: Network, link: str) -> None:
         await fetch.commit()
 
 
+def expire(members: Members) -> None:
+    """As when no fetch has ended for a while."""
+    members.holdings.expire(trio.current_time() + LINGER)
+
+
 async def test_a_follower_of_one_fetch_hears_of_the_next(tmp_path: Path) -> None:
     """So does git: it asks what a repository is, and then for its packs. Of eight that cloned together, some heard
     nothing of what others had, and all of it came from the origin once more."""
@@ -86,13 +95,11 @@ async def test_a_follower_of_one_fetch_hears_of_the_next(tmp_path: Path) -> None
         text = await token(origin)
         async with member(tmp_path / "b", text) as b, member(tmp_path / "c", text) as c:
             link = await shared(origin, tree)
-            holdings = (await b.members()).holdings
-            first = holdings.begin(await network_id(b), parse_link(link))
+            await listed(b, link)
             async with follows(c, b, link) as ear:
-                await listed(b, link)
                 while not ear.chunks:
                     await ear.next()
-                holdings.leave(first)
+                expire(await b.members())
                 await fetched(b, link, tmp_path / "copy")
                 while not ear.complete:
                     await ear.next()
@@ -110,28 +117,37 @@ async def test_what_one_fetch_brought_is_there_while_another_goes_on(tmp_path: P
             holdings = (await b.members()).holdings
             other = holdings.begin(await network_id(b), parse_link(link))
             await listed(b, link)
+            expire(await b.members())
             async with follows(c, b, link) as ear:
                 while not ear.chunks:
                     await ear.next()
                 holdings.leave(other)
 
 
-async def test_a_part_is_offered_as_long_as_somebody_follows_it(tmp_path: Path) -> None:
+async def test_a_part_is_offered_for_a_moment_after_its_fetch(tmp_path: Path) -> None:
     tree = small_tree(tmp_path / "tree")
     async with founder(tmp_path / "a") as origin:
         text = await token(origin)
         async with member(tmp_path / "b", text) as b, member(tmp_path / "c", text) as c:
             link = await shared(origin, tree)
             holdings = (await b.members()).holdings
-            first = holdings.begin(await network_id(b), parse_link(link))
             await listed(b, link)
             async with follows(c, b, link) as ear:
                 while not ear.chunks:
                     await ear.next()
-                holdings.leave(first)
-                assert holdings.of(await network_id(b)) == [first]
+            holdings.expire(trio.current_time())
+            assert [each.root for each in holdings.of(await network_id(b))] == [parse_link(link)]
+            expire(await b.members())
             assert holdings.of(await network_id(b)) == []
             async with follows(c, b, link) as ear:
                 while not ear.over:
                     await ear.next()
                 assert not ear.chunks
+
+
+async def test_what_was_only_looked_at_is_not_offered(tmp_path: Path) -> None:
+    """It is not in the store any more."""
+    tree = small_tree(tmp_path / "tree")
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as b:
+        await looking.ls(b, what=await shared(origin, tree), report=ignore_progress)
+        assert (await b.members()).holdings.of(await network_id(b)) == []

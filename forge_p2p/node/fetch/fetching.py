@@ -58,6 +58,8 @@ class Fetching:
         self._edge_only = edge_only
         self._peers_only = peers_only
         self._edge: EdgeFeed | None = None
+        self._kept = False
+        """What arrived is in the store for good."""
         self._started = time.monotonic()
 
     @property
@@ -164,6 +166,7 @@ class Fetching:
     async def commit(self) -> None:
         """Makes what arrived durable."""
         await trio.to_thread.run_sync(self.ingest.commit)
+        self._kept = True
 
     def wire(self) -> tuple[int, int]:
         """UDP payload bytes sent and received for this fetch; of a bucket the content alone."""
@@ -173,9 +176,9 @@ class Fetching:
         return sum(each.bytes_sent for each in counts), sum(each.bytes_received for each in counts) + received
 
     def end(self) -> None:
-        """What did not become whole is offered to nobody who does not follow it already."""
+        """The fetch is over, for others too."""
         if self._swarming is not None:
-            self._swarming.end()
+            self._swarming.end(kept=self._kept)
 
     async def _connect(self) -> PeerSession:
         ticket = require_ticket(self._target, time.time())

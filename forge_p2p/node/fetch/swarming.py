@@ -24,7 +24,7 @@ from forge_p2p.node.fetch.bases import Previous
 from forge_p2p.node.fetch.finding import Supply
 from forge_p2p.node.fetch.likely import Likely, LikelySink
 from forge_p2p.node.groups import contained
-from forge_p2p.node.membership.holdings import Holding
+from forge_p2p.node.membership.holdings import LINGER, Holding
 from forge_p2p.node.membership.peering import Found
 from forge_p2p.node.membership.reconciling import compare
 from forge_p2p.node.membership.waking import probe
@@ -143,10 +143,10 @@ class Swarming:
             keep = partial(self._members.holdings.keep, network, self._root, origin=False)
             self._members.holdings.tell(await trio.to_thread.run_sync(keep))
 
-    def end(self) -> None:
-        """The fetch is over; what did not become whole is offered to nobody who does not follow it already."""
+    def end(self, *, kept: bool) -> None:
+        """The fetch is over. What did not become whole is offered for a moment more, if it was `kept`."""
         for holding in self.holdings:
-            self._members.holdings.leave(holding)
+            self._members.holdings.leave(holding, linger=LINGER if kept else 0.0)
             if not holding.complete and holding.network in self._members.lookups:
                 self._members.lookups[holding.network].withdraw(self._root.link.hash)
 

@@ -26,6 +26,11 @@ from forge_p2p.node.records import write_record
 from forge_p2p.node.sessions.scope import Closure, Missing
 from forge_p2p.store.base import Keep
 
+LINGER = 30.0
+"""Seconds for which what a fetch has brought of a root is offered when it ended without the whole. The sharer of
+something gives it to one and counts on that one to pass it on (`proto.sent`): eight who started together and wanted no
+more than a repository's manifest waited 3 s for it when the first had forgotten it by then."""
+
 Arrived = Callable[[list[int]], None]
 """Told the 64-bit prefixes of chunks that are here now."""
 
@@ -53,6 +58,8 @@ class Holding:
     arrived: set[int] = field(default_factory=set)
     watchers: set[Arrived] = field(default_factory=set)
     users: int = 0
+    until: float = 0.0
+    """When it is forgotten if nobody uses it."""
     closure: Closure | None = None
     confirmed: bool = False
     """Somebody in the network has some of it: what arrives is that network's, too, and no other's alone."""
@@ -126,6 +133,8 @@ class Holdings:
         self._node = node
         self._folder_of = folder_of
         self._holdings: dict[tuple[NetworkId, Hash], Holding] = {}
+        self._unused: set[Holding] = set()
+        """Parts that nobody fetches or follows."""
         self._lock = threading.Lock()
 
     def find(self, network: NetworkId, root: Hash) -> Holding | None:
@@ -146,11 +155,24 @@ class Holdings:
         """A member follows it here; to be left when it does no more."""
         holding.users += 1
 
-    def leave(self, holding: Holding) -> None:
-        """A fetch ended, or a member follows it no more: what nobody uses and is not whole is not offered any more."""
+    def leave(self, holding: Holding, *, linger: float = 0.0) -> None:
+        """A fetch ended, or a member follows it no more. What nobody uses and is not whole is offered for `linger`
+        seconds more, if it is this network's for sure."""
         holding.users -= 1
-        if not holding.users and not holding.complete and self.find(holding.network, holding.root.link.hash) is holding:
-            del self._holdings[holding.network, holding.root.link.hash]
+        now = trio.current_time()
+        if linger and holding.confirmed:
+            holding.until = now + linger
+        if not holding.users:
+            self._unused.add(holding)
+        self.expire(now)
+
+    def expire(self, now: float) -> None:
+        """Forgets what nobody uses any more, when its time has come."""
+        for holding in [each for each in self._unused if each.users or each.complete or each.until <= now]:
+            self._unused.discard(holding)
+            used = holding.users or holding.complete
+            if not used and self.find(holding.network, holding.root.link.hash) is holding:
+                del self._holdings[holding.network, holding.root.link.hash]
 
     def drop_network(self, network: NetworkId) -> None:
         """The node left a network."""

@@ -109,6 +109,7 @@ class Members:
             while True:
                 await trio.sleep(NETWORKS_INTERVAL)
                 self.memberships.check_times()
+                self.holdings.expire(trio.current_time())
                 if self.memberships.dirty:
                     await trio.to_thread.run_sync(self.memberships.save)
                 await self.remembering.save()

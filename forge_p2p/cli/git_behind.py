@@ -1,13 +1,14 @@
-"""What is left to do once git has gone: a standby for the runs to come, a check of what was taken as it came.
+"""What is left to do once git has gone: a standby for the runs to come, a check of what came as it was, a hot pack.
 
-A process of its own, `python -m forge_p2p.cli.git_behind HOME STANDBY VERIFY GIT`. A clone goes on to its checkout when
-the helper ends, and wants every processor for that; so this one imports nothing before git has ended, and the check has
-what is left of the processors even then.
+A process of its own, `python -m forge_p2p.cli.git_behind HOME STANDBY VERIFY GIT [REVISION NAME]`. A clone goes on to
+its checkout when the helper ends, and wants every processor for that; so this one imports nothing before git has ended,
+and the check has what is left of the processors even then.
 """
 
 import os
 import select
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 PROGRAM = "forge_p2p.cli.git_behind"
@@ -22,18 +23,39 @@ _GIT = "git"
 
 def main() -> int:
     """Does what the words ask for, one thing after the other."""
-    home, standby, verify, git = sys.argv[1:]
+    home, standby, verify, git, *hot = sys.argv[1:]
     if git:
         _wait_for(int(git))
     if standby == YES:
         _have_standby(home)
-    if verify == YES:
-        step_back()
-        # In the repository's folder, not by its path: what is cloned may be renamed by now.
-        from forge_p2p.cli.main import main as forge
+    if verify != YES and not hot:
+        return 0
+    step_back()
+    # In the repository's folder, not by its path: what is cloned may be renamed by now.
+    from forge_p2p.cli.main import main as forge
 
-        return forge(["--home", home, "git", "verify", "."])
-    return 0
+    if verify == YES and (code := forge(["--home", home, "git", "verify", "."])):
+        return code
+    return forge(["--home", home, "git", "keep-hot", "--", ".", *(hot or ["HEAD"])])
+
+
+def leave_behind(
+    home: str, folder: str, *, standby: bool, verify: bool, above: int | None = None, hot: Sequence[str] = ()
+) -> None:
+    """Starts it. `folder`: the repository that is to be checked, or that a hot pack is made of: `hot` says of which
+    revision, and for which name. `above`: as `git_above` gives it."""
+    import subprocess
+
+    words = (home, YES if standby else NO, YES if verify else NO, "" if above is None else str(above), *hot)
+    subprocess.Popen(
+        [sys.executable, "-P", "-m", PROGRAM, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=folder,
+        pass_fds=() if above is None else (above,),
+    )
 
 
 def step_back() -> None:

@@ -8,10 +8,12 @@ import click
 from msgspec import structs
 
 from forge_p2p.cli.environment import git_environment, repository_url
+from forge_p2p.cli.git_behind import leave_behind
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_count, format_duration
+from forge_p2p.node.home import Home
 from forge_p2p.node.repositories.results import CheckoutResult
 
 
@@ -56,14 +58,22 @@ def _check_out(
     """The result, but for its time."""
     from forge_p2p.git.checkout.workspace import Request, check_out
     from forge_p2p.git.copies import Copy, copy_path
+    from forge_p2p.git.hot.keeping import hot_folder
+    from forge_p2p.git.state import State
+    from forge_p2p.git.urls import named
 
     environment = git_environment(settings)
     copy = Copy(copy_path(settings.home, "copies", sources[0]), sources, environment)
     commit = copy.commit(revision)
     state = os.fsencode(settings.home / "git" / "checkouts")
-    request = Request(copy.path, sources[0], commit, os.fsencode(directory), state, sources[0], own=own, force=force)
+    name = State(copy.git.places).name() or named(sources[0])
+    hot = hot_folder(Home(settings.home).cache, name)
+    into = os.fsencode(directory)
+    request = Request(copy.path, sources[0], commit, into, hot, state, sources[0], own=own, force=force)
     done = check_out(request, environment)
-    notes = [*copy.failures, *([f"git wrote the files: {done.by_git}"] if done.by_git else [])]
+    if done.how == "written":
+        leave_behind(str(settings.home), os.fsdecode(copy.path), standby=False, verify=False, hot=(commit, name))
+    notes = list(copy.failures)
     if done.left:
         notes.append(f"commit {done.left} was here, on no branch: git branch NAME {done.left} keeps it")
     return CheckoutResult(str(directory), done.commit, done.how, copy.source, done.restored, done.kept, 0.0, notes)

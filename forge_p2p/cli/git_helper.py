@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.calling import call_or_run
-from forge_p2p.cli.git_behind import NO, PROGRAM, YES, git_above
+from forge_p2p.cli.git_behind import git_above, leave_behind
 from forge_p2p.cli.home import Settings
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
 from forge_p2p.cli.standby.request import SWITCH
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.running import Git
     from forge_p2p.node.results import Progress, Result
-
-BACKGROUND, NOW, NEVER = "background", "now", "never"
-"""`git config forge.verify`: when that is checked which was taken as it came."""
 
 Release = Callable[[int], None]
 """Is told the exit code as soon as nothing is left to do that anybody waits for."""
@@ -69,7 +66,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     caller.begin("git_read", {"name": name, "in_network": ""})  # whatever git is going to ask for
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
-    from forge_p2p.git.remote.options import Options
+    from forge_p2p.git.remote.options import BACKGROUND, NEVER, Options
     from forge_p2p.git.remote.upstream import Upstream
     from forge_p2p.git.running import SETTINGS, Git
 
@@ -82,7 +79,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     node = Node(caller, name)
     upstream = Upstream(name, git, dict(os.environ))
     streams = (sys.stdin.buffer, sys.stdout.buffer)
-    helper = Helper(node, git, streams, options, partial(_serve, settings), upstream)
+    helper = Helper(node, git, streams, options, partial(_serve, settings), upstream, Home(settings.home).cache)
     helper.run()
     when = _finish(settings, node, git, helper) if git is not None else NEVER
     folder = os.open(git.git_dir, os.O_PATH | os.O_DIRECTORY) if git is not None and when == BACKGROUND else None
@@ -91,13 +88,16 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     if release is not None:
         release(helper.exit_code)
     if standby or folder is not None:
-        _leave_behind(settings, standby, folder, above)
+        # A descriptor: git may be let go by now, and what it cloned renamed.
+        there = "/" if folder is None else f"/proc/self/fd/{folder}"
+        leave_behind(str(settings.home), there, standby=standby, verify=folder is not None, above=above)
     return helper.exit_code
 
 
 def _finish(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> str:
     """What git need not have an answer for, but whoever runs it. When what was taken as it came is to be checked."""
     from forge_p2p.git.leavings import clean_up
+    from forge_p2p.git.remote.options import BACKGROUND, NEVER, NOW
 
     clean_up(git.git_dir)
     if helper.pushed_upon:
@@ -129,24 +129,6 @@ def _verify_now(settings: Settings, git: "Git") -> None:
 
     words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
     subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
-
-
-def _leave_behind(settings: Settings, standby: bool, folder: int | None, above: int | None) -> None:
-    """What is done when git has ended, by a process that goes on then. The repository that is to be checked is given as
-    a descriptor: git may be let go by now, and what it cloned renamed."""
-    import subprocess
-
-    verify = folder is not None
-    words = (str(settings.home), YES if standby else NO, YES if verify else NO, "" if above is None else str(above))
-    subprocess.Popen(
-        [sys.executable, "-P", "-m", PROGRAM, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=f"/proc/self/fd/{folder}" if verify else "/",
-        pass_fds=() if above is None else (above,),
-    )
 
 
 class _Caller:

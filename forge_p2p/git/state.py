@@ -3,7 +3,8 @@
 `packs`: which published packs' objects have come here, and which pack here they became part of. A hint that saves work,
 and no more: what git needs and does not find is fetched, whatever this says. `unverified`: packs that were taken as
 they came, and from whom; `damaged`: what was found wrong with one; `graph`: there is a commit-graph to be checked or
-made. A file that cannot be read counts as empty, and a line that is no pack as none.
+made. `name`: what it was cloned as; `hot`: a pack that is here for its first checkout only. A file that cannot be read
+counts as empty, and a line that is no pack as none.
 """
 
 import fcntl
@@ -18,6 +19,8 @@ _PACKS: Final = b"packs"
 _UNVERIFIED: Final = b"unverified"
 _DAMAGED: Final = b"damaged"
 _GRAPH: Final = b"graph"
+_NAME: Final = b"name"
+_HOT: Final = b"hot"
 
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -98,6 +101,25 @@ class State:
         """It was."""
         with suppress(FileNotFoundError):
             os.unlink(self._path(_GRAPH))
+
+    def name(self) -> str:
+        """What it was cloned as: network and name; empty if it was not, or by a ticket."""
+        return " ".join((self._lines(_NAME) or [[]])[0])
+
+    def set_name(self, name: str) -> None:
+        """It is being cloned as this."""
+        os.makedirs(self.folder, exist_ok=True)
+        _replace(self._path(_NAME), [name])
+
+    def lent(self) -> bytes:
+        """The hash of the pack that is here for the checkout only; empty if none is."""
+        words = (self._lines(_HOT) or [[""]])[0]
+        return bytes.fromhex(words[0]) if self._is_hash(words[0]) else b""
+
+    def set_lent(self, pack: bytes) -> None:
+        """This pack is about to come for the checkout only; empty: it is gone."""
+        os.makedirs(self.folder, exist_ok=True)
+        _replace(self._path(_HOT), [pack.hex()] if pack else [])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -9,7 +9,8 @@ whether what the objects link to is there. If it is not content:
 - A pack that is as it was published, and wrong, is its author's: that is written down, and said whenever Forge is asked
   about the repository again.
 
-Then the commit-graph that came with them is compared with the commits (`graphs`).
+Then the commit-graph that came with them is compared with the commits (`graphs`). Of a repository that is sound, the
+pack that was lent to it for its checkout is taken back (`hot.lending`).
 """
 
 import os
@@ -20,8 +21,8 @@ from functools import cache
 from forge_p2p.content.gitmanifest import SUFFIXES, pack_name
 from forge_p2p.errors import ForgeError
 from forge_p2p.git.calls import Node, Run
-from forge_p2p.git.checkout.hot import hot_path
 from forge_p2p.git.graphs.keeping import settle
+from forge_p2p.git.hot.lending import take_back
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
 from forge_p2p.git.running import Git
@@ -59,6 +60,8 @@ def verify(git: Git, refetch: Refetch) -> list[str]:
         found[pack] = _check(git, pack, author, refetch, fault_of_all)
         state.settle(found)
     settle(git)
+    if not state.damaged():
+        take_back(git)
     return [fault for fault in found.values() if fault]
 
 
@@ -77,8 +80,6 @@ def _check(git: Git, pack: bytes, author: str, refetch: Refetch, fault_of_all: C
                 for suffix in SUFFIXES:
                     os.replace(landing.path_of(pack, suffix), path + suffix)
                 fault = _fault(git, path)
-    with suppress(FileNotFoundError):  # contents that were read by what is put right now
-        os.unlink(hot_path(git.places.common))
     return _told(pack, author, fault)
 
 

@@ -30,8 +30,8 @@ def programs(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a node's folder, who runs git in `folder`. Nothing is checked in the background unless a test says
-    so: it would go on after the test."""
+    """Somebody with a node's folder, who runs git in `folder`. Nothing is checked or made in the background unless
+    a test says so: it would go on after the test."""
 
     home: Path
     folder: Path
@@ -49,9 +49,11 @@ class Person:
             "GIT_COMMITTER_NAME": "A",
             "GIT_COMMITTER_EMAIL": "a@example.com",
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": "forge.verify",
             "GIT_CONFIG_VALUE_0": "never",
+            "GIT_CONFIG_KEY_1": "forge.hotPacks",
+            "GIT_CONFIG_VALUE_1": "false",
         }
 
     def attempt(

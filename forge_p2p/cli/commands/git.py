@@ -12,6 +12,7 @@ from forge_p2p.cli.output import emit, remark
 from forge_p2p.cli.run import runner
 from forge_p2p.cli.settings import ForgeCommand, Settings, pass_settings
 from forge_p2p.cli.units import format_count, format_duration, format_size
+from forge_p2p.node.home import Home
 
 
 @click.group("git")
@@ -79,3 +80,20 @@ def verify(settings: Settings, repository: Path) -> None:
     if faults:
         raise Untrusted("; ".join(faults), hint="do not use what was fetched; ask who published it")
     remark(settings, "all that was fetched is as git would have it")
+
+
+@command.command("keep-hot", cls=ForgeCommand, hidden=True)
+@click.argument("repository", type=click.Path(path_type=Path))
+@click.argument("revision")
+@click.argument("name", default="")
+@pass_settings
+def keep_hot(settings: Settings, repository: Path, revision: str, name: str) -> None:
+    """Have a revision's contents at hand for the next checkout of NAME; run behind clones and checkouts."""
+    from forge_p2p.git.hot.keeping import hot_folder, keep
+    from forge_p2p.git.running import find_repository
+    from forge_p2p.git.state import State
+
+    git = find_repository(os.fsencode(repository), git_environment(settings))
+    name = name or State(git.places).name()
+    if name:
+        keep(git, hot_folder(Home(settings.home).cache, name), revision)

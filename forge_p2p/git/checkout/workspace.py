@@ -1,37 +1,27 @@
-"""A commit of a bare repository in a directory: written here at first, brought from one commit to the next by git.
+"""A commit of a bare repository in a directory: written, and brought from one commit to the next, by git.
 
-The first time everything has to be written, and a plain tree is written faster here (`writing`). From then on git's own
-index says what is there, and `git read-tree -m -u` writes what differs: it compares trees, not files, refuses to lose
-somebody's edits, and has been taught every trick of hostile trees.
+`git read-tree -u` has been taught every trick of hostile trees. The first time everything has to be written: by several
+processes, which find what they write in the hot pack (`hot.keeping`). From then on git's own index says what is there,
+and `read-tree -m` writes what differs: it compares trees, not files, and refuses to lose somebody's edits.
 """
 
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from time import time_ns
 from typing import Final
 
 from forge_p2p.content.gitmanifest import COMMIT_GRAPH
-from forge_p2p.errors import UsageError
-from forge_p2p.git.checkout.hot import Hot, HotWriter, hot_path, kept
+from forge_p2p.errors import Malformed, UsageError
 from forge_p2p.git.checkout.keeping import SETTING, Tree, locked, own_git_dir, replace_file, work_tree
-from forge_p2p.git.checkout.listing import FILE, Listing, list_tree
-from forge_p2p.git.checkout.staging import index_bytes
-from forge_p2p.git.checkout.writing import Task, write_tree
-from forge_p2p.git.packs.formats import OBJECT_FORMATS
+from forge_p2p.git.hot.keeping import find, use
 from forge_p2p.git.running import Git, GitFailed
 from forge_p2p.git.state import State
 from forge_p2p.workspace.faults import disk_error
 
 _WORKERS: Final = 8
-_WORTH_KEEPING: Final = 0.75
-"""The share of a tree's contents that the hot cache has to have, or it is made anew with this tree."""
-
-_NS: Final = 10**9
-
 _ARRIVING: Final = ".forge-checkout"
 """Where a `.git` is until it is whole."""
 
@@ -40,14 +30,16 @@ _ARRIVING: Final = ".forge-checkout"
 class Request:
     """What is wanted: the `commit` (hexadecimal) of the bare repository `cache`, in `destination`.
 
-    `state`: folder for what is remembered of directories without a `.git`; `own`: with a `.git`, whose `origin` is a
-    URL; `force`: local changes of tracked files are thrown away.
+    `hot`: where the repository's hot pack is, if there is one; `state`: folder for what is remembered of directories
+    without a `.git`; `own`: with a `.git`, whose `origin` is a URL; `force`: local changes of tracked files are thrown
+    away.
     """
 
     cache: bytes
     name: str
     commit: str
     destination: bytes
+    hot: bytes
     state: bytes
     origin: str
     own: bool = True
@@ -56,13 +48,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """`how`: "written", "updated" or "unchanged". `by_git`: why git wrote it at first; empty if it did not. `restored`:
-    tracked files that were gone; `kept`: those with changes of somebody's, which stay. `left`: the commit that was
-    there before, if it is somebody's own and on no branch."""
+    """`how`: "written", "updated" or "unchanged". `restored`: tracked files that were gone; `kept`: those with changes
+    of somebody's, which stay. `left`: the commit that was there before, if it is somebody's own and on no branch."""
 
     commit: str
     how: str
-    by_git: str = ""
     restored: int = 0
     kept: int = 0
     left: str = ""
@@ -75,13 +65,13 @@ def check_out(request: Request, environment: Mapping[str, str]) -> Done:
         os.makedirs(path, exist_ok=True)
         with locked(path) as root:
             tree = work_tree(path, request.name, request.cache, request.state, own=request.own)
-            return _check_out(request, tree, root, environment)
+            return _check_out(request, tree, os.listdir(root), environment)
     except OSError as error:
         raise disk_error("written", path, error) from error
 
 
-def _check_out(request: Request, tree: Tree, root: int, environment: Mapping[str, str]) -> Done:
-    inside = [name for name in os.listdir(root) if name != _ARRIVING]
+def _check_out(request: Request, tree: Tree, names: Sequence[str], environment: Mapping[str, str]) -> Done:
+    inside = [name for name in names if name != _ARRIVING]
     old = tree.commit(environment) if inside else ""  # a directory made anew may have the number of the one before
     if old:
         if old == request.commit and not request.force and not tree.unfinished:
@@ -94,10 +84,10 @@ def _check_out(request: Request, tree: Tree, root: int, environment: Mapping[str
             f"{os.fsdecode(tree.path)} is not empty, and no checkout of {request.name}",
             hint="choose a directory that is empty or not there yet",
         )
-    return _begin(request, tree, root, environment)
+    return _begin(request, tree, environment)
 
 
-def _begin(request: Request, tree: Tree, root: int, environment: Mapping[str, str]) -> Done:
+def _begin(request: Request, tree: Tree, environment: Mapping[str, str]) -> Done:
     """The first checkout, or the rest of one that was killed, whose files are nobody's edits."""
     again = tree.unfinished
     tree.forget()
@@ -105,15 +95,18 @@ def _begin(request: Request, tree: Tree, root: int, environment: Mapping[str, st
         _clone(request, tree, environment)
     tree.begin()
     git = tree.git(environment)
-    listing = (
-        list_tree(git, request.commit, environment) if not again else Listing([], "an earlier checkout was killed")
-    )
-    if listing.unplain:
-        git.run(*_parallel(), "read-tree", "--reset", "-u", request.commit)
-    else:
-        _write(request, tree, root, listing, git)
+    # Not by the commit, which the hot pack has not: git looks first where it has found something at last.
+    wanted = git.run("rev-parse", "--verify", f"{request.commit}^{{tree}}").decode().strip()
+    path = find(request.hot)
+    if path:
+        git = git.beside(request.hot)
+        use(path)
+    # At least two: where the hot pack lacks something, only those that the work is handed to look into it first again.
+    git.run(*_parallel(at_least=2 if path else 1), "read-tree", "--reset", "-u", wanted)
+    if git.attempt("diff-index", "--cached", "--quiet", wanted, "--").returncode:
+        raise Malformed("the tree has two entries of one name, or one inside another", hint="git fsck says more")
     tree.remember(request.commit, environment)
-    return Done(request.commit, "written", listing.unplain)
+    return Done(request.commit, "written")
 
 
 def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None:
@@ -134,22 +127,6 @@ def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None
     replace_file(os.path.join(own_git_dir(arriving), os.path.basename(tree.marker)), b"")
     os.rename(own_git_dir(arriving), tree.git_dir)
     os.rmdir(arriving)
-
-
-def _write(request: Request, tree: Tree, root: int, listing: Listing, git: Git) -> None:
-    path = hot_path(request.cache)
-    with Hot(path) as hot:
-        wanted = {item.oid: None for item in listing.items if item.kind == FILE}
-        keep = HotWriter(path) if kept(hot, wanted) < _WORTH_KEEPING else None
-        before = (time_ns() // _NS - 1) * _NS
-        try:
-            written = write_tree(listing, Task(git, root, hot, before, workers(), keep))
-            if keep is not None:
-                keep.commit()
-        finally:
-            if keep is not None:
-                keep.discard()
-    replace_file(tree.index, index_bytes(written, OBJECT_FORMATS[git.places.object_format]))
 
 
 def _update(request: Request, tree: Tree, old: str, environment: Mapping[str, str]) -> None:
@@ -219,9 +196,9 @@ def _bring(request: Request, git: Git) -> None:
         git.run("fetch", "--quiet", "--no-write-fetch-head", request.cache, *refs)
 
 
-def _parallel() -> tuple[str, ...]:
+def _parallel(at_least: int = 1) -> tuple[str, ...]:
     settings = (
-        f"checkout.workers={workers()}",
+        f"checkout.workers={max(at_least, _workers())}",
         "core.preloadIndex=true",
         "core.protectHFS=true",
         "core.protectNTFS=true",
@@ -229,7 +206,7 @@ def _parallel() -> tuple[str, ...]:
     return tuple(word for setting in settings for word in ("-c", setting))
 
 
-def workers() -> int:
+def _workers() -> int:
     """How many files are written at once: as many as there are processors, within reason."""
     with suppress(AttributeError):
         return min(len(os.sched_getaffinity(0)), _WORKERS)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from forge_p2p.content.gitmanifest import GitManifest
@@ -28,7 +29,7 @@ Serve = Callable[[Node, Published, str, Callable[[], None]], int]
 
 class Helper:
     """One run of it. `git` is the repository that it was started for, `None` outside of any (`git ls-remote`);
-    `upstream`: who else is asked, for what is read."""
+    `upstream`: who else is asked, for what is read; `cache`: the node's folder for what can be made again."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Helper:
         options: Options,
         serve: Serve,
         upstream: "Upstream",
+        cache: Path,
     ) -> None:
         self.options = options
         self.exit_code = 0
@@ -50,6 +52,7 @@ class Helper:
         self._source, self._sink = streams
         self._serve = serve
         self._upstream = upstream
+        self._cache = cache
         self._turned = False
         self._is_answering = False
         self._published: Published | None = None
@@ -168,10 +171,12 @@ class Helper:
         fetch = Fetch(self._node, self._repository, landing, self._listed())
         if not self.options.cloning:
             return fetch.run(wanted, everything=self.options.refetch)
-        from forge_p2p.git.remote.cloning import checked_out_in_parallel
+        from forge_p2p.git.remote.cloning import checked_out_in_parallel, have_contents_at_hand
 
         with checked_out_in_parallel(self._repository):
-            return fetch.run(wanted, everything=True)
+            fetched = fetch.run(wanted, everything=True)
+            have_contents_at_hand(self._repository, landing, fetched.lock, self._listed().about, self._cache)
+            return fetched
 
     def _turn_upstream(self, error: ForgeError) -> None:
         """From here on the upstream is asked instead. Raises `error` where there is none, or it was asked already."""

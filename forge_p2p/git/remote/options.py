@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from forge_p2p.errors import Malformed
 
+BACKGROUND, NOW, NEVER = "background", "now", "never"
+"""`git config forge.verify`: when that is checked which was taken as it came."""
+
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _ESCAPES = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 

@@ -10,7 +10,7 @@ from simulations.versus.bench import Bar, Bench, Case, Contender, Medians, Trial
 from simulations.versus.couple import Node
 from simulations.versus.git.corpus import corpus, git
 from simulations.versus.git.servers import checked
-from simulations.versus.git.sides import URL, Offer, Team, run_git, servers, turn
+from simulations.versus.git.sides import URL, Offer, Team, run_git, servers, settle, turn
 from simulations.versus.inputs import Different
 
 FORGE, GIT, HTTP = "git clone forge://", "git clone git://", "git clone http://"
@@ -77,7 +77,9 @@ class Cloning:
 
         def afresh() -> None:
             self._make_room(copy)
-            if node is None:
+            if node is not None:
+                settle(node.forge.home)
+            else:
                 nodes[:] = [team.guest()]
 
         def clone() -> Turn:
@@ -133,7 +135,10 @@ def again(bench: Bench, size: str) -> Iterator[Trial]:
         node = team.guest()
         ours = [cloning.forge(team, FORGE, node=node), cloning.forge(team, BARE, "--bare", node=node)]
         ours[0].prepare()
-        first = ours[0].turn().figures["origin cpu s"]
+        first = ours[0].turn()
+        settle(node.forge.home)
+        if not list(node.forge.home.glob("cache/hot/*/pack/*.idx")):
+            raise Different("no hot pack was made of the first clone")
         name = offer.path.name
         yield Trial(
             [*ours, cloning.plain(GIT, plain + name), cloning.plain(GIT_BARE, plain + name, "--bare")],
@@ -141,13 +146,14 @@ def again(bench: Bench, size: str) -> Iterator[Trial]:
             [
                 Bar("20 times faster than git://, with checkout", faster(FORGE, GIT, 20)),
                 Bar("100 times faster than git://, bare", faster(BARE, GIT_BARE, 100)),
-                Bar("1 s with checkout", lambda medians: medians.seconds[FORGE] <= 1),
+                Bar("under 1 s with checkout", lambda medians: medians.seconds[FORGE] < 1),
                 Bar(
                     "under 1 % of the first clone's processor time at the origin",
-                    lambda medians: medians.figures[FORGE]["origin cpu s"] < 0.01 * first,
+                    lambda medians: medians.figures[FORGE]["origin cpu s"] < 0.01 * first.figures["origin cpu s"],
                 ),
             ],
-            f"{made.note} The first clone cost the origin {first:.2f} s of processor time.",
+            f"{made.note} The first clone took {first.seconds:.2f} s and {first.figures['origin cpu s']:.2f} s of the "
+            "origin's processor time. After it was checked in the background, the machine's hot pack was made, too.",
         )
 
 

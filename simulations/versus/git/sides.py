@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,13 @@ from simulations.versus.git.corpus import Corpus, git
 from simulations.versus.git.servers import QUIET, daemon, http
 from simulations.versus.inputs import MB
 from simulations.versus.peers import program
-from simulations.versus.process import Finished, measure
+from simulations.versus.process import Failed, Finished, measure
 
 NAME = "project"
 URL = f"forge://team/{NAME}"
+_BEGINNING = 0.3
+_PATIENCE = 600.0
+"""Seconds that a process behind another one may take to begin, and to end."""
 BESIDE = Path(sys.executable).parent
 
 
@@ -97,6 +101,21 @@ class Team:
     def origin_cpu(self) -> float:
         """Processor seconds of the publishing node so far."""
         return cpu_of(self.couple.here.forge.home)
+
+
+def settle(home: Path) -> None:
+    """Waits until nothing is done any more behind what was run with this folder as its node's: checks of clones, hot
+    packs. Raises `Failed` if that takes too long."""
+    time.sleep(_BEGINNING)
+    give_up = time.monotonic() + _PATIENCE
+    while any(_is_behind(process.info["cmdline"] or [], str(home)) for process in psutil.process_iter(["cmdline"])):
+        if time.monotonic() > give_up:
+            raise Failed(f"something goes on and on behind {home}")
+        time.sleep(0.1)
+
+
+def _is_behind(words: list[str], home: str) -> bool:
+    return home in words and "up" not in words and "forge_p2p.cli.standby.answering" not in words
 
 
 def cpu_of(home: Path) -> float:

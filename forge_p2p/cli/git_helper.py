@@ -63,7 +63,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
         raise UsageError("git runs git-remote-forge, with a URL", hint="git clone forge://NAME")
     settings = Settings()
     caller = _Caller(settings)
-    caller.begin("git_read", {"name": name, "in_network": ""})  # whatever git is going to ask for
+    is_up = caller.begin("git_read", {"name": name, "in_network": ""})  # whatever git is going to ask for
     from forge_p2p.git.calls import Node
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import BACKGROUND, NEVER, Options
@@ -83,7 +83,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     helper.run()
     when = _finish(settings, node, git, helper) if git is not None else NEVER
     folder = os.open(git.git_dir, os.O_PATH | os.O_DIRECTORY) if git is not None and when == BACKGROUND else None
-    standby = release is None and os.environ.get(SWITCH) != "0"
+    standby = is_up and release is None and os.environ.get(SWITCH) != "0"
     above = git_above(client) if standby or folder is not None else None  # as long as git waits, and is there
     if release is not None:
         release(helper.exit_code)
@@ -140,10 +140,11 @@ class _Caller:
         self._settings = settings
         self._begun: tuple[str, dict[str, Any], Begun] | None = None
 
-    def begin(self, name: str, arguments: dict[str, Any]) -> None:
-        """Has the node that is up, if one is, begin with what is going to be called first."""
+    def begin(self, name: str, arguments: dict[str, Any]) -> bool:
+        """Has the node that is up, if one is, begin with what is going to be called first. Whether one is."""
         with suppress(NoNode, ForgeError):  # which the call is told, too
             self._begun = name, arguments, begin(Home(self._settings.home), name, arguments)
+        return self._begun is not None
 
     def __call__(
         self, name: str, arguments: dict[str, Any], on_bytes: Callable[[bytes], object] | None = None

@@ -1,6 +1,6 @@
 """What is left to do once git has gone: a standby for the runs to come, a check of what came as it was, a hot pack.
 
-A process of its own, `python -m forge_p2p.cli.git_behind HOME STANDBY VERIFY GIT [REVISION NAME]`. A clone goes on to
+A process of its own, `python -m forge_p2p.cli.git_behind HOME STANDBY VERIFY GIT [REVISION [NAME]]`. A clone goes on to
 its checkout when the helper ends, and wants every processor for that; so this one imports nothing before git has ended,
 and the check has what is left of the processors even then.
 """
@@ -36,14 +36,14 @@ def main() -> int:
 
     if verify == YES and (code := forge(["--home", home, "git", "verify", "."])):
         return code
-    return forge(["--home", home, "git", "keep-hot", "--", ".", *(hot or ["HEAD"])])
+    return forge(["--home", home, "git", "keep-hot", "--", ".", *hot]) if hot else 0
 
 
 def leave_behind(
     home: str, folder: str, *, standby: bool, verify: bool, above: int | None = None, hot: Sequence[str] = ()
 ) -> None:
     """Starts it. `folder`: the repository that is to be checked, or that a hot pack is made of: `hot` says of which
-    revision, and for which name. `above`: as `git_above` gives it."""
+    revision, and for which name where the repository does not tell. `above`: as `git_above` gives it."""
     import subprocess
 
     words = (home, YES if standby else NO, YES if verify else NO, "" if above is None else str(above), *hot)

@@ -90,7 +90,8 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     if standby or folder is not None:
         # A descriptor: git may be let go by now, and what it cloned renamed.
         there = "/" if folder is None else f"/proc/self/fd/{folder}"
-        leave_behind(str(settings.home), there, standby=standby, verify=folder is not None, above=above)
+        hot = ("HEAD",) if folder is not None and options.cloning else ()
+        leave_behind(str(settings.home), there, standby=standby, verify=folder is not None, above=above, hot=hot)
     return helper.exit_code
 
 

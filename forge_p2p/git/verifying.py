@@ -9,8 +9,8 @@ whether what the objects link to is there. If it is not content:
 - A pack that is as it was published, and wrong, is its author's: that is written down, and said whenever Forge is asked
   about the repository again.
 
-Then the commit-graph that came with them is compared with the commits (`graphs`). Of a repository that is sound, the
-pack that was lent to it for its checkout is taken back (`hot.lending`).
+Then the commit-graph that came with them is compared with the commits (`graphs`). Before all that the pack is taken
+back that was lent to the repository for its checkout (`hot.lending`): what lacks something has to show it.
 """
 
 import os
@@ -53,6 +53,7 @@ class Refetching:
 
 def verify(git: Git, refetch: Refetch) -> list[str]:
     """Checks what is unverified in a repository; what was wrong and could not be put right. Blocks for long."""
+    take_back(git)
     state = State(git.places)
     found: dict[bytes, str] = {}
     fault_of_all = cache(lambda: git.complaint("fsck", "--full", "--no-dangling"))
@@ -60,8 +61,6 @@ def verify(git: Git, refetch: Refetch) -> list[str]:
         found[pack] = _check(git, pack, author, refetch, fault_of_all)
         state.settle(found)
     settle(git)
-    if not state.damaged():
-        take_back(git)
     return [fault for fault in found.values() if fault]
 
 

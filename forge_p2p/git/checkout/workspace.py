@@ -114,7 +114,8 @@ def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None
     as a whole, with the marker of what is not finished in it."""
     arriving = os.path.join(tree.path, os.fsencode(_ARRIVING))
     shutil.rmtree(arriving, ignore_errors=True)
-    words = ("clone", "--quiet", "--local", "--no-checkout", "--origin", "origin", "--")
+    known = ("--origin", "origin", "--config", f"{SETTING}={request.name}")
+    words = ("clone", "--quiet", "--local", "--no-checkout", *known, "--")
     cache = Git(request.cache, environment)
     unchecked = State(cache.places).has_marked_graph()
     cache.run(*words, request.cache, arriving)
@@ -123,7 +124,6 @@ def _clone(request: Request, tree: Tree, environment: Mapping[str, str]) -> None
             os.unlink(os.path.join(own_git_dir(arriving), b"objects", b"info", COMMIT_GRAPH))
     own = Git(own_git_dir(arriving), environment)
     own.run("config", "remote.origin.url", request.origin)
-    own.run("config", SETTING, request.name)
     replace_file(os.path.join(own_git_dir(arriving), os.path.basename(tree.marker)), b"")
     os.rename(own_git_dir(arriving), tree.git_dir)
     os.rmdir(arriving)

@@ -14,7 +14,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -139,6 +138,8 @@ def _size(git: Git, lines: bytes) -> int:
 
 def _make(git: Git, lines: bytes, folder: bytes) -> bytes:
     """The path of a new pack of these objects; empty where git could not make it."""
+    import tempfile
+
     there = git.without_objects(folder)
     with tempfile.TemporaryFile() as wanted:
         wanted.write(lines)

@@ -1,6 +1,5 @@
 """The two hashes that git names objects by, and what a pack begins and ends with."""
 
-import hashlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +26,8 @@ class ObjectFormat:
     number: int
 
     def hasher(self) -> "_Hash":
+        import hashlib  # and OpenSSL, which takes 2 ms: who only looks at indexes does without
+
         return hashlib.new(self.name, usedforsecurity=False)
 
 

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.harness import ROOT, environment
-from tests.node.harness import settings
+from tests.node.harness import settings, strace
 from tests.node.members_up import said
 
 TIMEOUT = 60
@@ -136,3 +137,17 @@ def leavings(person: Person, repository: Path) -> list[str]:
     state = [each.name for each in (common / "forge").glob("*")] if (common / "forge").exists() else []
     found = [name for name in packs if name.startswith("tmp_") or name.endswith(".keep")]
     return found + [name for name in state if name.startswith(("push_", "files_", "tmp_"))]
+
+
+def killed_at(person: Person, stop: str, folder: Path, *words: str, more: Mapping[str, str] | None = None) -> int:
+    """Runs git with a helper that is killed there; its exit code. `more` goes to its environment."""
+    helper = folder / "bin" / "git-remote-forge"
+    helper.parent.mkdir(exist_ok=True)
+    traced = " ".join(strace("-e", f"inject={stop}"))
+    helper.write_text(f'#!/bin/sh\nexec {traced} {person.bin}/git-remote-forge "$@"\n')
+    helper.chmod(0o755)
+    variables = {**person.variables(), **(more or {})}
+    variables["FORGE_STANDBY"] = "0"  # it is the process that does the work
+    variables["PATH"] = f"{helper.parent}{os.pathsep}{variables['PATH']}"
+    done = subprocess.run([*GIT, *words], cwd=folder / "copy", env=variables, capture_output=True, check=False)
+    return done.returncode

@@ -17,7 +17,7 @@ from forge_p2p.git.landing import Landing
 from forge_p2p.git.running import Git
 from forge_p2p.git.state import State
 from forge_p2p.node.home import Home
-from tests.git.harness import Person, sound
+from tests.git.harness import Person, killed_at, sound
 from tests.git.repository import ENVIRONMENT, Repository, edited
 
 
@@ -200,6 +200,18 @@ def test_what_the_clone_lacks_is_not_lent(place: Place) -> None:
     place.lend()
     assert names(place.packs) == before
     assert State(place.git.places).lent() == b""
+
+
+def test_one_of_another_object_format_is_not_lent(place: Place, tmp_path: Path) -> None:
+    """The name stood for another repository before."""
+    other = Repository.create(tmp_path / "other", form="sha256")
+    other.commit(place.files)
+    keep(Git(os.fsencode(other.path), ENVIRONMENT), place.hot, "HEAD")
+    assert len(Path(os.fsdecode(find(place.hot))).name) == len("pack-") + 64
+    before = names(place.packs)
+    place.lend()
+    assert names(place.packs) == before
+    assert len(place.keep().name) == len("pack-") + 40
 
 
 def test_a_damaged_one_is_not_lent(place: Place) -> None:
@@ -394,6 +406,20 @@ def test_the_second_clone_on_a_machine(ada: Person, bob: Person, published: str)
     assert bob.git("rev-parse", "HEAD", at=two) == ada.git("rev-parse", "HEAD", at=ada.folder / "source")
     assert bob.git("status", "--porcelain", at=two) == ""
     sound(bob, two)
+
+
+@pytest.mark.parametrize("call", ["link,linkat:signal=KILL:when=1", "link,linkat:signal=KILL:when=3"])
+def test_a_clone_that_is_killed_while_it_is_lent(call: str, bob: Person, published: str) -> None:
+    clone(bob, f"forge://{published}", "one")
+    wait_for(lambda: hot_of(bob, published))
+    (bob.folder / "copy").mkdir()
+    more = {"GIT_CONFIG_VALUE_0": "background", "GIT_CONFIG_VALUE_1": "true"}
+    assert killed_at(bob, call, bob.folder, "clone", f"forge://{published}", "two", more=more) != 0
+    assert not (bob.folder / "copy" / "two").exists(), "git removes what it could not clone"
+    clone(bob, f"forge://{published}", "copy/two")
+    wait_for(lambda: not (bob.folder / "copy" / "two" / ".git" / "forge" / "hot").exists())
+    sound(bob, bob.folder / "copy" / "two")
+    assert hot_of(bob, published) is not None
 
 
 def test_what_a_checkout_has_at_hand_a_clone_has_too(bob: Person, published: str) -> None:

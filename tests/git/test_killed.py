@@ -3,14 +3,12 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.git.harness import GIT, Person, leavings, refs, sound
-from tests.node.harness import strace
+from tests.git.harness import Person, killed_at, leavings, refs, sound
 
 STOPS = [
     "rename:signal=KILL:when=1",
@@ -32,20 +30,6 @@ def growing(people: tuple[Person, Person], tmp_path_factory: pytest.TempPathFact
     ada.forge("git", "publish", str(source), "growing")
     ada.git("remote", "add", "origin", "forge://growing", at=source)
     return ada, source
-
-
-def killed_at(person: Person, stop: str, folder: Path, *words: str) -> int:
-    """Runs git with a helper that is killed there; its exit code."""
-    helper = folder / "bin" / "git-remote-forge"
-    helper.parent.mkdir(exist_ok=True)
-    traced = " ".join(strace("-e", f"inject={stop}"))
-    helper.write_text(f'#!/bin/sh\nexec {traced} {person.bin}/git-remote-forge "$@"\n')
-    helper.chmod(0o755)
-    variables = person.variables()
-    variables["FORGE_STANDBY"] = "0"  # it is the process that does the work
-    variables["PATH"] = f"{helper.parent}{os.pathsep}{variables['PATH']}"
-    done = subprocess.run([*GIT, *words], cwd=folder / "copy", env=variables, capture_output=True, check=False)
-    return done.returncode
 
 
 @pytest.mark.parametrize("stop", STOPS)

@@ -92,9 +92,10 @@ def keep(git: Git, folder: bytes, revision: str) -> None:
     """Makes the hot pack of a revision's tree, if what is there does not do. Blocks for seconds. Where somebody else is
     at it, something is missing, or the disk is full, all stays as it is."""
     root = os.path.dirname(folder)
-    with suppress(OSError):
-        for name in _names(root):
+    for name in _names(root):
+        with suppress(OSError):
             _drop(os.path.join(root, name), unused_for=UNUSED)
+    with suppress(OSError):
         if is_off(git):
             _drop(folder, unused_for=0)
             return

@@ -27,8 +27,8 @@ def lend(git: Git, landing: Landing, main: bytes, folder: bytes) -> None:
     """Puts the hot pack of `folder` into the repository if its pack `main` has all that is in it, and the file system
     lets both have one file. Raises nothing: a clone does as well without."""
     path = find(folder)
-    pack = bytes.fromhex(path[-2 * git.places.oid_size :].decode()) if path else b""
-    if not path or landing.has(pack):
+    pack = bytes.fromhex(os.path.basename(path).removeprefix(b"pack-").decode())
+    if len(pack) != git.places.oid_size or landing.has(pack):  # none, or of a repository that had this name before
         return
     own = os.path.join(landing.packs, pack_name(main).encode())
     state = State(git.places)

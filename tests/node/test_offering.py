@@ -8,10 +8,11 @@ import trio
 
 from forge_p2p.content.contact import Contact
 from forge_p2p.content.linktext import parse_link
-from forge_p2p.ids import unpack_prefixes
+from forge_p2p.ids import Hash, NodeId, unpack_prefixes
 from forge_p2p.node.fetch.expanding import listing
 from forge_p2p.node.fetch.fetching import fetching
 from forge_p2p.node.fetch.receiving import Receiver
+from forge_p2p.node.fetch.swarming import Swarming
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.membership.holdings import LINGER
 from forge_p2p.node.membership.members import Members
@@ -151,3 +152,34 @@ async def test_what_was_only_looked_at_is_not_offered(tmp_path: Path) -> None:
     async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as b:
         await looking.ls(b, what=await shared(origin, tree), report=ignore_progress)
         assert (await b.members()).holdings.of(await network_id(b)) == []
+
+
+async def test_who_follows_as_a_fetch_ends_comes_too_late(tmp_path: Path) -> None:
+    """It was followed back in a nursery that was closed, and the node ended with that."""
+    tree = small_tree(tmp_path / "tree")
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as b:
+        root = parse_link(await shared(origin, tree))
+        members = await b.members()
+        swarmings: list[Swarming] = []
+
+        async def produce(receiver: Receiver) -> None:
+            await listing(receiver, root.link)
+            swarmings.append(members.fetching[root.link.hash])
+
+        async with fetching(b, Target(root, None, (), "")) as fetch:
+            await fetch.run(produce, lambda counts: None)
+        (session,) = members.peering.sessions(await network_id(b))
+        swarmings[0].followed_by(session)
+        swarmings[0].meet(session, Contact(NodeId(bytes(32)), ()))
+        assert root.link.hash not in members.fetching
+
+
+async def test_a_follow_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as b:
+        (session,) = (await b.members()).peering.sessions(await network_id(b))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await session.follow(messages.Follow.of(Hash(bytes(32)), (), follow_back=False), Ear())
+        assert scope.cancelled_caught
+        assert not session._follows
+        await fetched(b, await shared(origin, small_tree(tmp_path / "tree")), tmp_path / "copy")

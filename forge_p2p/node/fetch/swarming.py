@@ -123,10 +123,14 @@ class Swarming:
         """Finds and follows until cancelled."""
         self._members.fetching[self._root.link.hash] = self
         try:
-            async with trio.open_nursery() as self._nursery:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 for network in self._networks:
-                    self._nursery.start_soon(self._search, network)
-                await self._watch()
+                    nursery.start_soon(self._search, network)
+                try:
+                    await self._watch()
+                finally:
+                    self._nursery = None  # it may be closed before members hear that nobody is followed any more
         finally:
             if self._members.fetching.get(self._root.link.hash) is self:  # another fetch of it may have begun
                 del self._members.fetching[self._root.link.hash]
@@ -283,8 +287,8 @@ class Swarming:
                     else:
                         if followed.code is Code.OK and not followed.told_anything:
                             # It does not know it. Should it begin to fetch it, it follows us, and is followed back.
-                            assert self._nursery is not None
-                            self._nursery.start_soon(self._likely.ask, session)
+                            if self._nursery is not None:
+                                self._nursery.start_soon(self._likely.ask, session)
                             return
                         failures = 0 if followed.told_anything else failures + 1
                     await trio.sleep(delay)

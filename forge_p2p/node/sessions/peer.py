@@ -179,14 +179,25 @@ class PeerSession:
         stream_id = self._open()
         self._follows[stream_id] = handler
         self.session.follow(stream_id, message, now=trio.current_time())
-        await self.flush()
+        try:
+            await self.flush()
+        except trio.Cancelled:
+            if self._take_back(stream_id):
+                self._scope.deadline = trio.current_time()  # the receive loop sends the abort
+            raise
         return stream_id
 
     async def unfollow(self, stream_id: int) -> None:
         """Wants to know no more. Raises `PeerError`."""
-        if self._follows.pop(stream_id, None) is not None and not self.ended.is_set():
-            self.session.cancel(stream_id, trio.current_time())
+        if self._take_back(stream_id):
             await self.flush()
+
+    def _take_back(self, stream_id: int) -> bool:
+        """Whether there is something to send for it."""
+        if self._follows.pop(stream_id, None) is None or self.ended.is_set():
+            return False
+        self.session.cancel(stream_id, trio.current_time())
+        return True
 
     async def reply(self, request_id: int, message: messages.Reply) -> None:
         """Answers a question of the peer's. Raises `PeerError`."""

@@ -28,6 +28,7 @@ class Place:
         self.folder = folder
         self.source = random.Random(5)
         self.repository = Repository.create(folder / "clone", bare=False)
+        self.repository.git("config", "maintenance.auto", "false")  # only what a test asks for is done meanwhile
         self.files = {f"d{number % 7}/f{number}": edited(self.source) for number in range(150)}
         self.tip = self.repository.commit(self.files)
         self.repository.git("reset", "-q", "--hard")

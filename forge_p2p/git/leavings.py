@@ -7,11 +7,12 @@ import os
 from contextlib import suppress
 
 from forge_p2p.errors import DiskError
+from forge_p2p.git.layout import common_folder
 
 
 def clean_up(git_dir: bytes) -> None:
     """Removes it, as far as nobody alive holds it."""
-    common = _common(git_dir)
+    common = common_folder(git_dir)
     packs, state = os.path.join(common, b"objects", b"pack"), os.path.join(common, b"forge")
     if any(name.startswith(b"tmp_forge") or name.endswith(b".keep") for name in _names(packs)):
         from forge_p2p.git.landing import Landing
@@ -22,15 +23,6 @@ def clean_up(git_dir: bytes) -> None:
         from forge_p2p.git.putting import clean_outgoing
 
         clean_outgoing(state)
-
-
-def _common(git_dir: bytes) -> bytes:
-    """The folder that a worktree's `.git` shares with the others; gitrepository-layout(5)."""
-    try:
-        with open(os.path.join(git_dir, b"commondir"), "rb") as file:
-            return os.path.join(git_dir, file.read().removesuffix(b"\n"))
-    except OSError:
-        return git_dir
 
 
 def _names(folder: bytes) -> list[bytes]:

@@ -15,18 +15,13 @@ from typing import IO
 from forge_p2p.content.gitmanifest import OID_SIZES
 from forge_p2p.errors import ForgeError, NotFound, UsageError
 from forge_p2p.git.batch import Batch
+from forge_p2p.git.layout import common_folder
 from forge_p2p.git.urls import SCHEMES, named
 
-_PLACES = (
-    "rev-parse",
-    "--path-format=absolute",
-    "--git-common-dir",
-    "--git-path",
-    "objects/pack",
-    "--show-object-format",
-    "--is-shallow-repository",
-)
-SETTINGS = ("config", "--null", "--get-regexp", r"^(forge\..*|checkout\.workers|core\.bare)$")
+_OBJECT_FORMAT = "extensions.objectformat"
+
+_ASKED = r"^(forge\..*|checkout\.workers|core\.bare|extensions\.objectformat)$"
+SETTINGS = ("config", "--null", "--get-regexp", _ASKED)
 """Lists what git's configuration says of Forge, and what else is looked at here: one question for all."""
 
 _OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
@@ -81,10 +76,14 @@ class Git:
         self._begun: dict[tuple[str | bytes, ...], subprocess.Popen[bytes]] = {}
 
     @contextmanager
-    def answering(self, *, objects: bool = True) -> Iterator[None]:
-        """What everybody asks is asked at once, and one process answers about `objects` while this lasts."""
-        self.begin(*_PLACES)
-        if objects:
+    def answering(self, *, cloning: bool = False) -> Iterator[None]:
+        """One process answers about objects while this lasts. `cloning`: there are none yet, and git has written to the
+        configuration since it was asked for, which is asked for again."""
+        if cloning:
+            self.__dict__.pop("settings", None)
+            self._forget_begun()
+            self.begin(*SETTINGS)
+        else:
             pipe, nobody = subprocess.PIPE, subprocess.DEVNULL
             self._batch = Batch(self.start(*_OBJECTS, stdin=pipe, stdout=pipe, stderr=nobody))
         try:
@@ -93,9 +92,13 @@ class Git:
             if self._batch is not None:
                 self._batch.close()
                 self._batch = None
-            for begun in self._begun.values():
-                begun.communicate()
-            self._begun.clear()
+            self._forget_begun()
+
+    def _forget_begun(self) -> None:
+        """What was begun and nobody has asked for."""
+        for begun in self._begun.values():
+            begun.communicate()
+        self._begun.clear()
 
     def begin(self, *words: str | bytes) -> None:
         """A command whose outcome `run` or `attempt` is going to be asked for, by the same words, while `answering`."""
@@ -104,16 +107,15 @@ class Git:
 
     @cached_property
     def places(self) -> Places:
-        """Where things are. Raises `UsageError` for what is no repository."""
-        # A path may hold a newline, so each is asked for by itself where one answer has more lines than questions.
-        lines = self.run(*_PLACES).removesuffix(b"\n").split(b"\n")
-        if len(lines) != 4:
-            apart = (_PLACES[:3], (*_PLACES[:2], *_PLACES[3:5]), (_PLACES[0], _PLACES[5]), (_PLACES[0], _PLACES[6]))
-            lines = [self.run(*words).removesuffix(b"\n") for words in apart]
-        object_format = lines[2].decode()
+        """Where things are. Raises `UsageError` for an object format that is not known."""
+        object_format = self.settings.get(_OBJECT_FORMAT, "sha1")
         if object_format not in OID_SIZES:
             raise UsageError(f"object format {object_format!r} is not known here")
-        return Places(lines[0], lines[1], object_format, lines[3] == b"true")
+        common = self._environment.get("GIT_COMMON_DIR") or common_folder(self.git_dir)
+        common = os.path.realpath(os.fsencode(common))
+        objects = self._environment.get("GIT_OBJECT_DIRECTORY") or os.path.join(common, b"objects")
+        packs = os.path.join(os.path.realpath(os.fsencode(objects)), b"pack")
+        return Places(common, packs, object_format, os.path.exists(os.path.join(common, b"shallow")))
 
     def run(self, *words: str | bytes, feed: bytes | Iterable[bytes] = b"") -> bytes:
         """What a command prints. Raises `GitFailed`."""

@@ -145,7 +145,7 @@ class Helper:
 
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
-        self._have_answers(self._repository, objects=not self.options.cloning)
+        self._have_answers(self._repository, cloning=self.options.cloning)
         if self._landing is None:
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
@@ -214,12 +214,12 @@ class Helper:
             raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
         return self._published
 
-    def _have_answers(self, git: Git, *, objects: bool = True) -> None:
+    def _have_answers(self, git: Git, *, cloning: bool = False) -> None:
         """Starts what is going to be asked about the repository, if that has not been done: while git reads a list and
         the node asks for one, and it ends after git has its answer."""
         if not self._is_answering:
             self._is_answering = True
-            self._stack.enter_context(git.answering(objects=objects))
+            self._stack.enter_context(git.answering(cloning=cloning))
 
     @property
     def _repository(self) -> Git:

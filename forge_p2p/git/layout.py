@@ -1,0 +1,12 @@
+"""Where a repository keeps what, as far as its folder alone tells; gitrepository-layout(5)."""
+
+import os
+
+
+def common_folder(git_dir: bytes) -> bytes:
+    """The folder that a worktree's `.git` shares with the others."""
+    try:
+        with open(os.path.join(git_dir, b"commondir"), "rb") as file:
+            return os.path.join(git_dir, file.read().removesuffix(b"\n"))
+    except OSError:
+        return git_dir

@@ -90,6 +90,12 @@ class Sent(Generic[Peer]):
         self._recent.pop(key, None)
         self._counts[key] = max(0, self._times(key) - 1)
 
+    def gone(self, peer: Peer) -> None:
+        """What was sent to a peer will not come from it."""
+        for key in [key for key, found in self._recent.items() if found.peer == peer]:
+            del self._recent[key]
+        self.spread.gone(peer)
+
     def elsewhere(self, chunk: Hash, peer: Peer, now: float, *, busy: bool) -> bool:
         """Whether a chunk is still to leave here, was just sent to another peer, or spreads among others. `busy`:
         others wait to be served."""

@@ -113,6 +113,18 @@ def test_a_sparing_request_leaves_what_another_was_just_sent() -> None:
     assert len(sent(turns, 1000, now=6.0)[0]) == 6, "it is a while ago"
 
 
+def test_what_was_sent_to_who_has_gone_is_sent_again() -> None:
+    given: Sent[str] = Sent(recent=3.0)
+    turns: Turns[str] = Turns(sent=given)
+    chunks = hashes(10)
+    of(turns, "a", 1, chunks[:5])
+    of(turns, "b", 2, chunks[5:])
+    sent(turns, 1000, now=0.0)
+    given.gone("a")
+    of(turns, "c", 3, chunks, sparing=True)
+    assert sent(turns, 1000, now=0.5) == ([("c", chunk) for chunk in chunks[:5]], {3: Code.ELSEWHERE})
+
+
 def test_while_others_wait_what_was_sent_counts_as_sent_for_longer() -> None:
     turns: Turns[str] = Turns(sent=Sent(recent=3.0, recent_busy=10.0))
     chunks = hashes(10)

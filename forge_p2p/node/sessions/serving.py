@@ -99,7 +99,7 @@ class Server:
     def gone(self, session: PeerSession) -> None:
         """The session is over."""
         self._turns.remove_peer(session)
-        self._sent.spread.gone(session)
+        self._sent.gone(session)
 
     def heard(self, session: PeerSession, prefixes: Iterable[int]) -> None:
         """A peer has these chunks: whoever can have them there need not be sent them."""

@@ -103,10 +103,14 @@ class Keeper:
         listeners.append(changed)
         return lambda: listeners.remove(changed)
 
+    def keeps(self, record: RefRecord) -> bool:
+        """Whether all content of such a record comes here."""
+        is_home = record.home == self._members.own_id and self._network.stays
+        return is_home or (record.network, record.name) in self._followed
+
     def _heard(self, record: RefRecord) -> None:
-        key = (record.network, record.name)
-        if key in self._followed or (record.home == self._members.own_id and self._network.stays):
-            self._want(key)
+        if self.keeps(record):
+            self._want((record.network, record.name))
 
     def _want(self, key: Key) -> None:
         self._wanted.add(key)

@@ -54,7 +54,8 @@ class Ahead:
         key = (record.network, record.name)
         waited_for = time.monotonic() < self._read_at.get(key, -LATELY) + LATELY
         foreign = record.author != self._members.own_id and record.target.kind is Kind.GIT
-        if waited_for and foreign and key not in self._bringing and self._network.stays:
+        comes = key in self._bringing or self._members.keeper.keeps(record)
+        if waited_for and foreign and not comes and self._network.stays:
             self._bringing.add(key)
             self._nursery.start_soon(self._bring, record)
 

@@ -116,7 +116,7 @@ class Upstream:
         assert self._asking is not None
         if options.cloning and not options.partial:
             fetched = self._clone(wanted, options, landing)
-            if self._git.present(wanted).issuperset(wanted):
+            if fetched.connected or self._git.present(wanted).issuperset(wanted):
                 return fetched
         words = ["fetch", "--no-write-fetch-head", "--no-tags", "--no-auto-gc", "--no-recurse-submodules", "--stdin"]
         words += [*options.depth_words(), *_shown(options), "--", self.url]

@@ -1,7 +1,9 @@
 """The indexes of all packs that are published: the repository's own where it has them, else fetched and kept beside."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 from forge_p2p.content.gitmanifest import pack_name, pack_paths
 from forge_p2p.git.calls import Node, Published
@@ -38,16 +40,27 @@ def published_indexes(node: Node, git: Git, published: Published) -> list[IndexF
     return [IndexFile(path, places.oid_size) for path in places_of.values()]
 
 
-def keep_index(git: Git, pack: bytes, made: bytes) -> None:
-    """Keeps the index of a pack that was made here, at `made`, and published: the next push asks for it."""
+@contextmanager
+def index_kept(git: Git, pack: bytes, made: bytes) -> Iterator[None]:
+    """Keeps the index of a pack that was made here, at `made`, once what is done meanwhile has published it: the next
+    push asks for it. Synced, for half an index would hide what is published."""
     folder = os.path.join(git.places.state, _FOLDER)
     os.makedirs(folder, exist_ok=True)
-    descriptor = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+    synced: list[bool] = []
+    syncing = Thread(target=_sync, args=(made, synced))
+    syncing.start()
     try:
-        os.fdatasync(descriptor)  # half an index would hide what is published
+        yield
     finally:
-        os.close(descriptor)
-    os.rename(made, os.path.join(folder, pack_name(pack).encode() + b".idx"))
+        syncing.join()
+    if synced:
+        os.rename(made, os.path.join(folder, pack_name(pack).encode() + b".idx"))
+
+
+def _sync(path: bytes, synced: list[bool]) -> None:
+    with suppress(OSError), open(path, "rb") as file:
+        os.fdatasync(file.fileno())
+        synced.append(True)
 
 
 def _find(name: bytes, *folders: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 from forge_p2p.content.gitmanifest import GitManifest, pack_name
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.claims import claim, is_dead
-from forge_p2p.git.indexes import keep_index, published_indexes
+from forge_p2p.git.indexes import index_kept, published_indexes
 from forge_p2p.git.manifests import Update, updated, write_manifest
 from forge_p2p.git.packing import Tips, pack_new
 from forge_p2p.git.running import Git
@@ -33,11 +33,11 @@ def put_updates(
         tips, packs = Tips(new, old), os.path.join(folder, b"packs")
         pack = pack_new(git, tips, lambda oid: any(oid in index for index in indexes()), packs)
         write_manifest(updated(git, before, updates, pack), folder)
-        put = node.put(published, folder)
-        if pack is not None:
-            keep_index(git, pack.hash, os.path.join(packs, pack_name(pack.hash).encode() + b".idx"))
-    if pack is not None:
-        state.remember({pack.hash: pack.hash})
+        if pack is None:
+            return node.put(published, folder)
+        with index_kept(git, pack.hash, os.path.join(packs, pack_name(pack.hash).encode() + b".idx")):
+            put = node.put(published, folder)
+    state.remember({pack.hash: pack.hash})
     return put
 
 

@@ -141,9 +141,9 @@ class Ingest(Protocol):
     def held(self) -> list[Hash]:
         """What was received and is not committed yet: at first, what an interrupted session of the same key left."""
 
-    def commit(self) -> None:
-        """Makes durable all that was put. Until then a crash may lose it, never corrupt it. More may be put and
-        committed afterwards. If it fails, what it reports as dropped has to be put again."""
+    def commit(self, pin: Pin | None = None) -> None:
+        """Makes durable all that was put, and with it `pin`, in one step. Until then a crash may lose it, never corrupt
+        it. More may be put and committed afterwards. If it fails, what it reports as dropped has to be put again."""
 
     def statistics(self) -> Tallied:
         """What this session has added: chunks that were in the store already do not count."""

@@ -9,13 +9,14 @@ from functools import partial
 from forge_p2p.config import StoreConfig
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.ids import Hash
-from forge_p2p.store.base import Heal
+from forge_p2p.store.base import Heal, Pin
 from forge_p2p.store.claims import Claims
 from forge_p2p.store.datafiles import DataFiles
 from forge_p2p.store.encoding import Encoders
 from forge_p2p.store.environment import Transaction
 from forge_p2p.store.index import Entry, Index
 from forge_p2p.store.layout import Layout
+from forge_p2p.store.pins import put_pin
 from forge_p2p.store.session import Found, Session
 
 
@@ -82,10 +83,14 @@ class Context:
         return None
 
     def publish(
-        self, files: Sequence[NewFile], inline: Sequence[EncodedChunk], place_files: Callable[[], None]
+        self,
+        files: Sequence[NewFile],
+        inline: Sequence[EncodedChunk],
+        place_files: Callable[[], None],
+        pin: Pin | None = None,
     ) -> None:
-        """Makes new data files, which `place_files` moves to their place, and inline chunks known, durably. The one way
-        in."""
+        """Makes new data files, which `place_files` moves to their place, and inline chunks known, durably, and sets
+        `pin` with that. The one way in."""
         hashes = [chunk for file in files for chunk, _ in file.entries]
         needed = sum(len(chunk.data) for chunk in inline) + 128 * len(hashes)
 
@@ -100,6 +105,8 @@ class Context:
                 sliced = self.index.find([chunk.hash for chunk in inline])
                 rest = [chunk for chunk, where in zip(inline, sliced, strict=True) if where is None]
                 self.claims.put_inline(transaction, rest)
+            if pin is not None:
+                put_pin(self.claims, transaction, pin)
 
         self.claims.environment.write(work, needed)
 

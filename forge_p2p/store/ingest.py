@@ -25,7 +25,7 @@ from forge_p2p.content.codec import EncodedChunk, decode
 from forge_p2p.errors import DiskError, ForgeError, StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.appender import Appender
-from forge_p2p.store.base import Tallied
+from forge_p2p.store.base import Pin, Tallied
 from forge_p2p.store.context import Context, NewFile
 from forge_p2p.store.landing import place, prepare
 from forge_p2p.store.leases import Lease
@@ -109,13 +109,13 @@ class DiskIngest:
             self._session.saw(chunk for chunk in unique if chunk not in gone)
         return [chunk for chunk in unique if chunk in gone]
 
-    def commit(self) -> None:
+    def commit(self, pin: Pin | None = None) -> None:
         with self._lock:
             self._require_open()
             self._inline_a_small_session()
             shared = [self._shared] if self._shared is not None else []
             self._land([*shared, *self._others, *self._groups.values()])
-            self._publish([], list(self._session.pending.values()))
+            self._publish([], list(self._session.pending.values()), pin=pin)
             self._forget_pending()
 
     def statistics(self) -> Tallied:
@@ -274,11 +274,15 @@ class DiskIngest:
                     appender.discard()
 
     def _publish(
-        self, files: list[NewFile], inline: list[EncodedChunk], place_files: Callable[[], None] = lambda: None
+        self,
+        files: list[NewFile],
+        inline: list[EncodedChunk],
+        place_files: Callable[[], None] = lambda: None,
+        pin: Pin | None = None,
     ) -> None:
         """Makes chunks known to all. The session goes on relying on them: nothing has pinned them yet."""
         with self._session.seen_lock:
-            self._context.publish(files, inline, place_files)
+            self._context.publish(files, inline, place_files, pin)
             self._session.saw(chunk for file in files for chunk, _ in file.entries)
             self._session.saw(chunk.hash for chunk in inline)
         self._room.landed()

@@ -60,12 +60,14 @@ class MemoryIngest:
         with self._store.lock:
             return list(self.own)
 
-    def commit(self) -> None:
+    def commit(self, pin: Pin | None = None) -> None:
         with self._store.lock:
             self._require_open()
             self.seen.update(self.own)
             self._store.adopt(self.own)
             self.own.clear()
+            if pin is not None:
+                self._store.pin(pin.name, pin.root, pin.keep, pin.expires)
 
     def statistics(self) -> Tallied:
         return _tally(self._added)

@@ -16,13 +16,13 @@ NAME_MAX: Final = 400
 
 def set_pin(claims: Claims, pin: Pin) -> None:
     """Adds a pin, or replaces the one of the same name."""
-    key = _key(pin.name)
+    claims.environment.write(lambda transaction: put_pin(claims, transaction, pin))
 
-    def work(transaction: Transaction) -> None:
-        transaction.put(key, pack_pin(pin), db=claims.pins)
-        claims.count_pin_change(transaction)
 
-    claims.environment.write(work)
+def put_pin(claims: Claims, transaction: Transaction, pin: Pin) -> None:
+    """The same as part of a transaction."""
+    transaction.put(_key(pin.name), pack_pin(pin), db=claims.pins)
+    claims.count_pin_change(transaction)
 
 
 def remove_pins(claims: Claims, names: list[str]) -> int:

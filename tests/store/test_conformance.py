@@ -11,7 +11,7 @@ from forge_p2p.content.chunking import ZERO_CHUNK
 from forge_p2p.content.codec import Codec, EncodedChunk, decode
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.errors import CorruptChunk, NotFound, StoreError
-from forge_p2p.store.base import Keep, Store
+from forge_p2p.store.base import Keep, Pin, Store
 from forge_p2p.store.hot import HotStore
 from forge_p2p.store.memory import MemoryStore
 from tests.store.inputs import (
@@ -242,6 +242,23 @@ def test_pins_are_named_replaced_touched_and_removed(store: Store) -> None:
     assert store.unpin("a")
     assert not store.unpin("a")
     assert [pin.name for pin in store.pins()] == ["ü/😀"]
+
+
+def test_what_is_committed_with_a_pin_stays(store: Store) -> None:
+    small, large = (named(noise(number, size)) for number, size in enumerate((1000, CHUNK_MAX)))
+    for item in (small, large):
+        with store.ingest() as ingest:
+            ingest.put([item])
+            ingest.commit(Pin("with", blob(item), Keep.CACHED, 2e10, 1.0))
+            assert [(pin.name, pin.root, pin.keep, pin.expires) for pin in store.pins()] == [
+                ("with", blob(item), Keep.CACHED, 2e10)
+            ]
+        store.collect(grace=0.0)
+        assert store.read(item[0]) == item[1]
+    assert not store.has(small[0])
+    with store.ingest() as ingest:
+        ingest.commit(Pin("of nothing new", blob(large), Keep.KEPT, 0.0, 1.0))
+    assert {pin.name for pin in store.pins()} == {"with", "of nothing new"}
 
 
 def test_collect_keeps_what_pins_reach(store: Store) -> None:

@@ -24,7 +24,7 @@ from forge_p2p.errors import CorruptChunk, DiskError, DiskFull, NotFound, Source
 from forge_p2p.ids import Hash
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.results import AddResult, Progress
-from forge_p2p.store.base import Ingest, Keep
+from forge_p2p.store.base import Ingest, Keep, Pin
 from forge_p2p.workspace.found import Found
 from forge_p2p.workspace.scan import Scan, rescan_changes
 from forge_p2p.workspace.source import SourceReader
@@ -109,8 +109,7 @@ class Adder:
                 links = self._read_files(source, writer, self._to_read(ingest))
                 self._check_unchanged()
                 root = self._finish(writer, links)
-            ingest.commit()
-            hold(self._node, root)
+            ingest.commit(_interim_pin(root))
             tallied = ingest.statistics()
         self.new_bytes, self.stored_bytes = tallied.raw_bytes, tallied.stored_bytes
         self._scan.remember(self._cache, links, root)
@@ -228,7 +227,13 @@ class Adder:
 
 def hold(node: LocalNode, root: Root) -> None:
     """Keeps `root` until its lasting pin is set."""
-    node.store.pin(_interim(root), root, Keep.CACHED, time.time() + INTERIM)
+    pin = _interim_pin(root)
+    node.store.pin(pin.name, pin.root, pin.keep, pin.expires)
+
+
+def _interim_pin(root: Root) -> Pin:
+    now = time.time()
+    return Pin(_interim(root), root, Keep.CACHED, now + INTERIM, now)
 
 
 def _interim(root: Root) -> str:

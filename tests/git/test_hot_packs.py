@@ -379,7 +379,7 @@ def hot_of(person: Person, name: str) -> Path | None:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 240  # what is waited for yields to everything else
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.1)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from simulations.swarm.machine import LAB_COSTS, Costs
 from simulations.swarm.play import MBIT, MIB, Outcome, Scenario
 
 
@@ -52,6 +53,12 @@ NARROW = replace(
 )
 """The cables of the lab's `fifty`."""
 
+SHARED = replace(NARROW, name="fifty-shared", processors=2)
+"""That lab, where all agents have two processors between them."""
+
+BUSY = replace(SHARED, name="fifty-busy", costs=Costs(message=1.25 * LAB_COSTS.message, byte=1.25 * LAB_COSTS.byte))
+"""The same with processors too slow for it."""
+
 SCENARIOS: Mapping[str, tuple[Scenario, Bars]] = {
     "crowd": (CROWD, Bars(1.3, 1.5)),
     "lab": (LAB, Bars(1.25, 1.2)),
@@ -62,7 +69,8 @@ SCENARIOS: Mapping[str, tuple[Scenario, Bars]] = {
     "lab-slow": (replace(LAB, name="lab-slow", slow=2), Bars(1.5, 1.5)),
     "fifty": (replace(LAB, name="fifty", agents=50, origin_connections=50), Bars(1.25, 1.2)),
     "fifty-narrow": (NARROW, Bars(1.25, 1.2)),
-    "fifty-shared": (replace(NARROW, name="fifty-shared", processors=2), Bars(1.6, 1.2)),
+    "fifty-shared": (SHARED, Bars(1.6, 1.2)),
+    "fifty-busy": (BUSY, Bars(1.9, 1.2)),
     "fifty-bad-day": (
         replace(LAB, name="fifty-bad-day", agents=50, origin_connections=50, killed=10, liars=2, silent=2, slow=4),
         Bars(1.6, 1.6),

@@ -4,7 +4,9 @@ Neighbours (who fetch the same, or have finished) are asked for what they have, 
 origin or a seed is spared: it is asked for what no neighbour has announced, and for the rest only when the neighbours
 are clearly slower. That is so when what waits for them would take them longer than `patience` and the origin is at
 least half as fast as all of them together: then the end would come much sooner with its help. Otherwise it would
-hardly, and others need its uplink more. An edge has to be twice as fast as all of them: it costs money.
+hardly, and others need its uplink more. An edge has to be twice as fast as all of them: it costs money. Even then it
+leaves out what it knows to be on its way to others: where all are slow because they share processors, each would else
+ask it for what the others have.
 """
 
 from collections.abc import Iterator, Mapping
@@ -192,7 +194,7 @@ class Choosing:
         if not self._others_have_all(source, now):
             request = self._ask_fresh(source, room, now)
         if request is None and book.held and self._neighbours_are_slower(source, now):
-            request = self._first_of((book.held,), source, room, now)
+            request = self._among(book.held, source, room, now)
         return request
 
     def _ask_fresh(self, source: Source, room: int, now: float) -> Request | None:

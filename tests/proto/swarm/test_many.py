@@ -64,6 +64,22 @@ def test_an_origin_helps_out_when_neighbours_are_much_slower() -> None:
     assert world.done_at < 20, "200 s by the neighbour alone, 10 by the origin"
 
 
+def test_an_origin_that_helps_out_may_leave_out_what_is_on_its_way() -> None:
+    """Where all are slow because they share processors each would else have it send what the others have."""
+    world = World(3, LIMITS)
+    wanted = items(4000)
+    spreading = set(wanted[::4])
+    world.swarm.offer(wanted)
+    world.join(Neighbour("b", has=set(wanted), complete=False, rate=4_000.0))
+    origin = everything(wanted, "origin", origin=True, rate=40_000.0, elsewhere=spreading)
+    world.join(origin)
+    world.run()
+    assert set(world.arrived) == set(wanted)
+    assert set(origin.sent) - spreading
+    assert sum(origin.sent[item] for item in spreading) < len(spreading) / 10
+    assert world.done_at < 40, "100 s by the neighbour alone"
+
+
 def test_a_finished_neighbour_spares_the_origin() -> None:
     world = World(4, LIMITS)
     wanted = items(1000)

@@ -255,6 +255,20 @@ async def test_a_pin_without_its_record_goes_in_the_end(tmp_path: Path, monkeypa
         assert pinned_numbers(home.node, network, "nightly") == {1, 2, 3}
 
 
+async def test_who_came_second_takes_no_pin_away(tmp_path: Path) -> None:
+    """Two publish at once: both pin for the same number, and the later pin may be that of who came second."""
+    (tmp_path / "file").write_bytes(noise(1, 5000))
+    (tmp_path / "other").write_bytes(noise(2, 5000))
+    async with founder(tmp_path / "a") as home:
+        members, network = await home.members(), await network_id(home)
+        first = parse_link((await publish(home, "nightly", tmp_path / "file")).link)
+        second = parse_link((await publish(home, "other", tmp_path / "other")).link)
+        await trio.to_thread.run_sync(pin_target, home.node, network, "nightly", 1, second)
+        await trio.to_thread.run_sync(sweep_all, home.node, members.holdings, [network])
+        assert pinned_numbers(home.node, network, "nightly") == {1}
+        assert {pin.root for pin in home.node.store.pins() if "/nightly/" in pin.name} == {first}
+
+
 async def test_an_expired_name_keeps_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(noise(1, 5000))
     async with founder(tmp_path / "a") as home:

@@ -2,7 +2,8 @@
 
 A pin is set before the record that it is for, and only when all of the content is here. So nothing that is published is
 collected, and nothing is pinned that is not there. A pin whose record never came to be, because somebody else was first
-or the machine went down, is removed later.
+or the machine went down, is removed later. Who is first is not known yet when pins are set: so those for records of one
+number have names of their own, one for each content.
 """
 
 import time
@@ -32,10 +33,13 @@ IN_FLIGHT_MOST: Final = 64
 STRAY: Final = 3600.0
 """Seconds after which a pin without a record is one that will get none."""
 
+_OF: Final = "~"
+"""In a pin's name: between the number of a record and the hash of its content."""
+
 
 def pin_target(node: LocalNode, network: NetworkId, name: str, seq: int, target: Root) -> None:
     """Keeps the content of a record, all of which is here. Blocks."""
-    node.store.pin(f"{_folder(network, name)}{seq}", target, Keep.KEPT)
+    node.store.pin(f"{_folder(network, name)}{seq}{_OF}{target.link.hash.hex()[:16]}", target, Keep.KEPT)
 
 
 def retained(node: LocalNode, network: NetworkId, name: str) -> int:
@@ -107,7 +111,7 @@ def _pins(node: LocalNode, network: NetworkId, name: str) -> list[tuple[Pin, int
     """The pins of a name, with the numbers of their records."""
     folder = _folder(network, name)
     pins = [pin for pin in node.store.pins() if pin.name.startswith(folder)]
-    return [(pin, seq) for pin in pins if (seq := written_seq(pin.name.removeprefix(folder)))]
+    return [(pin, seq) for pin in pins if (seq := written_seq(pin.name.removeprefix(folder).partition(_OF)[0]))]
 
 
 def pinned_numbers(node: LocalNode, network: NetworkId, name: str) -> set[int]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import IO
 
-from forge_p2p.content.gitmanifest import OID_SIZES
 from forge_p2p.errors import ForgeError, NotFound, UsageError
 from forge_p2p.git.batch import Batch
 from forge_p2p.git.layout import common_folder
+from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.urls import SCHEMES, named
 
 _OBJECT_FORMAT = "extensions.objectformat"
@@ -58,7 +58,7 @@ class Places:
 
     @property
     def oid_size(self) -> int:
-        return OID_SIZES[self.object_format]
+        return OBJECT_FORMATS[self.object_format].size
 
 
 class Git:
@@ -109,7 +109,7 @@ class Git:
     def places(self) -> Places:
         """Where things are. Raises `UsageError` for an object format that is not known."""
         object_format = self.settings.get(_OBJECT_FORMAT, "sha1")
-        if object_format not in OID_SIZES:
+        if object_format not in OBJECT_FORMATS:
             raise UsageError(f"object format {object_format!r} is not known here")
         common = self._environment.get("GIT_COMMON_DIR") or common_folder(self.git_dir)
         common = os.path.realpath(os.fsencode(common))

@@ -17,9 +17,10 @@ from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from forge_p2p.content.gitmanifest import OID_SIZES, SUFFIXES
+from forge_p2p.content.gitmanifest import SUFFIXES
 from forge_p2p.errors import ForgeError, PeerError, UsageError
 from forge_p2p.git.calls import Published
+from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.running import SETTINGS, Git, GitFailed, said, settings_in
 
@@ -99,7 +100,7 @@ class Upstream:
         if done.returncode:
             raise GitFailed(f"{self.shown}: {said(done.stderr, done.returncode)}")
         lines = [line.partition(b"\t")[::2] for line in done.stdout.splitlines()]
-        sizes = {2 * size: name for name, size in OID_SIZES.items()}
+        sizes = {2 * form.size: name for name, form in OBJECT_FORMATS.items()}
         if options.object_format and lines:
             yield b":object-format " + sizes.get(len(lines[-1][0]), "sha1").encode()
         heads = [value.removeprefix(b"ref: ") for value, name in lines if name == b"HEAD" and value[:5] == b"ref: "]

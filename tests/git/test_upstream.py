@@ -72,6 +72,7 @@ def test_what_is_not_published(place: Place) -> None:
     copy = near.folder / "copy"
     sound(near, copy)
     assert near.git("rev-parse", "HEAD", at=copy) == tip
+    assert near.git("config", "checkout.workers", at=copy) == "0", "checked out as every clone by Forge is"
     assert near.git("cat-file", "-t", "v1", at=copy) == "tag"
     assert near.git("config", "remote.origin.url", at=copy) == "forge://team/project.git"
     assert tip in near.git("ls-remote", "forge://team/project.git", "HEAD")

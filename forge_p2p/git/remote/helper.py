@@ -163,20 +163,25 @@ class Helper:
         self._say(b"")
 
     def _fetched(self, landing: "Landing", wanted: Sequence[bytes]) -> "Fetched":
+        """What is wanted, and what a clone needs besides."""
+        if not self.options.cloning:
+            return self._brought(landing, wanted)
+        from forge_p2p.git.remote.cloning import checked_out_in_parallel, have_contents_at_hand
+
+        with checked_out_in_parallel(self._repository):
+            fetched = self._brought(landing, wanted)
+            if not self._turned:
+                have_contents_at_hand(self._repository, landing, fetched.lock, self._listed().about, self._cache)
+            return fetched
+
+    def _brought(self, landing: "Landing", wanted: Sequence[bytes]) -> "Fetched":
         """What is wanted, from who told of it."""
         if self._turned:
             return self._upstream.fetch(wanted, self.options, landing)
         from forge_p2p.git.remote.fetch import Fetch
 
         fetch = Fetch(self._node, self._repository, landing, self._listed())
-        if not self.options.cloning:
-            return fetch.run(wanted, everything=self.options.refetch)
-        from forge_p2p.git.remote.cloning import checked_out_in_parallel, have_contents_at_hand
-
-        with checked_out_in_parallel(self._repository):
-            fetched = fetch.run(wanted, everything=True)
-            have_contents_at_hand(self._repository, landing, fetched.lock, self._listed().about, self._cache)
-            return fetched
+        return fetch.run(wanted, everything=self.options.cloning or self.options.refetch)
 
     def _turn_upstream(self, error: ForgeError) -> None:
         """From here on the upstream is asked instead. Raises `error` where there is none, or it was asked already."""

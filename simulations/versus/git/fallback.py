@@ -26,7 +26,7 @@ def main(repository: Path, rounds: int) -> None:
         for _ in range(rounds):
             for name, source in (("git", f"{url}{repository.name}"), ("fallback", f"forge://team/{repository.name}")):
                 shutil.rmtree(work / "copy", ignore_errors=True)
-                words = ("clone", "--quiet", "--no-checkout", source, work / "copy")
+                words = ("clone", "--quiet", source, work / "copy")
                 done = measure([program("git"), *settings, *words], environment=environment)
                 print(f"{name:8} {done.seconds:7.2f} s, processor {done.cpu:6.2f} s", flush=True)
 

@@ -10,3 +10,11 @@ def common_folder(git_dir: bytes) -> bytes:
             return os.path.join(git_dir, file.read().removesuffix(b"\n"))
     except OSError:
         return git_dir
+
+
+def names_in(folder: bytes) -> list[bytes]:
+    """What is in a folder; nothing if that is not there."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

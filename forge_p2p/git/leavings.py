@@ -7,26 +7,19 @@ import os
 from contextlib import suppress
 
 from forge_p2p.errors import DiskError
-from forge_p2p.git.layout import common_folder
+from forge_p2p.git.layout import common_folder, names_in
 
 
 def clean_up(git_dir: bytes) -> None:
     """Removes it, as far as nobody alive holds it."""
     common = common_folder(git_dir)
     packs, state = os.path.join(common, b"objects", b"pack"), os.path.join(common, b"forge")
-    if any(name.startswith(b"tmp_forge") or name.endswith(b".keep") for name in _names(packs)):
+    if any(name.startswith(b"tmp_forge") or name.endswith(b".keep") for name in names_in(packs)):
         from forge_p2p.git.landing import Landing
 
         with suppress(DiskError), Landing(packs):
             pass
-    if any(name.startswith(b"push_") for name in _names(state)):
+    if any(name.startswith(b"push_") for name in names_in(state)):
         from forge_p2p.git.putting import clean_outgoing
 
         clean_outgoing(state)
-
-
-def _names(folder: bytes) -> list[bytes]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []

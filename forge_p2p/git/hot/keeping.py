@@ -23,6 +23,7 @@ from typing import Final
 from forge_p2p.content.gitmanifest import SUFFIXES
 from forge_p2p.content.link import hash_bytes
 from forge_p2p.errors import Malformed
+from forge_p2p.git.layout import names_in
 from forge_p2p.git.lookup import IndexFile
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.running import Git
@@ -60,7 +61,7 @@ def find(folder: bytes) -> bytes:
     """The path of the hot pack, without the ends of its three files' names; empty if there is none. With a damaged
     index there is none: git notices what is wrong in a pack and looks elsewhere, but goes where an index leads."""
     packs = os.path.join(folder, b"pack")
-    found = [os.path.join(packs, name[:-4]) for name in _names(packs) if name.endswith(SUFFIXES[-1])]
+    found = [os.path.join(packs, name[:-4]) for name in names_in(packs) if name.endswith(SUFFIXES[-1])]
     path = max(found, key=_used, default=b"")
     return path if path and _is_whole(path + SUFFIXES[-1]) else b""
 
@@ -92,7 +93,7 @@ def keep(git: Git, folder: bytes, revision: str) -> None:
     """Makes the hot pack of a revision's tree, if what is there does not do. Blocks for seconds. Where somebody else is
     at it, something is missing, or the disk is full, all stays as it is."""
     root = os.path.dirname(folder)
-    for name in _names(root):
+    for name in names_in(root):
         with suppress(OSError):
             _drop(os.path.join(root, name), unused_for=UNUSED)
     with suppress(OSError):
@@ -160,7 +161,7 @@ def _remove_all_but(path: bytes, folder: bytes) -> None:
     """What was before, and what killed makers have left. Indexes first, as git does it."""
     packs = os.path.join(folder, b"pack")
     kept = {os.path.basename(path) + suffix for suffix in SUFFIXES} if path else set()
-    for name in sorted(_names(packs), key=lambda name: not name.endswith(SUFFIXES[-1])):
+    for name in sorted(names_in(packs), key=lambda name: not name.endswith(SUFFIXES[-1])):
         if name not in kept:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(packs, name))
@@ -182,13 +183,6 @@ def _used(path: bytes) -> float:
         return os.stat(path + SUFFIXES[0]).st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _names(folder: bytes) -> list[bytes]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 @contextmanager

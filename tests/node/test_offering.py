@@ -88,62 +88,60 @@ def expire(members: Members) -> None:
     members.holdings.expire(trio.current_time() + LINGER)
 
 
+@asynccontextmanager
+async def shared_to_two(folder: Path) -> AsyncIterator[tuple[Network, Network, str]]:
+    """Two members of one network, and a small tree that a third shares with them."""
+    tree = small_tree(folder / "tree")
+    async with founder(folder / "a") as origin:
+        text = await token(origin)
+        async with member(folder / "b", text) as b, member(folder / "c", text) as c:
+            yield b, c, await shared(origin, tree)
+
+
 async def test_a_follower_of_one_fetch_hears_of_the_next(tmp_path: Path) -> None:
     """So does git: it asks what a repository is, and then for its packs. Of eight that cloned together, some heard
     nothing of what others had, and all of it came from the origin once more."""
-    tree = small_tree(tmp_path / "tree")
-    async with founder(tmp_path / "a") as origin:
-        text = await token(origin)
-        async with member(tmp_path / "b", text) as b, member(tmp_path / "c", text) as c:
-            link = await shared(origin, tree)
-            await listed(b, link)
-            async with follows(c, b, link) as ear:
-                while not ear.chunks:
-                    await ear.next()
-                expire(await b.members())
-                await fetched(b, link, tmp_path / "copy")
-                while not ear.complete:
-                    await ear.next()
-                assert not ear.over
-    assert contents(tmp_path / "copy") == contents(tree)
+    async with shared_to_two(tmp_path) as (b, c, link):
+        await listed(b, link)
+        async with follows(c, b, link) as ear:
+            while not ear.chunks:
+                await ear.next()
+            expire(await b.members())
+            await fetched(b, link, tmp_path / "copy")
+            while not ear.complete:
+                await ear.next()
+            assert not ear.over
+    assert contents(tmp_path / "copy") == contents(tmp_path / "tree")
 
 
 async def test_what_one_fetch_brought_is_there_while_another_goes_on(tmp_path: Path) -> None:
     """Two commands of one node fetch the same; the one that ends first takes nothing away from who comes then."""
-    tree = small_tree(tmp_path / "tree")
-    async with founder(tmp_path / "a") as origin:
-        text = await token(origin)
-        async with member(tmp_path / "b", text) as b, member(tmp_path / "c", text) as c:
-            link = await shared(origin, tree)
-            holdings = (await b.members()).holdings
-            other = holdings.begin(await network_id(b), parse_link(link))
-            await listed(b, link)
-            expire(await b.members())
-            async with follows(c, b, link) as ear:
-                while not ear.chunks:
-                    await ear.next()
-                holdings.leave(other)
+    async with shared_to_two(tmp_path) as (b, c, link):
+        holdings = (await b.members()).holdings
+        other = holdings.begin(await network_id(b), parse_link(link))
+        await listed(b, link)
+        expire(await b.members())
+        async with follows(c, b, link) as ear:
+            while not ear.chunks:
+                await ear.next()
+            holdings.leave(other)
 
 
 async def test_a_part_is_offered_for_a_moment_after_its_fetch(tmp_path: Path) -> None:
-    tree = small_tree(tmp_path / "tree")
-    async with founder(tmp_path / "a") as origin:
-        text = await token(origin)
-        async with member(tmp_path / "b", text) as b, member(tmp_path / "c", text) as c:
-            link = await shared(origin, tree)
-            holdings = (await b.members()).holdings
-            await listed(b, link)
-            async with follows(c, b, link) as ear:
-                while not ear.chunks:
-                    await ear.next()
-            holdings.expire(trio.current_time())
-            assert [each.root for each in holdings.of(await network_id(b))] == [parse_link(link)]
-            expire(await b.members())
-            assert holdings.of(await network_id(b)) == []
-            async with follows(c, b, link) as ear:
-                while not ear.over:
-                    await ear.next()
-                assert not ear.chunks
+    async with shared_to_two(tmp_path) as (b, c, link):
+        holdings = (await b.members()).holdings
+        await listed(b, link)
+        async with follows(c, b, link) as ear:
+            while not ear.chunks:
+                await ear.next()
+        holdings.expire(trio.current_time())
+        assert [each.root for each in holdings.of(await network_id(b))] == [parse_link(link)]
+        expire(await b.members())
+        assert holdings.of(await network_id(b)) == []
+        async with follows(c, b, link) as ear:
+            while not ear.over:
+                await ear.next()
+            assert not ear.chunks
 
 
 async def test_what_was_only_looked_at_is_not_offered(tmp_path: Path) -> None:

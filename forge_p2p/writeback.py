@@ -41,9 +41,6 @@ _DIRECT_MIN: Final = 256 << 10
 """Bytes of whole blocks from which a write waits for the disk: less is not worth the wait."""
 _BOUNCE: Final = 1 << 20
 _IOV_MAX: Final = 1024
-_NEVER: Final = 1 << 63
-"""Where in a file going past the cache begins that refused it: behind its end."""
-
 _O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
 
 
@@ -91,16 +88,17 @@ def share_blocks(source: int, into: int) -> None:
 
 
 class BulkFile:
-    """Writes to one open file, which it does not own. `direct_from`: where in the file going past the cache begins.
-    `write` may be called from several threads, the rest from one. Failures to write what is in the cache show at the
-    sync, never here."""
+    """Writes to one open file, which it does not own. `direct_from`: where in the file going past the cache begins;
+    what is before that stays in it. `write` may be called from several threads, the rest from one. Failures to write
+    what is in the cache show at the sync, never here."""
 
-    __slots__ = ("_direct", "_direct_from", "_fd", "_lock", "_started")
+    __slots__ = ("_direct", "_direct_from", "_fd", "_lock", "_refused", "_started")
 
     def __init__(self, fd: int, size: int = 0, *, direct_from: int = 0) -> None:
         self._fd = fd
         self._started = size
         self._direct_from = direct_from
+        self._refused = False
         self._direct: int | None = None if _O_DIRECT else -1
         self._lock = threading.Lock()
 
@@ -142,6 +140,8 @@ class BulkFile:
 
     def _opens_direct(self) -> bool:
         """Whether there is a way past the cache."""
+        if self._refused:
+            return False
         if self._direct is None:
             with self._lock:
                 if self._direct is None:
@@ -173,7 +173,7 @@ class BulkFile:
     def _write_aligned(self, blocks: memoryview, offset: int) -> None:
         written = 0
         direct = self._direct
-        if direct is not None and direct >= 0 and self._direct_from != _NEVER:
+        if direct is not None and direct >= 0 and not self._refused:
             try:
                 written = os.pwrite(direct, blocks, offset)
             except OSError as error:
@@ -181,7 +181,7 @@ class BulkFile:
                     raise
                 # It takes other alignments, or none: through the cache from now on. Another thread may be about to
                 # write to the descriptor, whose number a file opened meanwhile could have; so it stays open.
-                self._direct_from = _NEVER
+                self._refused = True
         if written < len(blocks):
             with blocks[written:] as rest:
                 write_all(self._fd, [rest], offset + written)
@@ -192,11 +192,13 @@ class BulkFile:
             self.start(size)
             if size > 2 * _LAG:
                 end = size - _LAG
-                self._let_go(max(0, end - _WINDOW), min(end, _WINDOW))
+                self._let_go(max(0, end - _WINDOW), end)
 
-    def _let_go(self, start: int, length: int) -> None:
-        with suppress(OSError):  # advice; not every file system takes it
-            os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
+    def _let_go(self, start: int, end: int) -> None:
+        start = max(start, self._direct_from)
+        if start < end:
+            with suppress(OSError):  # advice; not every file system takes it
+                os.posix_fadvise(self._fd, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 class _Cut:

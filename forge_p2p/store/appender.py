@@ -1,14 +1,19 @@
 """A data file being written, and beside it its journal.
 
-One call appends the stored forms with one gathered write and then their rows to the journal with another. Neither is
-synced: the page cache survives a kill, and after a power cut what the journal names is verified before it is trusted.
-A call that fails is undone by cutting both files back; a sync that fails ends the file, for the kernel reports such a
-failure once and then believes the pages clean.
+One call writes the stored forms, gathered, and then their rows to the journal with another write. Neither is synced:
+the page cache survives a kill, and after a power cut what the journal names is verified before it is trusted. A call
+that fails is undone by cutting both files back; a sync that fails ends the file, for the kernel reports such a failure
+once and then believes the pages clean.
+
+A file is appended to, or laid out: its chunks then lie, raw, where a content has them, in whatever order they come, and
+the file can be given out as that content (`whole.py`). One in which something is left open has a byte more in the end,
+so that its length gives it away: a content that repeats a chunk has it in one of its places only.
 """
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -31,15 +36,21 @@ from forge_p2p.writeback import BulkFile, write_all
 _DIRECT_FROM: Final = 8 << 20
 """Bytes from which a data file is written past the page cache; what is smaller may well be read again soon."""
 
+_LAID_OUT_DIRECT_FROM: Final = 128 << 20
+"""As that: whoever wants a file of it is about to read it."""
+
 
 class Appender:
     """One data file and its journal in a staging folder. Not safe from several threads; its ingest has a lock."""
 
-    def __init__(self, folder: Path, file_id: int, *, shared: bool, whole: bool = False) -> None:
+    def __init__(
+        self, folder: Path, file_id: int, *, shared: bool, whole: bool = False, laid_out: bool = False
+    ) -> None:
         """`whole`: the data file is there, complete, and not to be written to."""
         self.folder = folder
         self.file_id = file_id
         self.shared = shared
+        self.laid_out = laid_out
         self.size = 0
         self.entries: list[tuple[Hash, Slice]] = []
         self._journal_size = JOURNAL_ROW
@@ -52,7 +63,7 @@ class Appender:
             head = JournalHead(file_id, int(time.time()), shared)
             os.pwrite(self._journal.fd, pack_journal_head(head), 0)
             self.file = DataFile(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC if whole else flags, 0o600))
-        self.bulk = BulkFile(self.file.fd, direct_from=_DIRECT_FROM)
+        self.bulk = BulkFile(self.file.fd, direct_from=_LAID_OUT_DIRECT_FROM if laid_out else _DIRECT_FROM)
 
     @classmethod
     def reopen(cls, folder: Path, head: JournalHead, size: int, entries: list[tuple[Hash, Slice]]) -> "Appender":
@@ -78,22 +89,29 @@ class Appender:
 
     def append(self, chunks: Sequence[EncodedChunk]) -> list[tuple[Hash, Slice]]:
         """Writes the chunks in order; returns where each lies. Raises `DiskFull` or `DiskError`; then it wrote none."""
+        return self._write(chunks, list(accumulate((len(chunk.data) for chunk in chunks), initial=self.size))[:-1])
+
+    def lay(self, chunks: Sequence[EncodedChunk], places: Mapping[Hash, int]) -> list[tuple[Hash, Slice]]:
+        """As `append`, each at its place, of a file that is laid out. No two may overlap."""
+        ordered = sorted(chunks, key=lambda chunk: places[chunk.hash])
+        return self._write(ordered, [places[chunk.hash] for chunk in ordered])
+
+    def _write(self, chunks: Sequence[EncodedChunk], offsets: Sequence[int]) -> list[tuple[Hash, Slice]]:
         self.require_sound()
-        offset, added = self.size, int(time.time())
-        entries, rows = [], []
-        for chunk in chunks:
-            stored = len(chunk.data)
-            where = Slice(self.file_id, offset, stored, chunk.size, chunk.codec, check_of(chunk))
-            entries.append((chunk.hash, where))
-            rows.append(pack_journal_row(chunk.hash, where, added))
-            offset += stored
+        added = int(time.time())
+        entries = [
+            (chunk.hash, Slice(self.file_id, offset, len(chunk.data), chunk.size, chunk.codec, check_of(chunk)))
+            for chunk, offset in zip(chunks, offsets, strict=True)
+        ]
+        rows = [pack_journal_row(chunk, where, added) for chunk, where in entries]
         try:
-            self.bulk.write([chunk.data for chunk in chunks], self.size)
+            for offset, run in _runs(chunks, offsets):
+                self.bulk.write(run, offset)
             write_all(self._journal.fd, [b"".join(rows)], self._journal_size)
         except OSError as error:
             self._undo()
-            raise disk_error(error, self._path, offset - self.size) from error
-        self.size = offset
+            raise disk_error(error, self._path, sum(len(chunk.data) for chunk in chunks)) from error
+        self.size = max([self.size, *(where.offset + where.stored for _, where in entries)])
         self._journal_size += JOURNAL_ROW * len(rows)
         self.entries += entries
         return entries
@@ -107,6 +125,8 @@ class Appender:
         """Makes data and journal durable. After a failure the file cannot be used any more."""
         self.require_sound()
         try:
+            if self.laid_out and sum(where.stored for _, where in self.entries) < self.size:
+                os.ftruncate(self.file.fd, self.size + 1)
             os.fdatasync(self.file.fd)
             os.fdatasync(self._journal.fd)
         except OSError as error:
@@ -145,3 +165,19 @@ class Appender:
             os.ftruncate(self._journal.fd, self._journal_size)
         except OSError:
             self.broken = True
+
+
+def _runs(chunks: Sequence[EncodedChunk], offsets: Sequence[int]) -> Iterator[tuple[int, list[bytes | memoryview]]]:
+    """Chunks in the order of their offsets, those that adjoin together."""
+    start = end = 0
+    run: list[bytes | memoryview] = []
+    for chunk, offset in zip(chunks, offsets, strict=True):
+        if run and offset != end:
+            yield start, run
+            run = []
+        if not run:
+            start = offset
+        run.append(chunk.data)
+        end = offset + len(chunk.data)
+    if run:
+        yield start, run

@@ -5,11 +5,11 @@ per chunk would cost more than the chunk). Errors: `CorruptChunk`, `DiskError`, 
 is not here is `None` or `NotFound`, as the call says.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.content.link import Root
@@ -17,6 +17,11 @@ from forge_p2p.ids import Hash
 
 Heal = Callable[[Sequence[Hash]], None]
 """Called with the hashes that were just quarantined; must not block (it queues a refetch)."""
+
+
+LAYOUT_MAX: Final = 1 << 30
+"""Bytes of the longest content that is laid out as it arrives: it has a data file that is not begun anew when it is
+large, and what lies in that is in memory meanwhile."""
 
 
 class Keep(Enum):
@@ -130,9 +135,13 @@ class Ingest(Protocol):
         """Stores raw content whose hash the caller computed. Chunks of one large content share a `group`, and with it
         a data file; `None` leaves the choice to the store."""
 
-    def put_encoded(self, chunks: Sequence[EncodedChunk], group: int | None = None) -> list[bytes | memoryview]:
+    def put_encoded(
+        self, chunks: Sequence[EncodedChunk], group: int | None = None, places: Mapping[Hash, int] | None = None
+    ) -> list[bytes | memoryview]:
         """Stores chunks as a peer sent them and returns their raw bytes. Verifies each against its hash first; on the
-        first that fails nothing of this call is stored and `CorruptChunk` names it."""
+        first that fails nothing of this call is stored and `CorruptChunk` names it. `places`: the offset of each in the
+        content that is the group, of at most `LAYOUT_MAX` bytes; they are laid out as they lie there, so that
+        `link_into` finds the content when all of it was put like this. No two may overlap, by their raw sizes."""
 
     def missing(self, hashes: Iterable[Hash]) -> list[Hash]:
         """Which of these are neither stored nor already put here, in order, once each. What is present stays so until

@@ -1,7 +1,8 @@
 """One writer's session on disk.
 
 Where a chunk goes:
-- A large content (a `group` that has brought 1 MiB) has a data file of its own, in order of arrival.
+- A large content (a `group` that has brought 1 MiB) has a data file of its own, in order of arrival, or laid out as the
+  content is.
 - Everything else goes into the shared data file of the session: one file for the small contents of a whole tree, so
   that a tree costs a handful of files and is read back in long runs.
 - A session that in the end has brought little (4 MiB of chunks of at most 64 KiB) leaves no file at all: its chunks
@@ -16,12 +17,12 @@ it ends nobody else sees anything; after it everything is durable.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from forge_p2p.content.codec import EncodedChunk, decode
+from forge_p2p.content.codec import Codec, EncodedChunk, decode
 from forge_p2p.errors import DiskError, ForgeError, StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.appender import Appender
@@ -84,12 +85,20 @@ class DiskIngest:
         if new:
             self._place(self._context.encoders.encode(list(new.items())), group)
 
-    def put_encoded(self, chunks: Sequence[EncodedChunk], group: int | None = None) -> list[bytes | memoryview]:
+    def put_encoded(
+        self, chunks: Sequence[EncodedChunk], group: int | None = None, places: Mapping[Hash, int] | None = None
+    ) -> list[bytes | memoryview]:
         raws = [decode(chunk) for chunk in chunks]
         absent = set(self.missing(chunk.hash for chunk in chunks))
-        new = {chunk.hash: chunk for chunk in chunks if chunk.hash in absent}
+        if places is None:
+            new = {chunk.hash: chunk for chunk in chunks if chunk.hash in absent}
+        else:
+            raw_forms = (
+                EncodedChunk(chunk.hash, Codec.RAW, len(raw), raw) for chunk, raw in zip(chunks, raws, strict=True)
+            )
+            new = {chunk.hash: chunk for chunk in raw_forms if chunk.hash in absent}
         if new:
-            self._place(list(new.values()), group)
+            self._place(list(new.values()), group, places)
         return raws
 
     def held(self) -> list[Hash]:
@@ -158,16 +167,17 @@ class DiskIngest:
         self._context.files.lend(appender.file_id, appender.file)
         self._session.placed.update(appender.entries)
 
-    def _place(self, chunks: list[EncodedChunk], group: int | None) -> None:
+    def _place(self, chunks: list[EncodedChunk], group: int | None, places: Mapping[Hash, int] | None = None) -> None:
         self._room.take(sum(len(chunk.data) for chunk in chunks))
         with self._lock:
             self._require_open()
             chunks = [chunk for chunk in chunks if chunk.hash not in self._session]
             self._count(chunks)
             if group is not None:
-                appender = self._appender_of(group, sum(len(chunk.data) for chunk in chunks))
+                stored = sum(len(chunk.data) for chunk in chunks)
+                appender = self._appender_of(group, stored, laid_out=places is not None)
                 if appender is not None:
-                    self._append(appender, chunks)
+                    self._append(appender, chunks, places)
                     return
             if self._shared is None and self._key is None:
                 chunks = self._keep_small(chunks)
@@ -199,17 +209,17 @@ class DiskIngest:
         self._session.pending.clear()
         self._pending_bytes = 0
 
-    def _appender_of(self, group: int, stored: int) -> Appender | None:
-        """The group's own data file; `None` while the group is small."""
+    def _appender_of(self, group: int, stored: int, *, laid_out: bool) -> Appender | None:
+        """The group's own data file; `None` while the group is small, unless it is laid out."""
         appender = self._groups.get(group)
         if appender is None:
             total = self._group_bytes.get(group, 0) + stored
-            if total < OWN_FILE_FROM:
+            if total < OWN_FILE_FROM and not laid_out:
                 self._group_bytes[group] = total
                 return None
             if len(self._groups) >= _OPEN_GROUPS:
                 self._land(list(self._groups.values())[: _OPEN_GROUPS // 2])
-            appender = self._groups[group] = self._new_appender(shared=False)
+            appender = self._groups[group] = self._new_appender(shared=False, laid_out=laid_out)
         self._groups.move_to_end(group)
         return appender
 
@@ -218,14 +228,17 @@ class DiskIngest:
             self._shared = self._new_appender(shared=True)
         return self._shared
 
-    def _new_appender(self, *, shared: bool) -> Appender:
+    def _new_appender(self, *, shared: bool, laid_out: bool = False) -> Appender:
         if self._staging is None:
             self._staging = Staging(self._context.layout, self._key)
-        appender = self._staging.new_appender(shared=shared)
+        appender = self._staging.new_appender(shared=shared, laid_out=laid_out)
         self._context.files.lend(appender.file_id, appender.file)
         return appender
 
-    def _append(self, appender: Appender, chunks: list[EncodedChunk]) -> None:
+    def _append(self, appender: Appender, chunks: list[EncodedChunk], places: Mapping[Hash, int] | None = None) -> None:
+        if places is not None and appender.laid_out:
+            self._session.placed.update(appender.lay(chunks, places))
+            return  # in one piece, or it could not be given out as one
         self._session.placed.update(appender.append(chunks))
         most = _SHARED_MAX if appender.shared else _FILE_MAX
         if appender.size >= most or len(appender.entries) >= _ENTRIES_MAX:

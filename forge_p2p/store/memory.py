@@ -6,7 +6,7 @@ Nothing survives the process; an interrupted session with a key leaves what it h
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -42,7 +42,9 @@ class MemoryIngest:
         absent = set(self.missing(chunk for chunk, _ in chunks))
         self._take([encode(chunk, raw) for chunk, raw in dict(chunks).items() if chunk in absent])
 
-    def put_encoded(self, chunks: Sequence[EncodedChunk], group: int | None = None) -> list[bytes | memoryview]:
+    def put_encoded(
+        self, chunks: Sequence[EncodedChunk], group: int | None = None, places: Mapping[Hash, int] | None = None
+    ) -> list[bytes | memoryview]:
         raws = [decode(chunk) for chunk in chunks]
         absent = set(self.missing(chunk.hash for chunk in chunks))
         self._take([chunk for chunk in {chunk.hash: chunk for chunk in chunks}.values() if chunk.hash in absent])

@@ -48,8 +48,8 @@ class Staging:
         """A data file's id that no other has."""
         return int.from_bytes(bytes([self.prefix]) + os.urandom(7))
 
-    def new_appender(self, *, shared: bool) -> Appender:
-        return Appender(self.path, self.new_id(), shared=shared)
+    def new_appender(self, *, shared: bool, laid_out: bool = False) -> Appender:
+        return Appender(self.path, self.new_id(), shared=shared, laid_out=laid_out)
 
     def resume(self) -> list[Appender]:
         """What interrupted ingests of this key have left, verified; what does not verify is removed."""

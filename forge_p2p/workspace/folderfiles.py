@@ -41,6 +41,11 @@ class FolderFiles:
         except OSError as error:
             raise disk_error("opened", folder, error) from error
 
+    @property
+    def device(self) -> int:
+        """Of which file system the folder is."""
+        return os.fstat(self._folder).st_dev
+
     def write_batch(self, files: Sequence[tuple[Entry, Raw]]) -> None:
         """Writes whole files: some, and then has them durable, for which the first has to wait and the rest hardly."""
         for first in range(0, len(files), _OPEN_MAX):

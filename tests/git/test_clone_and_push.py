@@ -1,7 +1,11 @@
 """From `forge git publish` to `git clone`, `fetch` and `push`: what people do."""
 
 import os
+import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from forge_p2p.writeback import share_blocks
 from tests.git.harness import Person, leavings, refs, sound
 
 
@@ -15,6 +19,55 @@ def test_a_published_repository_is_cloned(ada: Person, bob: Person) -> None:
     assert refs(bob, copy, "refs/remotes/origin/side").popitem()[1] == refs(ada, source, "refs/heads/side").popitem()[1]
     assert bob.git("symbolic-ref", "HEAD", at=copy) == "refs/heads/main"
     sound(bob, copy)
+
+
+def large(person: Person, *contents: bytes) -> Path:
+    """A repository whose one pack is of megabytes, without deltas."""
+    source = person.repository("source")
+    for number, content in enumerate(contents):
+        (source / f"noise{number}").write_bytes(content)
+    person.commit(source, "more")
+    person.git("-c", "pack.window=0", "repack", "-adq", at=source)
+    return source
+
+
+def test_a_large_pack_is_written_once(ada: Person, bob: Person) -> None:
+    """To the store, and from there it is linked to the clone, or shares its blocks."""
+    ada.forge("git", "publish", str(large(ada, random.Random(1).randbytes(6_000_000))), "once")
+    bob.git("clone", "forge://once", "copy")
+    (pack,) = (bob.folder / "copy" / ".git" / "objects" / "pack").glob("*.pack")
+    (kept,) = (each for each in (bob.home / "store" / "files").glob("*/*") if each.stat().st_size >= 6_000_000)
+    assert kept.read_bytes() == pack.read_bytes()
+    assert kept.samefile(pack) or shares_blocks(bob.folder)
+    sound(bob, bob.folder / "copy")
+
+
+def shares_blocks(folder: Path) -> bool:
+    """Whether the file system can."""
+    (folder / "whole").write_bytes(bytes(4096))
+    with (folder / "whole").open("rb") as whole, (folder / "copy-of-it").open("wb") as copy:
+        try:
+            share_blocks(whole.fileno(), copy.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def test_a_large_pack_that_repeats_itself(ada: Person, bob: Person) -> None:
+    """Of chunks that come twice the store has one, so the pack is copied from there."""
+    noise = random.Random(2).randbytes(3_000_000)
+    ada.forge("git", "publish", str(large(ada, noise + b"a", noise + b"b")), "twice")
+    for copy in ("copy", "again"):
+        bob.git("clone", "forge://twice", copy)
+        assert (bob.folder / copy / "noise0").read_bytes() == noise + b"a"
+        sound(bob, bob.folder / copy)
+
+
+def test_a_large_pack_to_another_file_system(ada: Person, bob: Person) -> None:
+    ada.forge("git", "publish", str(large(ada, random.Random(3).randbytes(6_000_000))), "elsewhere")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        bob.git("clone", "forge://elsewhere", "copy", at=Path(folder))
+        sound(bob, Path(folder) / "copy")
 
 
 def test_a_clone_is_checked_out_by_all_processors(ada: Person, bob: Person) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from forge_p2p.config import StoreConfig
@@ -61,6 +62,16 @@ def fill(store: Store, chunks: Sequence[Item], key: Hash | None = None, group: i
     with store.ingest(key) as ingest:
         ingest.put(chunks, group)
         ingest.commit()
+
+
+def lay_out(ingest: Ingest, chunks: Sequence[Item], group: int, among: Sequence[Item] | None = None) -> None:
+    """Puts chunks of a content as they arrive from many: in no order, each where `among`, the whole, first has it."""
+    whole = among or chunks
+    ends = list(accumulate(len(raw) for _, raw in whole))
+    places = {chunk: end - len(raw) for (chunk, raw), end in reversed(list(zip(whole, ends, strict=True)))}
+    shuffled = random.Random(len(whole)).sample(list(chunks), len(chunks))
+    for first in range(0, len(shuffled), 8):
+        ingest.put_encoded(encoded(shuffled[first : first + 8]), group, places)
 
 
 def blob(item: Item) -> Root:

@@ -22,13 +22,15 @@ import pytest
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.errors import DiskError
 from forge_p2p.store.disk import DiskStore
-from tests.store.inputs import Item, big, hashes, items, open_bare, put_blob
+from tests.store.inputs import Item, big, hashes, items, lay_out, open_bare, put_blob
 
 CALLS = (
     "openat,write,pwrite64,writev,pwritev,fsync,fdatasync,ftruncate,truncate,fallocate,rename,unlink,rmdir,mkdir,"
     "pread64,preadv,flock,getdents64"
 )
 """What touches the disk. Without `close`: whatever it says, the file is closed."""
+
+ADDING = ("small", "large", "lay", "fetch")
 
 PROMISED = 64
 """Bytes of shared memory in which the child counts what it has been promised; then the text of what went wrong."""
@@ -103,7 +105,7 @@ def again(work: Callable[[], T]) -> T:
 def content(operation: str, number: int) -> list[Item]:
     if operation == "small":
         return items(5, 3000, seed=number)
-    if operation == "large":
+    if operation in {"large", "lay"}:
         return big(100 + number, 6 * CHUNK_MAX)
     return items(40, 3000, seed=50 + number) + big(number, 2 * CHUNK_MAX)
 
@@ -121,9 +123,12 @@ def perform(store: DiskStore, operation: str, number: int) -> DiskStore | None:
         return open_bare(store.context.layout.root)
     else:
         chunks = content(operation, number)
-        with store.ingest(chunks[0][0] if operation == "fetch" else None) as ingest:
-            ingest.put(chunks[:20], group=1)
-            ingest.put(chunks[20:], group=1)
+        with store.ingest(chunks[0][0] if operation in {"fetch", "lay"} else None) as ingest:
+            if operation == "lay":
+                lay_out(ingest, chunks, 1)
+            else:
+                ingest.put(chunks[:20], group=1)
+                ingest.put(chunks[20:], group=1)
             root = put_blob(ingest, chunks)
             ingest.commit()
             store.pin(f"{operation} {number}", root)
@@ -134,7 +139,7 @@ def check(path: Path, run: Run) -> None:
     store = open_bare(path)
     try:
         pins = {pin.name for pin in store.pins()}
-        added = [(op, n) for n, op in enumerate(run.operations) if op in {"small", "large", "fetch"}]
+        added = [(op, n) for n, op in enumerate(run.operations) if op in ADDING]
         done = run.done()
         if "drop" not in run.operations:
             assert pins >= {f"{op} {n}" for op, n in added if n < len(done)}
@@ -158,7 +163,7 @@ def check(path: Path, run: Run) -> None:
 
 def sequences(longest: int) -> Iterator[tuple[str, ...]]:
     for length in range(1, longest + 1):
-        yield from itertools.product(("small", "large", "fetch", "drop", "reopen", "rebuild"), repeat=length)
+        yield from itertools.product((*ADDING, "drop", "reopen", "rebuild"), repeat=length)
 
 
 def calls_of(path: Path, operations: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -178,7 +183,7 @@ def calls_of(path: Path, operations: tuple[str, ...]) -> list[tuple[str, int]]:
     return calls
 
 
-SHORT = (("small", "large", "drop"), ("fetch", "drop", "rebuild"), ("large", "reopen"))
+SHORT = (("small", "large", "drop"), ("fetch", "drop", "rebuild"), ("large", "reopen"), ("lay", "drop", "lay"))
 
 
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])

@@ -10,7 +10,7 @@ import pytest
 from forge_p2p.content.link import CHUNK_MAX, hash_bytes
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Store
-from tests.store.inputs import noise, open_bare, open_hot
+from tests.store.inputs import lay_out, named, noise, open_bare, open_hot
 
 Sized = list[tuple[Hash, int]]
 
@@ -80,6 +80,71 @@ def test_a_content_that_repeats_itself(tmp_path: Path) -> None:
     assert store.adopt_file(os.fsencode(path), sized(pieces))
     assert store.link_into(os.fsencode(again), sized(pieces))
     assert again.read_bytes() == path.read_bytes()
+    store.close()
+
+
+def laid_out(store: Store, pieces: list[bytes], left_out: int | None = None, key: Hash | None = None) -> None:
+    """Puts a content, each chunk where it lies in it; of those that repeat, the first."""
+    kept = [named(piece) for number, piece in enumerate(pieces) if number != left_out]
+    with store.ingest(key) as ingest:
+        lay_out(ingest, kept, 1, [named(piece) for piece in pieces])
+        ingest.commit()
+
+
+@pytest.mark.parametrize("compressible", [False, True])
+@pytest.mark.parametrize("opened", [open_bare, open_hot])
+def test_what_is_laid_out_as_it_comes_is_linked(
+    opened: Callable[[Path], Store], compressible: bool, tmp_path: Path
+) -> None:
+    store, path = opened(tmp_path / "store"), tmp_path / "out"
+    pieces = [bytes(CHUNK_MAX - 1) + bytes([each]) for each in range(24)] if compressible else parts(1)
+    laid_out(store, pieces)
+    assert store.link_into(os.fsencode(path), sized(pieces))
+    assert path.read_bytes() == b"".join(pieces)
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.rebuild()
+    assert not store.verify().corrupt
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.close()
+
+
+@pytest.mark.parametrize("place", [0, 11, 23])
+def test_what_was_left_out_is_no_hole_in_what_is_linked(place: int, tmp_path: Path) -> None:
+    """It may come by another way, and lie elsewhere."""
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    laid_out(store, pieces, left_out=place)
+    put(store, [pieces[place]])
+    assert not store.link_into(os.fsencode(path), sized(pieces))
+    assert not path.exists()
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.close()
+
+
+@pytest.mark.parametrize("place", [3, 12, 24])
+def test_what_repeats_itself_is_no_hole_in_what_is_linked(place: int, tmp_path: Path) -> None:
+    """A chunk comes once, and is laid where it is wanted first."""
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    pieces.insert(place, pieces[1])
+    laid_out(store, pieces)
+    assert not store.link_into(os.fsencode(path), sized(pieces))
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    path.write_bytes(b"".join(pieces))
+    assert store.adopt_file(os.fsencode(path), sized(pieces)), "copied, it can be taken as it is"
+    assert store.link_into(os.fsencode(tmp_path / "again"), sized(pieces))
+    store.close()
+
+
+def test_a_layout_that_was_interrupted_goes_on_and_is_copied(tmp_path: Path) -> None:
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    key = hash_bytes(b"root")
+    with store.ingest(key) as ingest:
+        lay_out(ingest, [named(pieces[5]), named(pieces[17])], 1, [named(piece) for piece in pieces])
+    with store.ingest(key) as ingest:
+        assert set(ingest.held()) == {hash_bytes(pieces[5]), hash_bytes(pieces[17])}
+    laid_out(store, pieces, key=key)
+    assert not store.link_into(os.fsencode(path), sized(pieces))
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    assert not store.verify().corrupt
     store.close()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from forge_p2p.content.link import CHUNK_MAX
 from forge_p2p.ids import Hash
 from forge_p2p.store.base import Store
-from tests.store.inputs import Item, blob, named, noise, open_bare, put_blob, put_tree, text
+from tests.store.inputs import Item, blob, lay_out, named, noise, open_bare, put_blob, put_tree, text
 
 Report = Callable[[str], None]
 
@@ -76,7 +76,10 @@ def _fetch(store: Store, number: int, report: Report) -> None:
         wanted = [at for at, (chunk, _) in enumerate(chunks) if chunk in missing]
         for first in range(0, len(wanted), 8):
             part = wanted[first : first + 8]
-            ingest.put([chunks[at] for at in part])
+            if number % 2:
+                lay_out(ingest, [chunks[at] for at in part], number, chunks)
+            else:
+                ingest.put([chunks[at] for at in part])
             report(f"got {number} {' '.join(map(str, part))}")
         report(f"commit {number}")
         ingest.commit()

@@ -10,7 +10,7 @@ import trio
 from forge_p2p.content.codec import EncodedChunk
 from forge_p2p.errors import CorruptChunk
 from forge_p2p.ids import Hash
-from forge_p2p.node.fetch.placing import Arrival, Placer, Raw, Slot, check_size, group_of
+from forge_p2p.node.fetch.placing import Arrival, Placer, Raw, Slot, arrival, check_size
 from forge_p2p.node.sessions.handlers import ChunkSource
 from forge_p2p.node.until import Until
 from forge_p2p.proto.swarm import Item
@@ -109,9 +109,9 @@ class Intake:
 
     async def _store_batch(self, batch: Batch) -> None:
         """Stores a batch; if something in it is wrong, once more for each of its peers, to find out whose that is."""
-        arrivals = [arrival for _, arrival in batch.values()]
+        arrivals = [each for _, each in batch.values()]
         sessions = {session for session, _ in batch.values()}
-        chunks = [chunk for chunk, _ in arrivals]
+        chunks = [each.chunk for each in arrivals]
         try:
             contents = await trio.to_thread.run_sync(self._placer.store, arrivals)
         except CorruptChunk as error:
@@ -138,7 +138,7 @@ class Intake:
             session, chunk = self._inbox.popleft()
             waiting = self._waiting.get(chunk.hash)
             if waiting is not None:
-                batch[chunk.hash] = (session, (chunk, group_of(waiting.slots)))
+                batch[chunk.hash] = (session, arrival(chunk, waiting.slots))
                 size += chunk.size
         return batch
 

@@ -77,9 +77,11 @@ class LargeTarget:
 
 @dataclass(frozen=True, slots=True)
 class KeptTarget:
-    """Content that is wanted in the store and nowhere else. `group` as that of a large file."""
+    """Content that is wanted in the store and nowhere else. `group` as that of a large file. `laid_out`: so that the
+    store can give it out as a file."""
 
     group: int | None = None
+    laid_out: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -91,8 +93,13 @@ class Slot(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-Arrival = tuple[EncodedChunk, int | None]
-"""A chunk from a peer, and the group that the store keeps it with."""
+class Arrival(msgspec.Struct, frozen=True):
+    """A chunk from a peer, the group that the store keeps it with, and its place in that if it is laid out."""
+
+    chunk: EncodedChunk
+    group: int | None = None
+    place: int | None = None
+
 
 Stored = tuple[Hash, int, Slot]
 """A chunk that the store has, its raw size, and where it is wanted."""
@@ -115,12 +122,14 @@ class Placer:
     def store(self, arrivals: Sequence[Arrival]) -> list[Raw]:
         """Verifies and stores chunks from a peer; returns their content. From here on a kill does not lose them. Raises
         `CorruptChunk`, `DiskError`."""
-        by_group: dict[int | None, list[int]] = defaultdict(list)
-        for at, (_, group) in enumerate(arrivals):
-            by_group[group].append(at)
+        by_group: dict[tuple[int | None, bool], list[int]] = defaultdict(list)
+        for at, arrival in enumerate(arrivals):
+            by_group[arrival.group, arrival.place is not None].append(at)
         found: dict[int, Raw] = {}
-        for group, members in by_group.items():
-            contents = self._ingest.put_encoded([arrivals[at][0] for at in members], group)
+        for (group, _), members in by_group.items():
+            some = [arrivals[at] for at in members]
+            places = {each.chunk.hash: each.place for each in some if each.place is not None}
+            contents = self._ingest.put_encoded([each.chunk for each in some], group, places or None)
             found.update(zip(members, contents, strict=True))
         return [found[at] for at in range(len(arrivals))]
 
@@ -240,9 +249,13 @@ def check_size(chunk: EncodedChunk, slot: Slot) -> None:
         )
 
 
-def group_of(slots: Sequence[Slot]) -> int | None:
-    """The group of the large file among `slots`, if there is one."""
+def arrival(chunk: EncodedChunk, slots: Sequence[Slot]) -> Arrival:
+    """A chunk that `slots` wait for; with the large file among them, if there is one."""
     for slot in slots:
-        if isinstance(slot.target, LargeTarget | KeptTarget):
-            return slot.target.group
-    return None
+        target = slot.target
+        if isinstance(target, KeptTarget) and target.laid_out:
+            # What is longer than its list says would reach into others.
+            return Arrival(chunk, target.group, slot.offset) if slot.size == chunk.size else Arrival(chunk)
+        if isinstance(target, LargeTarget | KeptTarget):
+            return Arrival(chunk, target.group)
+    return Arrival(chunk)

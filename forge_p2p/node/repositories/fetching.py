@@ -1,7 +1,8 @@
 """Operation: git_files. Files of a repository's packs into a folder, from the store or the network.
 
-What the store has is linked or copied from there; the rest is fetched, and goes to the store and the folder from the
-same buffers.
+What the store has is linked or copied from there. The rest is fetched: large files into the store, laid out so that
+they are linked, too, and written once; the others, and those of which the store has a part, to the store and the folder
+from the same buffers.
 """
 
 import os
@@ -18,10 +19,9 @@ from forge_p2p.content.pathtext import path_bytes
 from forge_p2p.content.snapshot import Entry
 from forge_p2p.errors import CorruptChunk, NotFound, UsageError
 from forge_p2p.ids import Hash
-from forge_p2p.node.fetch.expanding import NODES_AHEAD, fetch_ahead, leaves_below
+from forge_p2p.node.fetch.expanding import NODES_AHEAD, Leaf, fetch_ahead, leaves_below
 from forge_p2p.node.fetch.fetching import Fetching, fetching
-from forge_p2p.node.fetch.placing import LargeTarget, Placer, Slot, SmallTarget
-from forge_p2p.node.fetch.receiving import Counts
+from forge_p2p.node.fetch.placing import KeptTarget, LargeTarget, Placer, Slot, SmallTarget
 from forge_p2p.node.fetch.unpacking import stored_batches
 from forge_p2p.node.local import LocalNode, Report
 from forge_p2p.node.operations.getting import is_whole, keep_cached
@@ -29,7 +29,7 @@ from forge_p2p.node.repositories.reading import open_repository, require_reposit
 from forge_p2p.node.repositories.results import RepositoryFilesResult
 from forge_p2p.node.results import Progress
 from forge_p2p.node.target import Target, parse_target
-from forge_p2p.store.base import Ingest
+from forge_p2p.store.base import LAYOUT_MAX, Ingest
 from forge_p2p.workspace.folderfiles import FolderFiles
 
 if TYPE_CHECKING:
@@ -55,20 +55,20 @@ async def files(
         wanted = [known[path] for path in chosen]
         here = Here(network.node, place)
         rest = await trio.to_thread.run_sync(here.place, wanted)
-        counts, wire = Counts(), (0, 0)
-        if rest:
-            counts, wire = await _fetch(network, target, place, rest, report)
+        fetch = Missing(network, target, here, report)
+        if rest and (lost := await fetch.place(rest, lays_out=here.may_link)):
+            await fetch.place(lost, lays_out=False)
         await trio.to_thread.run_sync(place.finish)
-        whole = [(entry, place.open(entry)) for entry in here.copied + rest if entry.size >= WHOLE_FROM]
+        whole = [(entry, place.open(entry)) for entry in here.copied + fetch.written if entry.size >= WHOLE_FROM]
     if whole:
         await network.afterwards(lambda: adopted(network.node, whole))
     return RepositoryFilesResult(
         files=len(wanted),
         linked=here.linked,
         bytes=sum(entry.size for entry in wanted),
-        fetched_bytes=counts.fetched,
-        wire_sent=wire[0],
-        wire_received=wire[1],
+        fetched_bytes=fetch.fetched,
+        wire_sent=fetch.sent,
+        wire_received=fetch.received,
         seconds=time.monotonic() - started,
     )
 
@@ -87,17 +87,22 @@ def _chosen(known: Mapping[bytes, Entry], names: Mapping[str, str]) -> dict[byte
 class Here:
     """Places what the store has. Blocks."""
 
-    def __init__(self, node: LocalNode, place: FolderFiles) -> None:
+    def __init__(self, node: LocalNode, folder: FolderFiles) -> None:
         self.linked = 0
         self.copied: list[Entry] = []
+        self.folder = folder
         self._node = node
-        self._place = place
+
+    @property
+    def may_link(self) -> bool:
+        """Whether the store and the folder are on one file system."""
+        return os.stat(self._node.home.path).st_dev == self.folder.device
 
     def place(self, entries: Sequence[Entry]) -> list[Entry]:
         """Places those that are here as a whole; returns the others."""
         with self._node.store.ingest() as ingest:
             placer = Placer(self._node.store, ingest)
-            placer.destination = self._place
+            placer.destination = self.folder
             lost = set(self._small_lost(placer, ingest, [entry for entry in entries if entry.level == 0]))
             return [
                 entry
@@ -119,7 +124,7 @@ class Here:
             chunks = _chunks(entry.link, store.read)
             if store.missing(chunk for chunk, _ in chunks):
                 return False
-            if entry.size >= WHOLE_FROM and store.link_into(self._place.place(entry), chunks):
+            if entry.size >= WHOLE_FROM and store.link_into(self.folder.place(entry), chunks):
                 self.linked += 1
                 return True
             target = LargeTarget(entry, 0, entry.size)
@@ -144,31 +149,75 @@ def adopted(node: LocalNode, files: Sequence[tuple[Entry, int]]) -> None:
             os.close(descriptor)
 
 
-async def _fetch(
-    network: "Network", target: Target, place: FolderFiles, entries: Sequence[Entry], report: Report
-) -> tuple[Counts, tuple[int, int]]:
-    """Fetches what is not here, as a whole or in part."""
-    total = sum(entry.size for entry in entries)
+class Missing:
+    """Fetches what is not here, as a whole or in part, and places it. `written`: what was written to the folder and, in
+    the order in which it came, to the store."""
 
-    async def produce(receiver: "Receiver") -> None:
-        receiver.restore_to(place)
-        small = [entry for entry in entries if entry.level == 0]
-        await receiver.want([(entry.link.hash, entry.size, Slot(SmallTarget(entry))) for entry in small])
-        large = [entry for entry in entries if entry.level > 0]
-        async with aclosing(fetch_ahead(receiver, [entry.link for entry in large], NODES_AHEAD)) as nodes:
-            number = 0
-            async for link, node in nodes:
-                aim = LargeTarget(large[number], number, link.size)
-                number += 1
-                async with aclosing(leaves_below(receiver, link, node)) as batches:
-                    async for batch in batches:
-                        await receiver.want([(chunk, size, Slot(aim, at, size)) for chunk, size, at in batch])
+    def __init__(self, network: "Network", target: Target, here: Here, report: Report) -> None:
+        self.written: list[Entry] = []
+        self.fetched = self.sent = self.received = 0
+        self._network = network
+        self._target = target
+        self._here = here
+        self._report = report
 
-    async with fetching(network, target) as fetch:
-        counts = await fetch.run(produce, lambda counts: report(Progress("fetch", counts.placed, total)))
-        await fetch.commit()
-        await _keep(network, target.root, fetch)
-        return counts, fetch.wire()
+    async def place(self, entries: Sequence[Entry], *, lays_out: bool) -> list[Entry]:
+        """Those that the store lost meanwhile. `lays_out`: large files may come from there."""
+        total = sum(entry.size for entry in entries)
+        kept: list[Entry] = []
+
+        async def produce(receiver: "Receiver") -> None:
+            receiver.restore_to(self._here.folder)
+            small = [entry for entry in entries if entry.level == 0]
+            await receiver.want([(entry.link.hash, entry.size, Slot(SmallTarget(entry))) for entry in small])
+            large = [entry for entry in entries if entry.level > 0]
+            async with aclosing(fetch_ahead(receiver, [entry.link for entry in large], NODES_AHEAD)) as nodes:
+                number = 0
+                async for link, node in nodes:
+                    entry = large[number]
+                    aim = _Aim(entry, number, fetch.ingest, lays_out=lays_out)
+                    number += 1
+                    async with aclosing(leaves_below(receiver, link, node)) as batches:
+                        async for batch in batches:
+                            goal = await aim.of(batch)
+                            await receiver.want([(chunk, size, Slot(goal, at, size)) for chunk, size, at in batch])
+                    (kept if aim.is_laid_out else self.written).append(entry)
+
+        async with fetching(self._network, self._target) as fetch:
+            counts = await fetch.run(produce, lambda counts: self._report(Progress("fetch", counts.placed, total)))
+            await fetch.commit()
+            lost = await trio.to_thread.run_sync(self._here.place, kept)
+            await _keep(self._network, self._target.root, fetch)
+            sent, received = fetch.wire()
+        self.fetched += counts.fetched
+        self.sent += sent
+        self.received += received
+        return lost
+
+
+class _Aim:
+    """Where the chunks of one large file go."""
+
+    def __init__(self, entry: Entry, number: int, ingest: Ingest, *, lays_out: bool) -> None:
+        self._entry = entry
+        self._number = number
+        self._ingest = ingest
+        self._lays_out = lays_out and WHOLE_FROM <= entry.size <= LAYOUT_MAX
+        self._target: LargeTarget | KeptTarget | None = None
+
+    @property
+    def is_laid_out(self) -> bool:
+        return isinstance(self._target, KeptTarget)
+
+    async def of(self, leaves: Sequence[Leaf]) -> LargeTarget | KeptTarget:
+        """Their target. It is decided by the first: of what is here in part, that part would have to be copied."""
+        if self._target is None:
+            names = {chunk for chunk, _, _ in leaves}
+            if self._lays_out and len(await trio.to_thread.run_sync(self._ingest.missing, names)) == len(names):
+                self._target = KeptTarget(self._number, laid_out=True)
+            else:
+                self._target = LargeTarget(self._entry, self._number, self._entry.size)
+        return self._target
 
 
 async def _keep(network: "Network", root: Root, fetch: Fetching) -> None:

@@ -1,5 +1,5 @@
 """A bare repository of the node's own, as its name says that it is now: what `git upload-pack` serves where whole packs
-are not what is wanted: shallow and partial clones, `git archive`.
+are not what is wanted: shallow and partial clones, `git archive`; and where upkeep is done by who has no repository.
 
 Its packs are those of the manifest, linked from the store where they lie there; its refs are written as one file. It is
 only ever changed under a lock, packs first, so that whoever reads it meanwhile finds all that its refs need. Many read
@@ -17,6 +17,7 @@ from typing import Final
 
 from forge_p2p.content.gitmanifest import GitManifest, pack_name
 from forge_p2p.content.link import hash_bytes
+from forge_p2p.errors import Malformed
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.landing import Landing
 from forge_p2p.git.remote.fetch import names_of
@@ -51,7 +52,7 @@ def serve(
 ) -> int:
     """Runs a service of git's, `git-upload-pack`, on the repository as it was published; standard input and output are
     its, from when `ready` was called. Returns its exit code."""
-    with _up_to_date(node, published, cache, environment) as git:
+    with up_to_date(node, published, cache, environment) as git:
         ready()
         words = [b"git", service.removeprefix("git-").encode(), git.git_dir]
         kept = {name: value for name, value in environment.items() if not name.startswith("GIT_") or name in _PASSED}
@@ -59,7 +60,7 @@ def serve(
 
 
 @contextmanager
-def _up_to_date(node: Node, published: Published, cache: Path, environment: Mapping[str, str]) -> Iterator[Git]:
+def up_to_date(node: Node, published: Published, cache: Path, environment: Mapping[str, str]) -> Iterator[Git]:
     """The repository, locked against being changed while it is read. `current`: what it was made to be at last."""
     about, manifest = published.about, published.manifest
     assert manifest is not None
@@ -104,7 +105,7 @@ def _bring(node: Node, published: Published, git: Git) -> None:
                 path = landing.path_of(pack.hash, b".pack")
                 if fault := git.complaint("index-pack", "--verify", "--strict", path):
                     raise refused(pack.hash, published.about, fault)
-            landing.land(pack.hash, keep=False)
+            _land(git, landing, pack.hash)
     wanted = {pack_name(pack.hash).encode() for pack in manifest.packs}
     for name in os.listdir(packs):
         path = os.path.join(packs, name)
@@ -112,6 +113,17 @@ def _bring(node: Node, published: Published, git: Git) -> None:
             with suppress(FileNotFoundError):
                 if os.stat(path).st_ctime < time.time() - KEPT:
                     os.unlink(path)
+
+
+def _land(git: Git, landing: Landing, pack: bytes) -> None:
+    """Makes a pack that has arrived the repository's, with an index made anew where the one that came is not its."""
+    try:
+        landing.land(pack, keep=False)
+    except Malformed:
+        alone = git.without_objects(landing.folder)
+        if alone.attempt("index-pack", "--rev-index", landing.path_of(pack, b".pack")).returncode:
+            raise
+        landing.land(pack, keep=False)
 
 
 def _set_refs(path: Path, manifest: GitManifest) -> None:

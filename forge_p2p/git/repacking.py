@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from forge_p2p.content.gitmanifest import SUFFIXES, GitPack, pack_name
 from forge_p2p.git.lookup import IndexFile
-from forge_p2p.git.packing import index_of, pack_objects
+from forge_p2p.git.packing import pack_objects
 from forge_p2p.git.running import Git, hex_lines
 
 
@@ -20,6 +20,7 @@ def repack_arrived(git: Git, folder: bytes, packs: Sequence[GitPack]) -> GitPack
     is believed of the indexes that came: they are made anew first. Tips are not told. Raises `GitFailed`."""
     names = [pack_name(pack.hash).encode() for pack in packs]
     beside = os.path.join(os.path.dirname(folder), b"objects")
+    alone = git.without_objects(beside)  # the repository may have one of them with the index that came
     store = os.path.join(beside, b"pack")
     os.makedirs(store)
     try:
@@ -27,20 +28,13 @@ def repack_arrived(git: Git, folder: bytes, packs: Sequence[GitPack]) -> GitPack
             os.rename(os.path.join(folder, name + b".pack"), os.path.join(store, name + b".pack"))
             for suffix in SUFFIXES[1:]:
                 os.unlink(os.path.join(folder, name + suffix))
-            git.run("index-pack", os.path.join(store, name + b".pack"))
-        made, count = _packed(git, beside, [os.path.join(store, name + b".idx") for name in names], folder)
+            alone.run("index-pack", os.path.join(store, name + b".pack"))
+        indexes = [os.path.join(store, name + b".idx") for name in names]
+        wanted = {oid for path in indexes for oid in IndexFile(path, git.places.oid_size).names()}
+        made = pack_objects(alone, _with_paths(git.beside(beside), wanted), folder)
     finally:
         shutil.rmtree(beside)
-    return GitPack(made, count, [], [])
-
-
-def _packed(git: Git, beside: bytes, indexes: Sequence[bytes], folder: bytes) -> tuple[bytes, int]:
-    """The pack of all that the indexes name, and how many objects it has."""
-    size = git.places.oid_size
-    wanted = {oid for path in indexes for oid in IndexFile(path, size).names()}
-    both = git.beside(beside)
-    pack = pack_objects(both, _with_paths(both, wanted), folder)
-    return pack, index_of(both, pack, folder).objects
+    return GitPack(made, len(wanted), [], [])
 
 
 def _with_paths(git: Git, wanted: set[bytes]) -> list[bytes]:

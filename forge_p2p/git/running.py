@@ -37,6 +37,15 @@ class GitFailed(ForgeError):
     """A git command has failed; the message ends with what it said."""
 
 
+@contextmanager
+def git_there() -> Iterator[None]:
+    """While git is started. Raises `GitFailed` where there is none."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise GitFailed("git is not installed, or not on the PATH", hint="apt-get install git") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Absolute paths. `common`: the folder that all worktrees share; `packs`: where its own packs are."""
@@ -131,7 +140,10 @@ class Git:
             output, stderr = begun.communicate()
             return subprocess.CompletedProcess(begun.args, begun.returncode, output, stderr)
         data = feed if isinstance(feed, bytes) else b"".join(feed)
-        return subprocess.run(self._words(words), input=data, env=self._environment, capture_output=True, check=False)
+        with git_there():
+            return subprocess.run(
+                self._words(words), input=data, env=self._environment, capture_output=True, check=False
+            )
 
     def beside(self, objects: bytes) -> "Git":
         """The same repository, for commands that write to the folder `objects` and read its own objects as well."""
@@ -155,7 +167,10 @@ class Git:
         self, *words: str | bytes, stdin: int | IO[bytes] | None, stdout: int | None, stderr: int | None = None
     ) -> "subprocess.Popen[bytes]":
         """A command under way."""
-        return subprocess.Popen(self._words(words), env=self._environment, stdin=stdin, stdout=stdout, stderr=stderr)
+        with git_there():
+            return subprocess.Popen(
+                self._words(words), env=self._environment, stdin=stdin, stdout=stdout, stderr=stderr
+            )
 
     def _words(self, words: Iterable[str | bytes]) -> list[bytes]:
         return [b"git", *(os.fsencode(word) for word in words)]
@@ -239,12 +254,13 @@ def said(stderr: bytes, code: int) -> str:
 
 def find_repository(path: bytes, environment: Mapping[str, str]) -> Git:
     """The repository at or above `path`, as git finds it. Raises `UsageError`."""
-    done = subprocess.run(
-        [b"git", b"-C", path, b"rev-parse", b"--path-format=absolute", b"--git-dir"],
-        env={**environment, "LC_ALL": "C"},
-        capture_output=True,
-        check=False,
-    )
+    with git_there():
+        done = subprocess.run(
+            [b"git", b"-C", path, b"rev-parse", b"--path-format=absolute", b"--git-dir"],
+            env={**environment, "LC_ALL": "C"},
+            capture_output=True,
+            check=False,
+        )
     if done.returncode:
         raise UsageError(f"{os.fsdecode(path)} is no git repository: {said(done.stderr, done.returncode)}")
     return Git(done.stdout.removesuffix(b"\n"), environment)

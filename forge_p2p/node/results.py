@@ -40,6 +40,7 @@ from forge_p2p.node.repositories.results import (
     RepositoryShareResult,
     RulesResult,
     StandbyResult,
+    UpkeepResult,
 )
 from forge_p2p.node.syncing.results import SyncResult
 
@@ -305,6 +306,7 @@ Result = (
     | RepositoryPutResult
     | CheckoutResult
     | MirrorResult
+    | UpkeepResult
     | RepositoriesResult
     | StandbyResult
     | RepositoryShareResult

@@ -122,11 +122,12 @@ def test_packs_that_cannot_be_joined_are_packed_anew(spoil: Spoil, ada: Person, 
 
 
 def test_packs_that_are_none_stay_as_they_are(ada: Person) -> None:
-    """What was published is published, whatever somebody else has put there before."""
+    """What was published is published, whatever somebody else has put there before, and packs beside it become one."""
     work = published_in_pieces(ada, "untended", MANY, no_pack)
     tip = ada.commit(work, "last")
     assert ada.forge("git", "publish", str(work), "untended") == "forge://team/untended"
     assert tip in ada.git("ls-remote", "forge://untended", "HEAD")
+    assert len(manifest_of(ada, "untended").packs) == 2
 
 
 def sizes_of(ada: Person, name: str) -> dict[bytes, int]:

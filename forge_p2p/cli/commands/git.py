@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from forge_p2p.cli import git_checkout, git_mirror, git_rules, git_share
+from forge_p2p.cli import git_checkout, git_mirror, git_rules, git_share, git_upkeep
 from forge_p2p.cli.environment import git_environment, repository_url
 from forge_p2p.cli.names import IN_NETWORK
 from forge_p2p.cli.output import emit, remark
@@ -25,6 +25,7 @@ command.add_command(git_mirror.command)
 command.add_command(git_rules.command)
 command.add_command(git_share.share)
 command.add_command(git_share.listed)
+command.add_command(git_upkeep.command)
 
 
 @command.command("publish", cls=ForgeCommand)

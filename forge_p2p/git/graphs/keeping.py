@@ -31,12 +31,20 @@ _OF_GIT: Final = (COMMIT_GRAPH, b"commit-graphs")
 """In `objects/info`: a repository that has either has a commit-graph."""
 
 
+def is_due(manifest: GitManifest) -> bool:
+    """Whether it is time for a commit-graph, or for another one."""
+    known = manifest.graph.objects if manifest.graph else 0
+    return _objects(manifest) >= max(FROM_OBJECTS, known * _MORE)
+
+
+def _objects(manifest: GitManifest) -> int:
+    return sum(pack.objects for pack in manifest.packs)
+
+
 def made(git: Git, manifest: GitManifest, folder: bytes) -> GitManifest:
     """The manifest with a commit-graph, in `folder`, of what its refs name, if it is time for one and `git` has it all;
     else as it was."""
-    objects = sum(pack.objects for pack in manifest.packs)
-    known = manifest.graph.objects if manifest.graph else 0
-    if objects < max(FROM_OBJECTS, known * _MORE):
+    if not is_due(manifest):
         return manifest
     tips = sorted({ref.peeled or ref.oid for ref in manifest.refs})
     if not git.present(tips).issuperset(tips):
@@ -48,7 +56,7 @@ def made(git: Git, manifest: GitManifest, folder: bytes) -> GitManifest:
     if checked_commits(path, trailer) < FROM_COMMITS:
         os.unlink(path)
         return manifest
-    return manifest.with_graph(GitGraph(trailer, objects))
+    return manifest.with_graph(GitGraph(trailer, _objects(manifest)))
 
 
 def _write(git: Git, commits: Sequence[bytes], path: bytes) -> bytes:

@@ -80,6 +80,23 @@ class MirrorResult(Struct, frozen=True):
     notes: list[str]
 
 
+class UpkeepResult(Struct, frozen=True):
+    """`url` is at record `seq` and has so many `packs`; there were `before`. `moved`: whether anything was done;
+    `joined`: packs that became one, 0 for none; `graph`: whether there is a new commit-graph. `notes` say, too, which
+    packs stay as they are since git cannot read them."""
+
+    url: str
+    seq: int
+    moved: bool
+    before: int
+    packs: int
+    joined: int
+    graph: bool
+    new_bytes: int
+    seconds: float
+    notes: list[str]
+
+
 class RuleEntry(Struct, frozen=True):
     """`pattern` is a ref or ends in `/*`. `protected`: only admins move what it covers; `forward`: that is not
     rewound."""

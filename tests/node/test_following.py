@@ -269,6 +269,18 @@ async def test_who_came_second_takes_no_pin_away(tmp_path: Path) -> None:
         assert {pin.root for pin in home.node.store.pins() if "/nightly/" in pin.name} == {first}
 
 
+async def test_a_name_takes_no_pin_of_one_that_begins_like_a_pin_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(noise(1, 5000))
+    (tmp_path / "other").write_bytes(noise(2, 5000))
+    async with founder(tmp_path / "a") as home:
+        members, network = await home.members(), await network_id(home)
+        other = parse_link((await publish(home, "nightly/1~other", tmp_path / "other")).link)
+        await publish(home, "nightly", tmp_path / "file")
+        await trio.to_thread.run_sync(sweep_all, home.node, members.holdings, [network])
+        assert pinned_numbers(home.node, network, "nightly/1~other") == {1}
+        assert other in {pin.root for pin in home.node.store.pins() if pin.name.startswith("ref/")}
+
+
 async def test_an_expired_name_keeps_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(noise(1, 5000))
     async with founder(tmp_path / "a") as home:

@@ -111,7 +111,12 @@ def _pins(node: LocalNode, network: NetworkId, name: str) -> list[tuple[Pin, int
     """The pins of a name, with the numbers of their records."""
     folder = _folder(network, name)
     pins = [pin for pin in node.store.pins() if pin.name.startswith(folder)]
-    return [(pin, seq) for pin in pins if (seq := written_seq(pin.name.removeprefix(folder).partition(_OF)[0]))]
+    return [(pin, seq) for pin in pins if (seq := _seq_of(pin.name.removeprefix(folder)))]
+
+
+def _seq_of(ending: str) -> int:
+    """The number at the end of a pin's name; 0 for the end of one of a longer name, such as `7~x/1~…`."""
+    return 0 if "/" in ending else written_seq(ending.partition(_OF)[0])
 
 
 def pinned_numbers(node: LocalNode, network: NetworkId, name: str) -> set[int]:

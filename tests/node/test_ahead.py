@@ -1,12 +1,17 @@
 """What is pushed is brought ahead to nodes that have lately fetched: real nodes over QUIC."""
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
+from msgspec import structs
 
 from forge_p2p.content.gitmanifest import (
     FORMAT,
     MANIFEST,
+    MANIFEST_MAX,
     GitManifest,
     GitPack,
     GitRef,
@@ -14,17 +19,23 @@ from forge_p2p.content.gitmanifest import (
     manifest_entry,
     pack_paths,
 )
-from forge_p2p.content.link import Link
+from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.pathtext import path_text
-from forge_p2p.errors import NotFound
+from forge_p2p.content.snapshot import Entry, encode_pages
+from forge_p2p.errors import HostileSnapshot, Malformed, NotFound
 from forge_p2p.node.local import ignore_progress
 from forge_p2p.node.network import Network
+from forge_p2p.node.operations.adding import Adder, Writer, store_pages
 from forge_p2p.node.operations.getting import listing_here
+from forge_p2p.node.refs.naming import parse_name
+from forge_p2p.node.refs.writing import Change, write
 from forge_p2p.node.repositories import putting, reading
 from forge_p2p.node.repositories.ahead import REPOSITORIES_MAX
+from forge_p2p.node.repositories.putting import NO_CACHE
 from forge_p2p.node.repositories.reading import ALONG_MAX
 from forge_p2p.node.repositories.results import RepositoryPutResult
+from forge_p2p.workspace.scan import scan
 from tests.node.names import PATIENCE
 from tests.node.test_members import founder, member, token
 
@@ -34,9 +45,10 @@ REF = b"refs/heads/main"
 class Source:
     """A repository at one node to which packs are pushed. What is in a pack is none of a node's business."""
 
-    def __init__(self, network: Network, folder: Path) -> None:
+    def __init__(self, network: Network, folder: Path, name: str = "project") -> None:
         self._network = network
         self._folder = folder
+        self._name = name
         self._packs: list[GitPack] = []
         self._put = RepositoryPutResult("", "", 0, "", held=False, new_bytes=0, seconds=0.0, notes=[])
 
@@ -54,7 +66,7 @@ class Source:
         before = self._put
         self._put = await putting.put(
             self._network,
-            name="project",
+            name=self._name,
             folder=path_text(str(folder).encode()),
             base=before.link,
             after=before.seq,
@@ -63,13 +75,37 @@ class Source:
         return self._put.link
 
 
-async def read(network: Network) -> str:
-    """The link of what the repository is, asked for as git's helper does."""
+async def read(network: Network, name: str = "project") -> str:
+    """The link of what a repository is, asked for as git's helper does."""
 
     async def nowhere(data: bytes) -> None:
         pass
 
-    return (await reading.read(network, name="project", emit=nowhere, report=ignore_progress)).link
+    return (await reading.read(network, name=name, emit=nowhere, report=ignore_progress)).link
+
+
+async def lie(network: Network, name: str, folder: Path, files: int) -> Root:
+    """Makes a name stand for a repository whose list names one file so many times."""
+
+    def made() -> Root:
+        folder.mkdir()
+        (folder / "file").write_bytes(b"x")
+
+        def listed(writer: Writer, entries: Iterable[Entry]) -> Root:
+            (one,) = entries
+            lies = (structs.replace(one, path=b"%0200d" % number) for number in range(files))
+            return Root(Kind.GIT, store_pages(writer, encode_pages(lies)))
+
+        found = scan(bytes(folder), NO_CACHE)
+        return Adder(network.node, found, NO_CACHE, ignore_progress, rooted=listed).run()
+
+    root = await trio.to_thread.run_sync(made)
+    members = await network.members()
+    named = parse_name(members.memberships.joined(), name)
+    holding = await trio.to_thread.run_sync(partial(members.holdings.keep, named.network, root, origin=True))
+    members.holdings.tell(holding)
+    await write(members, named, lambda head: Change(root))
+    return root
 
 
 async def files_here(network: Network, link: str, *, of: bytes) -> list[bytes]:
@@ -106,6 +142,41 @@ async def test_of_a_large_one_there_is_the_manifest(tmp_path: Path) -> None:
         await read(reader)
         second = await source.push(bytes(200_000) + b"x" * ALONG_MAX)
         assert not set(pack_paths(b"\1" * 20)) & set(await files_here(reader, second, of=MANIFEST))
+
+
+async def test_of_many_pushes_the_last_one_is_there(tmp_path: Path) -> None:
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
+        source = Source(origin, tmp_path / "source")
+        await source.push(b"first")
+        await read(reader)
+        last = ""
+        for content in (b"second", b"third", b"fourth"):
+            last = await source.push(content)
+        await files_here(reader, last, of=pack_paths(b"\3" * 20)[-1])
+
+
+async def test_of_one_with_a_list_without_end_there_is_nothing(tmp_path: Path) -> None:
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
+        source, other = Source(origin, tmp_path / "source"), Source(origin, tmp_path / "other", "other")
+        for each in (source, other):
+            await each.push(b"first")
+        await read(reader)
+        await read(reader, "other")
+        root = await lie(origin, "project", tmp_path / "lie", 6_000)
+        assert root.link.size > ALONG_MAX
+        second = await other.push(b"second")
+        await files_here(reader, second, of=MANIFEST)
+        assert not reader.node.store.has(root.link.hash)
+
+
+async def test_a_list_that_no_repository_has_is_refused(tmp_path: Path) -> None:
+    """Before it is in anybody's memory, whether it is here already or not."""
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
+        root = await lie(origin, "project", tmp_path / "lie", 300_000)
+        assert root.link.size > MANIFEST_MAX
+        for each in (reader, origin):
+            with pytest.raises((HostileSnapshot, Malformed), match="the most is"):
+                await read(each)
 
 
 async def test_who_never_asked_gets_nothing_nor_who_asked_for_much_else_since(tmp_path: Path) -> None:

@@ -112,10 +112,12 @@ async def between(receiver: Receiver, link: Link, start: int, stop: int) -> Asyn
             yield memoryview(piece)[max(start - base, 0) : stop - base]
 
 
-async def listing(receiver: Receiver, link: Link, old: Version | None = None) -> list[Entry]:
-    """All entries of a tree, checked. Raises `Malformed` or `HostileSnapshot`."""
-    if link.size > LISTING_MAX:
-        raise HostileSnapshot(f"refused a listing of {link.size} bytes: the most is {LISTING_MAX}")
+async def listing(
+    receiver: Receiver, link: Link, old: Version | None = None, *, most: int = LISTING_MAX
+) -> list[Entry]:
+    """All entries of a tree, checked; of no more than `most` bytes. Raises `Malformed` or `HostileSnapshot`."""
+    if link.size > most:
+        raise HostileSnapshot(f"refused a listing of {link.size} bytes: the most is {most}")
     entries: list[Entry] = []
     decoder = ListingDecoder()
     async with aclosing(content(receiver, link, old)) as pieces:

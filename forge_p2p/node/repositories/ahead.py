@@ -8,6 +8,7 @@ So its manifest comes when it is heard of, and new packs with it where they are 
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.link import Kind
@@ -40,7 +41,8 @@ class Ahead:
         self._members = members
         self._nursery = nursery
         self._read_at: OrderedDict[Key, float] = OrderedDict()
-        self._bringing: set[Key] = set()
+        self._bringing: dict[Key, RefRecord] = {}
+        """The newest that was heard of, of each that something is being brought of."""
         members.names.told.append(self._heard)
 
     def was_read(self, network: NetworkId, name: str) -> None:
@@ -54,17 +56,19 @@ class Ahead:
         key = (record.network, record.name)
         waited_for = time.monotonic() < self._read_at.get(key, -LATELY) + LATELY
         foreign = record.author != self._members.own_id and record.target.kind is Kind.GIT
-        comes = key in self._bringing or self._members.keeper.keeps(record)
-        if waited_for and foreign and not comes and self._network.stays:
-            self._bringing.add(key)
-            self._nursery.start_soon(self._bring, record)
+        if waited_for and foreign and self._network.stays and not self._members.keeper.keeps(record):
+            if key not in self._bringing:
+                self._nursery.start_soon(self._bring, key)
+            self._bringing[key] = max(record, self._bringing.get(key, record), key=attrgetter("seq"))
 
-    async def _bring(self, record: RefRecord) -> None:
+    async def _bring(self, key: Key) -> None:
+        """One after the other, until there is nothing newer."""
         from forge_p2p.node.repositories.reading import bring_what_is_small
 
-        try:
+        brought = None
+        while brought is not self._bringing[key]:
+            brought = self._bringing[key]
             with contained("what a repository has become"), suppress(ForgeError):  # it comes when it is asked for
-                target = Target(record.target, None, (), self._members.name(record.network))
+                target = Target(brought.target, None, (), self._members.name(brought.network))
                 await bring_what_is_small(self._network, target)
-        finally:
-            self._bringing.discard((record.network, record.name))
+        del self._bringing[key]

@@ -118,6 +118,8 @@ async def open_repository(network: "Network", target: Target) -> Repository:
 
 
 def _here(node: LocalNode, root: Root) -> Repository:
+    if root.link.size > MANIFEST_MAX:
+        raise Malformed(f"a repository whose files' list has {root.link.size} bytes: the most is {MANIFEST_MAX}")
     entries = listing_here(node, root)
     data = b"".join(walk.stream(manifest_entry(entries).link, node.store.read))
     manifest = decode_manifest(data)
@@ -143,11 +145,12 @@ async def bring_what_is_small(network: "Network", target: Target) -> None:
 
 
 async def _fetch(network: "Network", target: Target, most: int) -> None:
-    """Brings everything but the packs into the store, no file of more than `most` bytes; the packs, too, if what is new
-    of them is little: who asks for the one wants the other next, and a fetch of its own would take as long again."""
+    """Brings everything but the packs into the store, no file of more than `most` bytes, nor the list of them; the
+    packs, too, if what is new of them is little: who asks for the one wants the other next, and a fetch of its own
+    would take as long again."""
 
     async def produce(receiver: "Receiver") -> None:
-        entries = await listing(receiver, target.root.link)
+        entries = await listing(receiver, target.root.link, most=most)
         manifest_entry(entries)
         wanted = [entry for entry in entries if entry.path in _ABOUT and entry.size <= most]
         packs = [entry for entry in entries if entry.path not in _ABOUT and entry.kind == EntryKind.FILE]

@@ -124,9 +124,14 @@ def cpu_of(home: Path) -> float:
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if str(home) in words and "up" in words:
-            times = process.cpu_times()
-            total += times.user + times.system
+            total += time.clock_gettime(_clock_of(process.pid))
     return total
+
+
+def _clock_of(pid: int) -> int:
+    """The clock of a process, which counts nanoseconds where `/proc` has hundredths of a second; as
+    clock_getcpuclockid(3) makes it: what a large origin does for one more clone is less than a hundredth."""
+    return ~pid << 3 | 2
 
 
 @contextmanager

@@ -88,7 +88,9 @@ def _row(outcome: Outcome, name: str, keys: Sequence[str]) -> list[str]:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def write(outcome: Outcome) -> None:

@@ -251,6 +251,8 @@ async def test_the_home_is_down(tmp_path: Path) -> None:
         assert (got.link, got.seq) == (made.link, 1)
         assert "the newest known elsewhere is record 1" in got.notes[0]
         assert contents(tmp_path / "copy") == contents(tree)
+        again = await pull(reader, "nightly", tmp_path / "copy")
+        assert "the newest known elsewhere is record 1" in again.notes[0]
         with pytest.raises(HomeUnreachable):
             await pull(reader, "unheard", tmp_path / "other")
         by_number = await pull(writer, "nightly@1", tmp_path / "by number")

@@ -20,6 +20,7 @@ from forge_p2p.node.groups import contained
 from forge_p2p.node.membership.peering import Found
 from forge_p2p.node.refs.book import Authority, Book
 from forge_p2p.node.refs.homes import BucketHome, LocalHome, RefHome, RemoteHome, Since, all_names
+from forge_p2p.node.refs.patience import Patience
 from forge_p2p.proto.membership import encode_head
 from forge_p2p.proto.reflog import Exists, Stored, Tip
 from forge_p2p.proto.timers import TokenBucket
@@ -33,10 +34,6 @@ LOG = logging.getLogger("forge")
 
 REACH_FACTOR: Final = 1.5
 """Dial timeouts within which a home has to be reached."""
-
-READ_PATIENCE: Final = 5.0
-"""Seconds within which a home has to be reached by who can go on with what is known elsewhere: a handshake takes two
-round trips, a lookup of a home that has moved some more, and each may be lost once."""
 
 HEARSAY_ASKED: Final = 4
 """Other members who are asked when the home of a name cannot be."""
@@ -74,19 +71,20 @@ class Names:
         """Of each name the record that members told last: verified, and not known to be at its home."""
         self._passed = TokenBucket.full(PASSED_RATE, PASSED_BURST)
         self._announced: set[NetworkId] = set()
+        self._patience = Patience()
         members.memberships.heard_head = self._hear
 
     # The home of a name
 
     async def refresh(self, network: NetworkId, name: str, *, reading: bool = False) -> RefRecord | None:
-        """Brings the log of a name up to its home's; the newest record then. `reading`: who only reads
-        waits no longer than `READ_PATIENCE` for its home. Raises `HomeUnreachable`, `BadRef`."""
+        """Brings the log of a name up to its home's; the newest record then. `reading`: who only reads does not wait
+        long for its home. Raises `HomeUnreachable`, `BadRef`."""
         while True:
             head = await trio.to_thread.run_sync(self.book.head, network, name)
             home = await self._home(network, name, head)
             if home == self._members.own_id:
                 return head
-            place = await self._place(network, name, home, READ_PATIENCE if reading else math.inf)
+            place = await (self._place_to_read if reading else self._place)(network, name, home)
             since = await self._since(place, network, name, head)
             vouched = not isinstance(place, BucketHome)
             adopt = partial(self.book.adopt, network, name, since, home, vouched=vouched)
@@ -179,6 +177,17 @@ class Names:
                 hint="forge peers shows who can be reached; forge doctor says why others cannot",
             )
         return home
+
+    async def _place_to_read(self, network: NetworkId, name: str, home: NodeId) -> BucketHome | RemoteHome:
+        """As `_place`, for who can go on with what is known elsewhere."""
+        patience = self._patience.for_home(home, trio.current_time())
+        try:
+            place = await self._place(network, name, home, patience)
+        except HomeUnreachable:
+            self._patience.missed(home, patience, trio.current_time())
+            raise
+        self._patience.reached(home)
+        return place
 
     async def _place(
         self, network: NetworkId, name: str, home: NodeId, patience: float = math.inf

@@ -105,7 +105,10 @@ def test_the_example_is_right_and_whole() -> None:
     assert faults == []
     assert seed.gateway is not None
     assert seed.bucket is not None
-    assert [(each.mirror, each.keep) for each in seed.follow] == [(True, 14), (True, 0)]
+    assert [(each.mirror, each.keep) for each in seed.follow] == [(True, 14), (True, 0), (False, 0)]
+    (line,) = re.findall(r"^# (upkeep = true) ", text, re.MULTILINE)
+    seed, faults = read_file(text.replace(f"# {line}", line))
+    assert (faults, [each.upkeep for each in seed.follow]) == ([], [False, False, True])
     page = (ROOT / "docs" / "operations.md").read_text()
     for name in (*GATEWAY, *NETWORK, *FOLLOW, *BUCKET):
         assert f"`{name}`" in page, f"docs/operations.md says nothing of {name}"

@@ -24,8 +24,9 @@ def command() -> None:
 def run(file: str) -> None:
     """Run a seed until it is interrupted.
 
-    Starts the node and the gateway that FILE describes, keeps them running, joins the networks, follows the names and
-    mirrors them to the bucket. Says what it does on standard error; standard output has the gateway's access log.
+    Starts the node and the gateway that FILE describes, keeps them running, joins the networks, follows the names,
+    mirrors them to the bucket and keeps repositories in few packs. Says what it does on standard error; standard output
+    has the gateway's access log.
     """
     import asyncio
     import logging

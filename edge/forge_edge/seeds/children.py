@@ -38,7 +38,7 @@ class Child:
         while not self._stopping.is_set():
             started = time.monotonic()
             self._process = await asyncio.create_subprocess_exec(
-                *self._words, stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent
+                *self._words, stdin=asyncio.subprocess.DEVNULL, preexec_fn=die_with_parent
             )
             LOG.info("%s: process %d", self.name, self._process.pid)
             code = await self._process.wait()
@@ -67,7 +67,7 @@ class Child:
             await process.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Between fork and exec: if whoever looks after the child is killed, the child is asked to end, so that the next
     one finds the folder free."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -42,11 +42,13 @@ class NetworkEntry:
 @dataclass(frozen=True, slots=True)
 class FollowEntry:
     """A name that is followed, "NETWORK/NAME": its newest content is kept here. `mirror`: and in the bucket. `keep`:
-    how many of its newest versions stay, here and there; 0: as many as of any name."""
+    how many of its newest versions stay, here and there; 0: as many as of any name. `upkeep`: it stands for a git
+    repository, whose packs are made few here."""
 
     name: str
     mirror: bool = False
     keep: int = 0
+    upkeep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ GATEWAY: dict[str, tuple[str, Read]] = {
 """Field by field of `GatewaySettings`, or of its `limits`."""
 
 NETWORK: dict[str, Read] = {"token_file": _path, "name": read_word, "label": read_word}
-FOLLOW: dict[str, Read] = {"name": _name, "mirror": read_flag, "keep": _versions}
+FOLLOW: dict[str, Read] = {"name": _name, "mirror": read_flag, "keep": _versions, "upkeep": read_flag}
 BUCKET: dict[str, Read] = {"url": _text, "every": read_duration, "endpoint": _text, "region": _text, "cdn": _text}
 
 _OWN = ("home", "gateway", "network", "follow", "bucket")

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import signal
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from forge_edge.seeds.arranging import Arranging
 from forge_edge.seeds.children import Child
 from forge_edge.seeds.file import SeedFile
+from forge_edge.seeds.upkeep import Upkeep
 from forge_p2p.errors import ForgeError
 from forge_p2p.node.home import Home
 
@@ -38,18 +39,23 @@ async def run_seed(seed: SeedFile, file: Path) -> None:
         grace = seed.gateway.limits.drain + GATEWAY_GRACE
         children.append(Child("gateway", "forge_edge.main", ["serve", "--config", str(file)], grace))
     tasks = [asyncio.create_task(each.run()) for each in children]
-    tasks.append(asyncio.create_task(_keep_arranged(Arranging(seed))))
+    asking = [asyncio.create_task(_keep_arranged(Arranging(seed))), asyncio.create_task(Upkeep(seed).run())]
     try:
         await stop.wait()
     finally:
         LOG.info("going down")
+        await _end(asking)
         for each in reversed(children):
             await each.stop()
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            LOG.error("%r", outcome)
 
 
 async def _keep_arranged(arranging: Arranging) -> None:

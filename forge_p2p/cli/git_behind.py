@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from forge_p2p.cli.processes import name_and_parent
+
 PROGRAM = "forge_p2p.cli.git_behind"
 
 PATIENCE = 600.0
@@ -92,21 +94,14 @@ def git_above(process: int) -> int | None:
     none is found, or the system has no such descriptors."""
     found = 0
     try:
-        above = _name_and_parent(process)[1]
+        above = name_and_parent(process)[1]
         while True:
-            name, parent = _name_and_parent(above)
+            name, parent = name_and_parent(above)
             if name != _GIT:
                 return os.pidfd_open(found) if found else None
             found, above = above, parent
     except OSError:
         return None
-
-
-def _name_and_parent(process: int) -> tuple[str, int]:
-    """proc_pid_stat(5). Raises `OSError`."""
-    with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-        stat = file.read()
-    return stat[stat.index("(") + 1 : stat.rindex(")")], int(stat[stat.rindex(")") :].split()[2])
 
 
 if __name__ == "__main__":

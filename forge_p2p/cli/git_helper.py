@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from forge_p2p.cli.calling import call_or_run
 from forge_p2p.cli.git_behind import git_above, leave_behind
 from forge_p2p.cli.home import Settings
+from forge_p2p.cli.processes import has_terminal
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
-from forge_p2p.cli.standby.request import SWITCH
+from forge_p2p.cli.standby.request import DECLINED, SWITCH
 from forge_p2p.errors import ForgeError, UsageError
 from forge_p2p.node.control import Begun, NoNode, begin
 from forge_p2p.node.home import Home
@@ -22,6 +23,7 @@ from forge_p2p.node.home import Home
 if TYPE_CHECKING:
     from forge_p2p.git.calls import Node, Published
     from forge_p2p.git.remote.helper import Helper
+    from forge_p2p.git.remote.upstream import Upstream
     from forge_p2p.git.running import Git
     from forge_p2p.node.results import Progress, Result
 
@@ -31,8 +33,8 @@ Release = Callable[[int], None]
 
 def run(words: list[str], client: int, release: Release | None = None) -> int:
     """Runs the helper to its end; returns its exit code. `client` is the process that git has started for it. `release`
-    has whoever asked a standby for this run go on without it; a run of its own has none, and leaves a standby for the
-    next one."""
+    has whoever asked a standby for this run go on without it, which may be `DECLINED`; a run of its own has none, and
+    leaves a standby for the next one."""
     try:
         return _run(words, client, release)
     except ForgeError as error:
@@ -78,6 +80,8 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     caller.shows = lambda: options.progress
     node = Node(caller, name)
     upstream = Upstream(name, git, dict(os.environ))
+    if release is not None and _may_ask(client, upstream):
+        return DECLINED
     streams = (sys.stdin.buffer, sys.stdout.buffer)
     helper = Helper(node, git, streams, options, partial(_serve, settings), upstream, Home(settings.home).cache)
     helper.run()
@@ -93,6 +97,13 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
         hot = ("HEAD",) if folder is not None and options.cloning else ()
         leave_behind(str(settings.home), there, standby=standby, verify=folder is not None, above=above, hot=hot)
     return helper.exit_code
+
+
+def _may_ask(client: int, upstream: "Upstream") -> bool:
+    """Whether a git server may want a password, which only processes of that terminal can ask the person for."""
+    with suppress(OSError, UsageError):
+        return has_terminal(client) and bool(upstream.url)
+    return False
 
 
 def _finish(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> str:
@@ -120,7 +131,8 @@ def _finish(settings: Settings, node: "Node", git: "Git", helper: "Helper") -> s
 def _serve(settings: Settings, node: "Node", published: "Published", service: str, ready: Callable[[], None]) -> int:
     from forge_p2p.git.mirror import serve
 
-    return serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
+    code = serve(node, published, Home(settings.home).cache, dict(os.environ), service, ready)
+    return code if 0 <= code < DECLINED else FAILED
 
 
 def _verify_now(settings: Settings, git: "Git") -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import forge
+from tests.cli.harness import ROOT, forge
 from tests.git.conftest import SETTINGS
 from tests.git.harness import GIT, Person, leavings, person, programs, sound
 from tests.node.members_up import said
@@ -101,18 +101,18 @@ class Watched:
         self.bin = programs(folder / "bin")
         self._person = person
         self._source = source
-        self._mark = folder / "mark"
+        self.mark = folder / "mark"
         program = self.bin / "forge-git-remote"
         first, rest = program.read_text().split("\n", 1)
-        program.write_text(f"{first}\nopen({str(self._mark)!r}, 'w').close()\n{rest}")
+        program.write_text(f"{first}\nopen({str(self.mark)!r}, 'w').close()\n{rest}")
 
     def hands_over(self, **more: str) -> bool:
         """Whether a fetch does without it."""
-        self._mark.unlink(missing_ok=True)
+        self.mark.unlink(missing_ok=True)
         variables = {**self._person.variables(), "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
         words = [*GIT, "fetch", "origin"]
         subprocess.run(words, cwd=self._source, env=variables, capture_output=True, timeout=PATIENCE, check=True)
-        return not self._mark.exists()
+        return not self.mark.exists()
 
 
 @pytest.fixture
@@ -238,3 +238,102 @@ def test_it_ends_with_its_node(tmp_path: Path) -> None:
         forge(dora.home, "down")
     until(lambda: not Path(f"/proc/{process}").exists())
     assert not (dora.home / "standby.sock").exists()
+
+
+PASSWORD = """#!/bin/sh
+cat /proc/self/status > "$SEEN/status"
+readlink /proc/self/ns/net > "$SEEN/net"
+(: < /dev/tty) && touch "$SEEN/terminal"
+exit 1
+"""
+"""In the place of ssh: what the command that talks to an upstream may, sees and can ask."""
+
+
+@pytest.fixture
+def seen(carol: Person, source: Path, tmp_path: Path) -> tuple[Path, list[str], dict[str, str]]:
+    """A folder in which a command that turns upstream says what it is, the command, and its environment."""
+    carol.git("config", "forge.nothing.upstream", "ssh://nowhere.invalid/it", at=source)
+    ssh = tmp_path / "ssh"
+    ssh.write_text(PASSWORD)
+    ssh.chmod(0o755)
+    variables = {**carol.variables(), "GIT_SSH_COMMAND": str(ssh), "SEEN": str(tmp_path)}
+    return tmp_path, [*GIT, "-C", str(source), "fetch", "forge://nothing"], variables
+
+
+def test_nobody_gets_more_than_he_may(seen: tuple[Path, list[str], dict[str, str]]) -> None:
+    folder, words, variables = seen
+    limited = ["setpriv", "--no-new-privs", *words]
+    subprocess.run(limited, env=variables, capture_output=True, timeout=PATIENCE, check=False)
+    assert "NoNewPrivs:\t1\n" in (folder / "status").read_text()
+
+
+def test_who_has_another_network_keeps_it(seen: tuple[Path, list[str], dict[str, str]]) -> None:
+    folder, words, variables = seen
+    apart = ["unshare", "--map-root-user", "--net", *words]
+    subprocess.run(apart, env=variables, capture_output=True, timeout=PATIENCE, check=False)
+    assert (folder / "net").read_text().strip() != os.readlink("/proc/self/ns/net")
+
+
+def at_a_terminal(words: list[str], variables: dict[str, str]) -> None:
+    """Runs a command to its end, with a controlling terminal."""
+    above, below = os.openpty()
+    take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY); os.execvp(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", take, *words],
+        stdin=below,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=variables,
+        start_new_session=True,
+    )
+    try:
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(above)
+        os.close(below)
+
+
+def test_an_upstream_can_ask_for_a_password(seen: tuple[Path, list[str], dict[str, str]]) -> None:
+    folder, words, variables = seen
+    at_a_terminal(words, variables)
+    assert (folder / "terminal").exists()
+
+
+def test_at_a_terminal_runs_are_handed_over_but_for_an_upstream(carol: Person, source: Path, watched: Watched) -> None:
+    variables = {**carol.variables(), "PATH": f"{watched.bin}:{os.environ['PATH']}"}
+    for name, handed_over in (("nothing", True), (source.name.removeprefix("source-"), False)):
+        carol.git("config", f"forge.{name}.upstream", "ssh://nowhere.invalid/it", at=source)
+        watched.mark.unlink(missing_ok=True)
+        at_a_terminal([*GIT, "-C", str(source), "fetch", "origin"], variables)
+        assert watched.mark.exists() != handed_over
+
+
+def test_a_perl_that_does_not_start_harms_nobody(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "perl").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "perl").chmod(0o755)
+    assert watched.hands_over(PATH=f"{watched.bin}:{tmp_path}:{os.environ['PATH']}")
+
+
+def test_a_perl_that_cannot_do_it_leaves_it(watched: Watched) -> None:
+    assert not watched.hands_over(PERLIO=":utf8")
+
+
+def test_code_that_is_gone_is_no_more_stood_by_for(tmp_path: Path) -> None:
+    erin = person(tmp_path, "erin", SETTINGS)
+    code = tmp_path / "code"
+    shutil.copytree(ROOT / "forge_p2p", code / "forge_p2p", ignore=shutil.ignore_patterns("__pycache__"))
+    said(erin.home, "network", "create", "alone")
+    said(erin.home, "up", "--detach")
+    words = [sys.executable, "-m", "forge_p2p.cli.standby.answering", str(erin.home)]
+    process = subprocess.Popen(words, env={**erin.variables(), "PYTHONPATH": str(code)}, cwd="/")
+    try:
+        until((erin.home / "standby.sock").exists)
+        shutil.rmtree(code)
+        assert reached(erin) is None
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        forge(erin.home, "down")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from forge_p2p.cli.git_helper import run
-from forge_p2p.cli.standby.asking import pid_of_peer, uid_of_peer
+from forge_p2p.cli.processes import rights
+from forge_p2p.cli.standby.asking import pid_of_peer
 from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become, encoded
 from forge_p2p.node.control import NoNode, reaching
 from forge_p2p.node.home import Home
@@ -95,11 +96,12 @@ def _has_had_a_run(listener: socket.socket, node: socket.socket, lock: int, life
     """Whether a child came and has a run; otherwise it is time to go. A child sees by the pipe `life`, of which only
     this process has the end `held`, that this process has gone."""
     taken, taking = os.pipe()
+    standby = os.getpid()
     if os.fork() == 0:
         node.close()
         for descriptor in (taken, held, lock):  # a child may outlive this process, for which the next one must not wait
             os.close(descriptor)
-        _be_child(listener, life, taking)
+        _be_child(standby, listener, life, taking)
     os.close(taking)
     try:
         ready, _, _ = select.select([taken, node.fileno()], [], [], IDLE)
@@ -108,7 +110,7 @@ def _has_had_a_run(listener: socket.socket, node: socket.socket, lock: int, life
         os.close(taken)
 
 
-def _be_child(listener: socket.socket, life: int, taking: int) -> None:
+def _be_child(standby: int, listener: socket.socket, life: int, taking: int) -> None:
     """Waits for one run and does it, and ends this process."""
     code = 1
     try:
@@ -123,6 +125,9 @@ def _be_child(listener: socket.socket, life: int, taking: int) -> None:
             for descriptor in (listener.detach(), life, taking):
                 os.close(descriptor)
             code = _code_of(connection)
+    except Outdated:
+        if os.getppid() == standby:  # one of the code that is installed now takes its place
+            os.kill(standby, signal.SIGTERM)
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second standby
         sys.excepthook(*sys.exc_info())
     finally:
@@ -149,23 +154,15 @@ def _code_of(connection: socket.socket) -> int:
 
 
 def _taken_over(connection: socket.socket) -> list[str] | None:
-    """The words of the run at the other end, whose surroundings this process has now. `None`: nothing is to be done."""
-    if uid_of_peer(connection) != os.getuid():
+    """The words of the run at the other end, whose surroundings this process has now. `None`: nothing is to be done.
+    Raises `Outdated`."""
+    body = _request(connection)
+    if body is None:
         return None
-    connection.settimeout(PATIENCE)
-    size, data = LENGTH_SIZE, b""
-    while len(data) < size:
-        more = connection.recv(1 << 20)
-        data += more
-        if len(data) >= LENGTH_SIZE:
-            size = int.from_bytes(data[:LENGTH_SIZE]) + LENGTH_SIZE
-        if not more or size > REQUEST_MAX:
-            return None
     try:
-        words = become(data[LENGTH_SIZE:])
+        words = become(body)
     except Outdated:
-        os.kill(os.getppid(), signal.SIGTERM)  # one of the code that is installed now takes its place
-        return None
+        raise
     except ValueError:
         return None
     connection.sendall(ACCEPTED)
@@ -182,6 +179,25 @@ def _taken_over(connection: socket.socket) -> list[str] | None:
     sys.stdout = _text(1, "w", "surrogateescape")
     sys.stderr = _text(2, "w", "backslashreplace", buffering=1)
     return words
+
+
+def _request(connection: socket.socket) -> bytes | None:
+    """What the run at the other end wants, if that is a process like this one, which can do no more and no less."""
+    try:
+        if rights(pid_of_peer(connection)) != rights(os.getpid()):
+            return None
+    except OSError:
+        return None
+    connection.settimeout(PATIENCE)
+    size, data = LENGTH_SIZE, b""
+    while len(data) < size:
+        more = connection.recv(1 << 20)
+        data += more
+        if len(data) >= LENGTH_SIZE:
+            size = int.from_bytes(data[:LENGTH_SIZE]) + LENGTH_SIZE
+        if not more or size > REQUEST_MAX:
+            return None
+    return data[LENGTH_SIZE:]
 
 
 def _text(number: int, mode: str, errors: str, buffering: int = -1) -> TextIO:

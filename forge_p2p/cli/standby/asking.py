@@ -8,7 +8,7 @@ import os
 import sys
 
 from forge_p2p.cli.folder import default_folder
-from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, SOCKET, SWITCH, encoded
+from forge_p2p.cli.standby.request import ACCEPTED, DECLINED, DESCRIPTORS, GO, SOCKET, SWITCH, encoded
 
 PATIENCE = 2.0
 """Seconds for a child to come; one that is later than that does nothing."""
@@ -18,7 +18,7 @@ FAILED, INTERRUPTED = 128, 130
 
 
 def run_elsewhere(words: list[str]) -> int | None:
-    """The exit code of a run that a child of the standby did; `None` if there is none, and nothing was done."""
+    """The exit code of a run that a child of the standby did; `None` if there is none, or it did nothing."""
     if os.environ.get(SWITCH) == "0":
         return None
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -58,7 +58,7 @@ def _handed_over(connection: _socket.socket, words: list[str]) -> bool:
     return True
 
 
-def _outcome(connection: _socket.socket) -> int:
+def _outcome(connection: _socket.socket) -> int | None:
     """Waits for the child's end. It ends, too, when this connection does."""
     try:
         told = connection.recv(1)
@@ -67,7 +67,7 @@ def _outcome(connection: _socket.socket) -> int:
     if not told:
         sys.stderr.write("forge: error: the process that did the work has died\n")
         return FAILED
-    return told[0]
+    return None if told[0] == DECLINED else told[0]
 
 
 def uid_of_peer(connection: _socket.socket) -> int:

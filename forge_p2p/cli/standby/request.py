@@ -1,10 +1,11 @@
 """What a run hands over, as bytes: words, environment, umask and priority. Descriptors follow when it is accepted.
 
     length of what follows (4 bytes, big-endian)
-    code, files, umask, priority, count of words, words, variables: each as text, with a zero between two
+    code, umask, priority, count of words, words, variables: each as text, with a zero between two
 
 `code` says who would do the run if nobody took it over: a Python and where its code is, or the path of a program that
-a Python runs, from who is no Python (`bin/git-remote-forge`). `files` are those that it sees.
+a Python runs, from who is no Python (`bin/git-remote-forge`). Who asks, and what that may, is not said: the kernel
+tells (`processes.rights`).
 
 Imports as little as there can be: it is read before the standby is found.
 """
@@ -22,6 +23,9 @@ SWITCH = "FORGE_STANDBY"
 ACCEPTED, GO = b"\1", b"\2"
 """From the standby: a child is there, of the same code. From the run, with descriptors: begin; it does nothing itself
 from here on. Not before: what lies in the socket of who does not answer holds open what others wait to see closed."""
+
+DECLINED = 255
+"""Instead of an exit code: nothing was done, the run has to do it itself after all."""
 
 DESCRIPTORS = 4
 """Standard input, output and error, and the working directory."""
@@ -45,10 +49,11 @@ def _code() -> bytes:
     return repr((sys.executable, __file__)).encode(errors="surrogateescape")
 
 
-def _seen() -> bytes:
-    """Which files a path leads to: the mount namespace, and the root in it."""
-    root = os.stat("/")
-    return f"{os.readlink('/proc/self/ns/mnt')} {root.st_dev} {root.st_ino}".encode()
+def _is_outdated() -> bool:
+    try:
+        return os.stat(__file__).st_mtime_ns != _READ
+    except OSError:
+        return True
 
 
 def _variables() -> list[bytes]:
@@ -71,21 +76,19 @@ def encoded(words: list[str]) -> bytes:
     umask = os.umask(0o077)
     os.umask(umask)
     numbers = (umask, os.getpriority(os.PRIO_PROCESS, 0), len(words))
-    parts = (_code(), _seen(), *(b"%d" % number for number in numbers), *map(os.fsencode, words), *_variables())
+    parts = (_code(), *(b"%d" % number for number in numbers), *map(os.fsencode, words), *_variables())
     body = b"\0".join(parts)
     return len(body).to_bytes(LENGTH_SIZE) + body
 
 
 def become(body: bytes) -> list[str]:
     """Takes over the surroundings that a request tells of; its words. Raises `ValueError`, `Outdated`."""
-    code, seen, umask, priority, count, *rest = body.split(b"\0")
+    if _is_outdated():  # first of all: newer code may ask in another way
+        raise Outdated("a run of newer code")
+    code, umask, priority, count, *rest = body.split(b"\0")
     words, variables = rest[: int(count)], rest[int(count) :]
-    if seen != _seen():
-        raise ValueError("a run that sees other files")
     if code != _code() and not _would_be_ours(code, variables):
         raise ValueError("a run by another Python, or of other code")
-    if os.stat(__file__).st_mtime_ns != _READ:
-        raise Outdated("a run of newer code")
     os.umask(int(umask))
     os.setpriority(os.PRIO_PROCESS, 0, max(int(priority), os.getpriority(os.PRIO_PROCESS, 0)))
     os.environ.clear()

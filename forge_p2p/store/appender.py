@@ -6,8 +6,7 @@ that fails is undone by cutting both files back; a sync that fails ends the file
 once and then believes the pages clean.
 
 A file is appended to, or laid out: its chunks then lie, raw, where a content has them, in whatever order they come, and
-the file can be given out as that content (`whole.py`). One in which something is left open has a byte more in the end,
-so that its length gives it away: a content that repeats a chunk has it in one of its places only.
+the file can be given out as that content if nothing in it is left open (`whole.py`).
 """
 
 import os
@@ -125,8 +124,6 @@ class Appender:
         """Makes data and journal durable. After a failure the file cannot be used any more."""
         self.require_sound()
         try:
-            if self.laid_out and sum(where.stored for _, where in self.entries) < self.size:
-                os.ftruncate(self.file.fd, self.size + 1)
             os.fdatasync(self.file.fd)
             os.fdatasync(self._journal.fd)
         except OSError as error:

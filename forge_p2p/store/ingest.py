@@ -23,10 +23,11 @@ from functools import partial
 from typing import Final
 
 from forge_p2p.content.codec import Codec, EncodedChunk, decode
+from forge_p2p.content.link import CHUNK_MIN
 from forge_p2p.errors import DiskError, ForgeError, StoreError
 from forge_p2p.ids import Hash
 from forge_p2p.store.appender import Appender
-from forge_p2p.store.base import Pin, Tallied
+from forge_p2p.store.base import LAYOUT_MAX, Pin, Tallied
 from forge_p2p.store.context import Context, NewFile
 from forge_p2p.store.landing import place, prepare
 from forge_p2p.store.leases import Lease
@@ -50,6 +51,9 @@ _FILE_MAX: Final = 1 << 30
 _SHARED_MAX: Final = 256 << 20
 _ENTRIES_MAX: Final = 16384
 """A data file that has reached one of these is landed and another begun: it bounds what a session keeps in memory."""
+
+_LAID_OUT_ENTRIES_MAX: Final = LAYOUT_MAX // CHUNK_MIN
+"""As that, where a file has to stay in one piece: no content that Forge has cut has more, but somebody else's may."""
 
 _OPEN_GROUPS: Final = 32
 
@@ -238,10 +242,12 @@ class DiskIngest:
     def _append(self, appender: Appender, chunks: list[EncodedChunk], places: Mapping[Hash, int] | None = None) -> None:
         if places is not None and appender.laid_out:
             self._session.placed.update(appender.lay(chunks, places))
-            return  # in one piece, or it could not be given out as one
-        self._session.placed.update(appender.append(chunks))
-        most = _SHARED_MAX if appender.shared else _FILE_MAX
-        if appender.size >= most or len(appender.entries) >= _ENTRIES_MAX:
+            full = len(appender.entries) >= _LAID_OUT_ENTRIES_MAX  # in one piece, or it could not be given out as one
+        else:
+            self._session.placed.update(appender.append(chunks))
+            most = _SHARED_MAX if appender.shared else _FILE_MAX
+            full = appender.size >= most or len(appender.entries) >= _ENTRIES_MAX
+        if full:
             self._land([appender])
 
     def _inline_a_small_session(self) -> None:

@@ -8,9 +8,8 @@ checksums that every read compares: it is a damaged data file, like one that the
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +29,9 @@ from forge_p2p.writeback import share_blocks
 Sized = tuple[Hash, int]
 """A chunk and its raw size."""
 
+Placed = tuple[Hash, int, int]
+"""A chunk, its raw size and its offset in a content."""
+
 MODE: Final = 0o444
 """Of files that have a name outside: readable for whoever may enter the folder, as git's own packs are."""
 
@@ -39,18 +41,17 @@ _READ: Final = 4 << 20
 
 def link_into(context: Context, path: bytes, chunks: Sequence[Sized]) -> bool:
     """As `Store.link_into`."""
-    first: dict[Hash, int] = {}
-    for (chunk, _), offset in zip(chunks, _offsets(chunks), strict=False):
-        first.setdefault(chunk, offset)
+    first: dict[Hash, Placed] = {}
+    again = [placed for placed in _placed(chunks) if first.setdefault(placed[0], placed) is not placed]
     found = context.index.find(list(first))
     if not found or found[0] is None:
         return False
     file_id = found[0].file_id
-    if any(not _lies(where, file_id, offset) for where, offset in zip(found, first.values(), strict=True)):
+    if any(not _lies(where, file_id, placed) for where, placed in zip(found, first.values(), strict=True)):
         return False
     source = context.layout.data_file(file_id)
     try:
-        if os.stat(source).st_size != sum(size for _, size in chunks):
+        if os.stat(source).st_size != sum(size for _, size in chunks) or not _repeats(source, again):
             return False
         return _same_file(os.fsencode(source), path)
     except OSError:
@@ -82,12 +83,28 @@ def adopt(context: Context, path: bytes, chunks: Sequence[Sized]) -> bool:
     return True
 
 
-def _offsets(chunks: Sequence[Sized]) -> Sequence[int]:
-    return list(accumulate((size for _, size in chunks), initial=0))
+def _placed(chunks: Sequence[Sized]) -> Iterator[Placed]:
+    offset = 0
+    for chunk, size in chunks:
+        yield chunk, size, offset
+        offset += size
 
 
-def _lies(where: Slice | None, file_id: int, offset: int) -> bool:
-    return where is not None and (where.file_id, where.offset, where.codec) == (file_id, offset, _RAW)
+def _lies(where: Slice | None, file_id: int, placed: Placed) -> bool:
+    _, size, offset = placed
+    return where is not None and (where.file_id, where.offset, where.size, where.codec) == (file_id, offset, size, _RAW)
+
+
+def _repeats(source: Path, again: Sequence[Placed]) -> bool:
+    """Whether a data file has chunks in these places, too. The index knows one place of each, and there may be nothing
+    in the others."""
+    if not again:
+        return True
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return all(hash_bytes(raw) == chunk for (chunk, _, _), raw in _contents(descriptor, again))
+    finally:
+        os.close(descriptor)
 
 
 def _same_file(source: bytes, path: bytes) -> bool:
@@ -123,14 +140,9 @@ def _verified(folder: Path, file_id: int, chunks: Sequence[Sized]) -> list[Entry
     entries: dict[Hash, Slice] = {}
     descriptor = os.open(folder / data_name(file_id), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        offsets = _offsets(chunks)
-        if os.fstat(descriptor).st_size != offsets[-1]:
+        if os.fstat(descriptor).st_size != sum(size for _, size in chunks):
             return None
-        start, data = 0, memoryview(b"")
-        for (chunk, size), offset in zip(chunks, offsets, strict=False):
-            if offset + size > start + len(data):
-                start, data = offset, memoryview(os.pread(descriptor, _READ, offset))
-            raw = data[offset - start : offset - start + size]
+        for (chunk, size, offset), raw in _contents(descriptor, _placed(chunks)):
             if hash_bytes(raw) != chunk:
                 return None
             entries.setdefault(chunk, Slice(file_id, offset, size, size, _RAW, checksum(chunk, _RAW, size, raw)))
@@ -138,3 +150,13 @@ def _verified(folder: Path, file_id: int, chunks: Sequence[Sized]) -> list[Entry
         with suppress(OSError):
             os.close(descriptor)
     return list(entries.items())
+
+
+def _contents(descriptor: int, places: Iterable[Placed]) -> Iterator[tuple[Placed, memoryview]]:
+    """What lies in places of an open file, which are given in order; short where the file ends."""
+    start, data = 0, memoryview(b"")
+    for placed in places:
+        _, size, offset = placed
+        if offset + size > start + len(data):
+            start, data = offset, memoryview(os.pread(descriptor, _READ, offset))
+        yield placed, data[offset - start : offset - start + size]

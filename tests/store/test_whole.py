@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from forge_p2p.content.link import CHUNK_MAX, hash_bytes
+from forge_p2p.content.link import CHUNK_MAX, CHUNK_MIN, hash_bytes
 from forge_p2p.ids import Hash
-from forge_p2p.store.base import Store
-from tests.store.inputs import lay_out, named, noise, open_bare, open_hot
+from forge_p2p.store.base import LAYOUT_MAX, Store
+from tests.store.inputs import encoded, lay_out, named, noise, open_bare, open_hot
 
 Sized = list[tuple[Hash, int]]
 
@@ -131,6 +131,61 @@ def test_what_repeats_itself_is_no_hole_in_what_is_linked(place: int, tmp_path: 
     path.write_bytes(b"".join(pieces))
     assert store.adopt_file(os.fsencode(path), sized(pieces)), "copied, it can be taken as it is"
     assert store.link_into(os.fsencode(tmp_path / "again"), sized(pieces))
+    store.close()
+
+
+@pytest.mark.parametrize("place", [3, 12])
+def test_what_repeats_itself_is_no_hole_in_what_was_interrupted_at_the_end(place: int, tmp_path: Path) -> None:
+    """All of it had come, and nothing was committed."""
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "out"
+    once = [named(piece) for piece in pieces]
+    pieces.insert(place, pieces[1])
+    key = hash_bytes(b"root")
+    with store.ingest(key) as ingest:
+        lay_out(ingest, once, 1, [named(piece) for piece in pieces])
+    with store.ingest(key) as ingest:
+        assert not ingest.missing(name for name, _ in once)
+        ingest.commit()
+    assert not store.link_into(os.fsencode(path), sized(pieces))
+    assert not path.exists()
+    store.close()
+
+
+def test_what_repeats_itself_has_to_be_in_each_of_its_places(tmp_path: Path) -> None:
+    """Of the later ones the index says nothing, so whoever may write to the file has to be believed, or it is read."""
+    store, pieces, path = open_bare(tmp_path / "store"), parts(1), tmp_path / "in"
+    pieces.append(pieces[1])
+    put(store, pieces)
+    path.write_bytes(b"".join(pieces))
+    assert store.adopt_file(os.fsencode(path), sized(pieces))
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        file.write(b"other")
+    assert not store.link_into(os.fsencode(tmp_path / "out"), sized(pieces))
+    assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
+    store.close()
+
+
+def test_a_list_that_says_another_size_is_no_way_to_what_lies_between(tmp_path: Path) -> None:
+    store, pieces = open_bare(tmp_path / "store"), parts(1)
+    laid_out(store, pieces, left_out=11)
+    longer = [*sized(pieces[:10]), (hash_bytes(pieces[10]), len(pieces[10] + pieces[11])), *sized(pieces[12:])]
+    assert not store.link_into(os.fsencode(tmp_path / "out"), longer)
+    store.close()
+
+
+def test_a_layout_of_very_many_chunks_is_not_kept_in_memory(tmp_path: Path) -> None:
+    """Which somebody else's list may name, however small they are."""
+    store, most = open_bare(tmp_path / "store"), LAYOUT_MAX // CHUNK_MIN
+    chunks = [named(b"%d" % number) for number in range(100_000, 100_000 + most + 8)]
+    places = {chunk: 6 * number for number, (chunk, _) in enumerate(chunks)}
+    with store.ingest(hash_bytes(b"root")) as ingest:
+        for start in range(0, len(chunks), 4096):
+            ingest.put_encoded(encoded(chunks[start : start + 4096]), 1, places)
+        assert len(ingest.held()) == 8
+        ingest.commit()
+    assert not store.missing(places)
     store.close()
 
 

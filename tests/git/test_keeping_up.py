@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -166,23 +168,43 @@ def test_somebody_else_has_done_it(ada: Person, bob: Person) -> None:
 STOPS = [
     "rename:signal=KILL:when=1",
     "rename:signal=KILL:when=4",
-    "mkdir:signal=KILL:when=3",
-    "sendto:signal=KILL:when=3",
+    "mkdir:signal=KILL:when=1",
+    "mkdir:signal=KILL:when=4",
+    "flock:signal=KILL:when=1",
+    "sendto:signal=KILL:when=2",
     "unlink,unlinkat:signal=KILL:when=1",
-    "execve:signal=KILL:when=3",
 ]
 """System calls of the command and of the git that it runs."""
 
 
-def test_killed_at_any_point(ada: Person, bob: Person) -> None:
+def deadly_git(folder: Path) -> str:
+    """A PATH with a git that, asked to check a pack, kills who has started it."""
+    folder.mkdir()
+    script = folder / "git"
+    script.write_text(f'#!/bin/sh\n[ "$1" = index-pack ] && kill -9 $PPID\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_killed_at_any_point(ada: Person, bob: Person, tmp_path: Path) -> None:
     work = published_in_pieces(ada, "killed", MANY, nothing)
+    tip = ada.git("rev-parse", "HEAD", at=work)
     for stop in STOPS:
         run(bob, "git", "upkeep", "killed", traced=strace("-e", f"inject={stop}"))
-        assert ada.git("ls-remote", "forge://killed", "HEAD").split()[0] == ada.git("rev-parse", "HEAD", at=work)
-        assert len(manifest_of(ada, "killed").packs) == MANY + 1, stop
-    assert kept_up(bob, "killed")["packs"] < MANY
+        assert ada.git("ls-remote", "forge://killed", "HEAD").split()[0] == tip, stop
+    kept_up(bob, "killed")
+    whole(bob, "killed", tip)
+
+    (tmp_path / "again").mkdir()
+    again = Person(ada.home, tmp_path / "again", ada.bin)
+    work = published_in_pieces(again, "killed", MANY, nothing)
+    before = manifest_of(ada, "killed")
+    killed = run(bob, "git", "upkeep", "killed", path=deadly_git(tmp_path / "deadly"))
+    assert (killed.returncode, manifest_of(ada, "killed")) == (-signal.SIGKILL, before)
+    assert left_in_copies(bob) != []
+    assert kept_up(bob, "killed")["moved"] is True
     assert left_in_copies(bob) == []
-    whole(bob, "killed", ada.git("rev-parse", "HEAD", at=work))
+    whole(again, "killed", again.git("rev-parse", "HEAD", at=work))
 
 
 def test_a_full_disk(ada: Person, bob: Person) -> None:

@@ -15,7 +15,7 @@ from tests.git.harness import Person, sound
 from tests.git.lies import nothing
 from tests.git.test_graphs import manifest_of
 from tests.git.test_upkeep import published_in_pieces
-from tests.node.members_up import until
+from tests.node.members_up import LONG, until
 
 
 def seed_file(folder: Path, ada: Person, role: str, name: str) -> Path:
@@ -55,9 +55,9 @@ def test_a_seed_makes_packs_few(ada: Person, bob: Person, tmp_path: Path) -> Non
     checked = forge(tmp_path, "config", "check", str(file))
     assert checked.returncode == 0, checked.stdout
     with seed(file, tmp_path) as running:
-        until(lambda: len(manifest_of(ada, "seeded").packs) < MANY, "the packs are few")
-        until(lambda: "upkeep of team/seeded" in running.said(), "the seed says so")
-        until(lambda: not upkeep_of(running), "and that is that")
+        until(lambda: len(manifest_of(ada, "seeded").packs) < MANY, "the packs are few", LONG)
+        until(lambda: "upkeep of team/seeded" in running.said(), "the seed says so", LONG)
+        until(lambda: not upkeep_of(running), "and that is that", LONG)
     assert "no upkeep" not in running.said()
     bob.git("clone", "--quiet", "forge://seeded", "copy")
     assert bob.git("rev-parse", "HEAD", at=bob.folder / "copy") == ada.git("rev-parse", "HEAD", at=work)
@@ -80,7 +80,7 @@ def test_who_may_not_write_is_told(ada: Person, tmp_path: Path) -> None:
     assert forge(tmp_path, "config", "check", str(file)).returncode == 0
     file.write_text(file.read_text().replace("upkeep = false", "upkeep = true"))
     with seed(file, tmp_path) as running:
-        until(lambda: "no upkeep of team/barred-seed: this node is a seed" in running.said(), "the seed says so")
+        until(lambda: "no upkeep of team/barred-seed: this node is a seed" in running.said(), "the seed says so", LONG)
         assert running.ask("/readyz").status == 200
         assert manifest_of(ada, "barred-seed") == before
 
@@ -101,7 +101,7 @@ def test_it_is_in_nobodys_way(ada: Person, tmp_path: Path, monkeypatch: pytest.M
     slow = slow_git(tmp_path / "slow")
     monkeypatch.setenv("PATH", str(slow.parent), prepend=":")
     with seed(file, tmp_path) as running:
-        until(lambda: any(str(slow) in words_of(each) for each in descendants(running)), "git is run")
+        until(lambda: any(str(slow) in words_of(each) for each in descendants(running)), "git is run", LONG)
         (upkeep,) = upkeep_of(running)
         assert upkeep.nice() == 19
         assert running.ask("/readyz").status == 200

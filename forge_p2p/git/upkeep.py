@@ -87,7 +87,10 @@ def keep_up(node: Node, cache: Path, environment: Mapping[str, str]) -> Tended:
     if not is_due(manifest):
         return Tended(published, None, len(manifest.packs))
     with up_to_date(node, published, cache, environment) as git:
-        return tend(node, git, published, manifest)
+        pass
+    # Not locked any more, so that shallow clones of what is pushed meanwhile need not wait. What goes from there, since
+    # the name has moved past it, is what no commit-graph is made without; packs are made of what arrives beside.
+    return tend(node, git, published, manifest)
 
 
 def is_due(manifest: GitManifest) -> bool:

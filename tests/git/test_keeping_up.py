@@ -147,12 +147,18 @@ def test_a_push_comes_first(ada: Person, bob: Person) -> None:
     published_in_pieces(ada, "pushed-first", MANY, nothing)
     bob.git("clone", "--quiet", "forge://pushed-first", "copy")
     tip = bob.commit(bob.folder / "copy", "meanwhile")
-    node = interrupted_by(ada, "pushed-first", lambda: bob.git("push", "--quiet", at=bob.folder / "copy"))
+
+    def meanwhile() -> None:
+        bob.git("push", "--quiet", at=bob.folder / "copy")
+        ada.git("clone", "--quiet", "--depth", "1", "forge://pushed-first", "shallow")
+
+    node = interrupted_by(ada, "pushed-first", meanwhile)
     tended = keep_up(node, Home(ada.home).cache, ada.variables())
     assert tended.put is not None
     manifest = manifest_of(ada, "pushed-first")
     assert len(manifest.packs) == tended.packs < MANY
     assert manifest.packs[-1].tips == [bytes.fromhex(tip)]
+    assert ada.git("rev-parse", "HEAD", at=ada.folder / "shallow") == tip, "and nobody waits for upkeep"
     whole(ada, "pushed-first", tip)
 
 

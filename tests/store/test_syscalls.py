@@ -106,7 +106,8 @@ def content(operation: str, number: int) -> list[Item]:
     if operation == "small":
         return items(5, 3000, seed=number)
     if operation in {"large", "lay"}:
-        return big(100 + number, 6 * CHUNK_MAX)
+        chunks = big(100 + number, 6 * CHUNK_MAX)
+        return chunks if operation == "large" else [*chunks[:4], chunks[1], *chunks[4:]]
     return items(40, 3000, seed=50 + number) + big(number, 2 * CHUNK_MAX)
 
 
@@ -125,7 +126,7 @@ def perform(store: DiskStore, operation: str, number: int) -> DiskStore | None:
         chunks = content(operation, number)
         with store.ingest(chunks[0][0] if operation in {"fetch", "lay"} else None) as ingest:
             if operation == "lay":
-                lay_out(ingest, chunks, 1)
+                lay_out(ingest, list(dict.fromkeys(chunks)), 1, chunks)
             else:
                 ingest.put(chunks[:20], group=1)
                 ingest.put(chunks[20:], group=1)
@@ -147,6 +148,7 @@ def check(path: Path, run: Run) -> None:
             if f"{operation} {number}" in pins:
                 chunks = content(operation, number)
                 assert store.read_many(hashes(chunks)) == [raw for _, raw in chunks]
+                check_linked(store, chunks)
         assert store.verify().corrupt == []
         assert store.collect().incomplete == []
         held = store.statistics().total.chunks
@@ -157,8 +159,18 @@ def check(path: Path, run: Run) -> None:
         assert store.statistics().total.chunks == 0
         for number, operation in enumerate(run.operations):
             store = perform(store, operation, number) or store
+            if operation in ADDING:
+                check_linked(store, content(operation, number))
     finally:
         store.close()
+
+
+def check_linked(store: DiskStore, chunks: list[Item]) -> None:
+    """What the store gives out as a file, if it does, is the content."""
+    path = store.context.layout.root.parent / "linked"
+    if store.link_into(os.fsencode(path), [(chunk, len(raw)) for chunk, raw in chunks]):
+        assert path.read_bytes() == b"".join(raw for _, raw in chunks)
+        path.unlink()
 
 
 def sequences(longest: int) -> Iterator[tuple[str, ...]]:

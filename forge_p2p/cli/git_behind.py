@@ -36,7 +36,7 @@ def main() -> int:
     # In the repository's folder, not by its path: what is cloned may be renamed by now.
     from forge_p2p.cli.main import main as forge
 
-    if verify == YES and (code := forge(["--home", home, "git", "verify", "."])):
+    if verify == YES and (code := forge(["--home", home, "git", "verify", "--git-dir", "."])):
         return code
     return forge(["--home", home, "git", "keep-hot", "--", ".", *hot]) if hot else 0
 

@@ -140,7 +140,8 @@ def _verify_now(settings: Settings, git: "Git") -> None:
     its helpers in."""
     import subprocess
 
-    words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home), "git", "verify", "."]
+    words = [sys.executable, "-P", "-m", "forge_p2p.cli.main", "--home", str(settings.home)]
+    words += ["git", "verify", "--git-dir", "."]
     subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, cwd=git.git_dir)
 
 

@@ -9,6 +9,9 @@ from typing import Final
 _RIGHTS: Final = (b"Uid:", b"Gid:", b"Groups:", b"Cap", b"NoNewPrivs:", b"Seccomp:")
 _LATER: Final = "_for_children"
 
+Rights = tuple[object, ...]
+"""To be compared, and nothing else."""
+
 
 def name_and_parent(process: int) -> tuple[str, int]:
     """What it is called, and which process has started it."""
@@ -28,7 +31,7 @@ def _stat(process: int) -> list[str]:
     return [stat[stat.index("(") + 1 : stat.rindex(")")], *stat[stat.rindex(")") + 1 :].split()]
 
 
-def rights(process: int) -> tuple[object, ...]:
+def rights(process: int) -> Rights:
     """Who it is, what it may, and what it sees: users and groups, capabilities, filters, security label, namespaces,
     and the root of its files. Equal for processes that can stand in for each other."""
     folder = f"/proc/{process}"

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from forge_p2p.cli.git_behind import git_above
 from tests.git.harness import GIT, Person, sound
 from tests.git.lies import lie, nothing, swap_offsets
@@ -35,6 +37,16 @@ def test_what_was_renamed_meanwhile_is_checked(ada: Person, bob: Person) -> None
     (bob.folder / "before").rename(bob.folder / "after")
     until_checked(bob.folder / "after")
     sound(bob, bob.folder / "after")
+
+
+@pytest.mark.parametrize("when", ["background", "now"])
+def test_who_wants_git_to_find_no_bare_repositories_has_his_checked(when: str, ada: Person, bob: Person) -> None:
+    """To git a `.git` is one of those, seen from within."""
+    lie(ada, f"explicit-{when}", ada.repository("source"), swap_offsets)
+    (bob.folder / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
+    bob.attempt("clone", "--no-checkout", f"forge://explicit-{when}", "copy", GIT_CONFIG_VALUE_0=when)
+    until_checked(bob.folder / "copy")
+    sound(bob, bob.folder / "copy")
 
 
 def test_the_outermost_git_is_waited_for() -> None:

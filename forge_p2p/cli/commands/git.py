@@ -64,19 +64,21 @@ def publish(settings: Settings, repository: Path, name: str, in_network: str) ->
 
 @command.command("verify", cls=ForgeCommand)
 @click.argument("repository", type=click.Path(path_type=Path), default=".")
+@click.option("--git-dir", is_flag=True, hidden=True, help="REPOSITORY is the folder itself that git keeps things in.")
 @pass_settings
-def verify(settings: Settings, repository: Path) -> None:
+def verify(settings: Settings, repository: Path, *, git_dir: bool) -> None:
     """Check packs that were fetched and taken as they came.
 
     git clone and git fetch have that done in the background. An index that is wrong is made anew, a damaged pack is
     fetched again; what is its publisher's fault is named, and the exit code is 13.
     """
     from forge_p2p.errors import Untrusted
-    from forge_p2p.git.running import find_repository
+    from forge_p2p.git.running import Git, find_repository
     from forge_p2p.git.verifying import Refetching
     from forge_p2p.git.verifying import verify as verified
 
-    git = find_repository(os.fsencode(repository), git_environment(settings))
+    # What is behind a run of git's is for git to look for no more: it may not want bare ones (safe.bareRepository).
+    git = (Git if git_dir else find_repository)(os.fsencode(repository), git_environment(settings))
     faults = verified(git, Refetching(git, runner(settings)))
     if faults:
         raise Untrusted("; ".join(faults), hint="do not use what was fetched; ask who published it")
@@ -84,17 +86,17 @@ def verify(settings: Settings, repository: Path) -> None:
 
 
 @command.command("keep-hot", cls=ForgeCommand, hidden=True)
-@click.argument("repository", type=click.Path(path_type=Path))
+@click.argument("git_dir", type=click.Path(path_type=Path))
 @click.argument("revision")
 @click.argument("name", default="")
 @pass_settings
-def keep_hot(settings: Settings, repository: Path, revision: str, name: str) -> None:
+def keep_hot(settings: Settings, git_dir: Path, revision: str, name: str) -> None:
     """Have a revision's contents at hand for the next checkout of NAME; run behind clones and checkouts."""
     from forge_p2p.git.hot.keeping import hot_folder, keep
-    from forge_p2p.git.running import find_repository
+    from forge_p2p.git.running import Git
     from forge_p2p.git.state import State
 
-    git = find_repository(os.fsencode(repository), git_environment(settings))
+    git = Git(os.fsencode(git_dir), git_environment(settings))
     name = name or State(git.places).name()
     if name:
         keep(git, hot_folder(Home(settings.home).cache, name), revision)

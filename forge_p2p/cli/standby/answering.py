@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from forge_p2p.cli.git_helper import run
-from forge_p2p.cli.processes import rights
+from forge_p2p.cli.processes import Rights, rights
 from forge_p2p.cli.standby.asking import pid_of_peer
 from forge_p2p.cli.standby.request import ACCEPTED, DESCRIPTORS, GO, LENGTH_SIZE, SOCKET, Outdated, become, encoded
 from forge_p2p.node.control import NoNode, reaching
@@ -118,13 +118,14 @@ def _be_child(standby: int, listener: socket.socket, life: int, taking: int) -> 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)
         _rehearse()
+        own = rights(os.getpid())
         ready, _, _ = select.select([listener.fileno(), life], [], [])
         if life not in ready:
             connection, _ = listener.accept()
             os.write(taking, _TAKEN)
             for descriptor in (listener.detach(), life, taking):
                 os.close(descriptor)
-            code = _code_of(connection)
+            code = _code_of(connection, own)
     except Outdated:
         if os.getppid() == standby:  # one of the code that is installed now takes its place
             os.kill(standby, signal.SIGTERM)
@@ -142,9 +143,9 @@ def _rehearse() -> None:
     thread.join()
 
 
-def _code_of(connection: socket.socket) -> int:
-    """Does the run at the other end; its exit code."""
-    words = _taken_over(connection)
+def _code_of(connection: socket.socket, own: Rights) -> int:
+    """Does the run at the other end, if that has the rights of this process, its `own`; its exit code."""
+    words = _taken_over(connection, own)
     if words is None:
         return 1
     watch = _Watch(connection)
@@ -153,10 +154,10 @@ def _code_of(connection: socket.socket) -> int:
     return code
 
 
-def _taken_over(connection: socket.socket) -> list[str] | None:
+def _taken_over(connection: socket.socket, own: Rights) -> list[str] | None:
     """The words of the run at the other end, whose surroundings this process has now. `None`: nothing is to be done.
     Raises `Outdated`."""
-    body = _request(connection)
+    body = _request(connection, own)
     if body is None:
         return None
     try:
@@ -181,10 +182,10 @@ def _taken_over(connection: socket.socket) -> list[str] | None:
     return words
 
 
-def _request(connection: socket.socket) -> bytes | None:
+def _request(connection: socket.socket, own: Rights) -> bytes | None:
     """What the run at the other end wants, if that is a process like this one, which can do no more and no less."""
     try:
-        if rights(pid_of_peer(connection)) != rights(os.getpid()):
+        if rights(pid_of_peer(connection)) != own:
             return None
     except OSError:
         return None

@@ -40,11 +40,15 @@ def pack_new(git: Git, tips: Tips, known: Known, folder: bytes) -> GitPack | Non
             hint="git fetch --unshallow gets it",
         )
     os.makedirs(folder, exist_ok=True)
-    made = pack_objects(git, _boundary(tips), folder, "--revs", "--non-empty")
+    scratch = folder + b".tmp"  # among its own packs git would leave an unfinished one when it is killed
+    os.makedirs(scratch)
+    making = git.beside(scratch)
+    made = pack_objects(making, _boundary(tips), folder, "--revs", "--non-empty")
     if made and any(known(oid) for oid in index_of(git, made, folder).names()):
         shutil.rmtree(folder)
         os.mkdir(folder)
-        made = pack_objects(git, _new_objects(git, tips, known), folder, "--non-empty")
+        made = pack_objects(making, _new_objects(git, tips, known), folder, "--non-empty")
+    shutil.rmtree(scratch, ignore_errors=True)
     if not made:
         return None
     few = len(tips.new) <= TIPS_MAX and len(tips.old) <= TIPS_MAX

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO
+from typing import IO, Final
 
 from forge_p2p.errors import ForgeError, NotFound, UsageError
 from forge_p2p.git.batch import Batch
@@ -68,6 +68,9 @@ class Places:
     @property
     def oid_size(self) -> int:
         return OBJECT_FORMATS[self.object_format].size
+
+
+_ALTERNATES: Final = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
 
 
 class Git:
@@ -148,14 +151,15 @@ class Git:
     def beside(self, objects: bytes) -> "Git":
         """The same repository, for commands that write to the folder `objects` and read its own objects as well."""
         escaped = self.places.objects.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-        return self._over(objects, f'"{os.fsdecode(escaped)}"')
+        others = self._environment.get(_ALTERNATES, "")
+        return self._over(objects, f'"{os.fsdecode(escaped)}"{others and os.pathsep}{others}')
 
     def without_objects(self, objects: bytes) -> "Git":
         """The same repository, for commands that find objects in the folder `objects` only."""
         return self._over(objects, "")
 
     def _over(self, objects: bytes, alternates: str) -> "Git":
-        where = {"GIT_OBJECT_DIRECTORY": os.fsdecode(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternates}
+        where = {"GIT_OBJECT_DIRECTORY": os.fsdecode(objects), _ALTERNATES: alternates}
         return Git(self.git_dir, {**self._environment, **where})
 
     def complaint(self, *words: str | bytes) -> str:

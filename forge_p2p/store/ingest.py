@@ -180,9 +180,9 @@ class DiskIngest:
             if group is not None:
                 stored = sum(len(chunk.data) for chunk in chunks)
                 appender = self._appender_of(group, stored, laid_out=places is not None)
-                if appender is not None:
+                if appender is not None and (places is not None or not appender.laid_out):
                     self._append(appender, chunks, places)
-                    return
+                    return  # what has no place would take that of something else
             if self._shared is None and self._key is None:
                 chunks = self._keep_small(chunks)
             if chunks:

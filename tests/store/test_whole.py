@@ -175,6 +175,19 @@ def test_a_list_that_says_another_size_is_no_way_to_what_lies_between(tmp_path: 
     store.close()
 
 
+def test_what_has_no_place_in_a_layout_takes_none(tmp_path: Path) -> None:
+    store, pieces = open_bare(tmp_path / "store"), parts(1)
+    whole = [named(piece) for piece in pieces]
+    with store.ingest() as ingest:
+        lay_out(ingest, whole[:4], 1, whole)
+        ingest.put_encoded(encoded(whole[20:22]), 1)
+        ingest.put(whole[22:], 1)
+        lay_out(ingest, whole[4:20], 1, whole)
+        ingest.commit()
+    assert [bytes(each) for each in store.read_many([name for name, _ in whole])] == pieces
+    store.close()
+
+
 def test_a_layout_of_very_many_chunks_is_not_kept_in_memory(tmp_path: Path) -> None:
     """Which somebody else's list may name, however small they are."""
     store, most = open_bare(tmp_path / "store"), LAYOUT_MAX // CHUNK_MIN

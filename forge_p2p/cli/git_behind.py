@@ -5,6 +5,7 @@ its checkout when the helper ends, and wants every processor for that; so this o
 and the check has what is left of the processors even then.
 """
 
+import fcntl
 import os
 import select
 import sys
@@ -17,6 +18,9 @@ PROGRAM = "forge_p2p.cli.git_behind"
 
 PATIENCE = 600.0
 """Seconds after which git is waited for no longer."""
+
+LOCK = "behind.lock"
+"""In the node's folder."""
 
 YES, NO = "yes", "no"
 
@@ -33,6 +37,7 @@ def main() -> int:
     if verify != YES and not hot:
         return 0
     step_back()
+    _wait_for_others(home)
     # In the repository's folder, not by its path: what is cloned may be renamed by now.
     from forge_p2p.cli.main import main as forge
 
@@ -75,6 +80,14 @@ def _wait_for(process: int) -> None:
     ended = select.poll()
     ended.register(process, select.POLLIN)
     ended.poll(PATIENCE * 1000)
+
+
+def _wait_for_others(home: str) -> None:
+    """One at a time for each node: a hundred clones at once would else need the memory of a hundred checks. The lock is
+    this process's until it ends; without one (a full disk) it goes on as well."""
+    with suppress(OSError):
+        lock = os.open(os.path.join(home, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _have_standby(home: str) -> None:

@@ -1,15 +1,17 @@
 """What is done once git has gone: by a process that the helper leaves behind, and that waits for git's end."""
 
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from forge_p2p.cli.git_behind import git_above
+from forge_p2p.cli.git_behind import LOCK, NO, PROGRAM, YES, git_above
 from tests.git.harness import GIT, Person, sound
 from tests.git.lies import lie, nothing, swap_offsets
 
@@ -47,6 +49,28 @@ def test_who_wants_git_to_find_no_bare_repositories_has_his_checked(when: str, a
     bob.attempt("clone", "--no-checkout", f"forge://explicit-{when}", "copy", GIT_CONFIG_VALUE_0=when)
     until_checked(bob.folder / "copy")
     sound(bob, bob.folder / "copy")
+
+
+def test_of_many_checks_at_once_one_works(ada: Person, bob: Person) -> None:
+    lie(ada, "many", ada.repository("source"), nothing)
+    bob.git("clone", "forge://many", "copy")
+    with (bob.home / LOCK).open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        words = [sys.executable, "-m", PROGRAM, str(bob.home), NO, YES, ""]
+        with subprocess.Popen(words, cwd=bob.folder / "copy" / ".git", env=bob.variables()) as behind:
+            end = time.monotonic() + PATIENCE
+            while not any(waits(behind.pid, line) for line in Path("/proc/locks").read_text().splitlines()):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            assert (bob.folder / "copy" / ".git" / "forge" / "unverified").exists()
+            fcntl.flock(other, fcntl.LOCK_UN)
+    assert behind.returncode == 0
+    assert not (bob.folder / "copy" / ".git" / "forge" / "unverified").exists()
+
+
+def waits(process: int, lock: str) -> bool:
+    """Whether a line of /proc/locks is of this process, waiting."""
+    return {"->", "FLOCK", str(process)} <= set(lock.split())
 
 
 def test_the_outermost_git_is_waited_for() -> None:

@@ -74,12 +74,10 @@ def waits(process: int, lock: str) -> bool:
 
 
 def test_the_outermost_git_is_waited_for() -> None:
-    inner = "!exec git -c alias.inner='!echo; exec sleep 1000' inner"
+    inner = "!exec git -c alias.inner='!echo $$; exec sleep 1000' inner"
     git = subprocess.Popen([*GIT, "-c", f"alias.outer={inner}", "outer"], stdout=subprocess.PIPE, process_group=0)
     assert git.stdout is not None
-    git.stdout.readline()
-    sleeper = int(subprocess.check_output(["pgrep", "-g", str(git.pid), "-x", "sleep"]))
-    above = git_above(sleeper)
+    above = git_above(int(git.stdout.readline()))
     assert above is not None
     ended = select.poll()
     ended.register(above, select.POLLIN)

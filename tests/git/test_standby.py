@@ -159,8 +159,10 @@ def test_a_link_to_the_helper_leads_to_what_is_beside_it(watched: Watched, tmp_p
 
 def test_nobody_is_waited_for_who_does_not_answer(carol: Person, watched: Watched) -> None:
     process = standby(carol)
+    os.kill(process, signal.SIGSTOP)
+    until(lambda: state(process) == "T")  # and starts no more
     all_of_it = [process, *children(process)]
-    for each in all_of_it:
+    for each in all_of_it[1:]:
         os.kill(each, signal.SIGSTOP)
     try:
         assert not watched.hands_over()
@@ -195,6 +197,11 @@ def test_a_run_that_is_killed_takes_its_child_along(carol: Person, source: Path)
 def children(process: int) -> list[int]:
     """Processes that a process has started, the oldest first; the last one of a standby waits for a run."""
     return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def state(process: int) -> str:
+    """As `ps` has it."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_without_it_the_run_does_everything_and_the_next_one_has_it_again(carol: Person, source: Path) -> None:

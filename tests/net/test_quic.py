@@ -207,7 +207,7 @@ async def test_little_that_comes_is_acknowledged_with_the_answer_or_soon(engine:
     """Soon, when there is no answer."""
     async with connected(NetConfig(engine=engine)) as (near, far):
         await move(near, far, 256)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while near.engine.outstanding(200):  # larger than any acknowledgement
                 await trio.sleep(0.005)
 
@@ -231,7 +231,7 @@ async def test_the_acknowledgement_of_an_answer_is_not_answered() -> None:
         nursery.start_soon(echo, far)
         await trio.sleep(answers.NEW + 0.1)
         await _asked(near)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while far.engine.outstanding(0):
                 await trio.sleep(0.005)
         said = far.statistics().bytes_sent, near.statistics().bytes_sent

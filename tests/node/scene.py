@@ -37,7 +37,7 @@ class Scene:
         members = await self.node.members()
         revocation = self.world.revoke(revoked)
         await trio.to_thread.run_sync(members.networks.keep_revocations, self.world.id, [revocation])
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not is_revoked(members, self.world, revoked):
                 await trio.sleep(0.02)
 
@@ -54,7 +54,7 @@ async def scene(home: Path) -> AsyncIterator[Scene]:
         for name in ("team", "other"):
             await trio.to_thread.run_sync(partial(networking.create, node.node, name=name, report=ignore_progress))
         members = await node.members()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(members.lookups) < 2:
                 await trio.sleep(0.02)
         found = await trio.to_thread.run_sync(members.networks.all)

@@ -54,7 +54,7 @@ async def test_several_who_fetch_the_same_are_heard_until_they_have_it(
             assert heard.keys() == {b.node.node_id, c.node.node_id}
             assert all(len(prefixes) > 8 for prefixes in heard.values())
             members = await origin.members()
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while members._hearing.statistics():
                     await trio.sleep(0.05)
     for number in range(2):

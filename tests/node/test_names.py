@@ -185,9 +185,9 @@ async def test_a_protected_name(tmp_path: Path) -> None:
 async def test_a_name_that_expires(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"for a while")
     async with founder(tmp_path / "a") as home, member(tmp_path / "b", await token(home)) as reader:
-        made = await publish(home, "preview", tmp_path / "file", expires=2.0)
+        made = await publish(home, "preview", tmp_path / "file", expires=5.0)
         await pull(reader, "preview", tmp_path / "copy")
-        await trio.sleep(2.5)
+        await trio.sleep(5.5)
         with pytest.raises(NotFound, match="'preview' expired at"):
             await pull(reader, "preview", tmp_path / "copy")
         assert (await pull(reader, made.ref, tmp_path / "copy")).seq == 1

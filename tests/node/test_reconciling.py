@@ -150,7 +150,7 @@ async def test_exactly_what_differs_and_only_of_what_is_followed(tmp_path: Path)
         root = scene.root.link.hash
         assert await difference(session, root, here) is None, "not followed yet"
         await session.follow(messages.Follow.of(root, (), False, withhold=True), Deaf())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while (found := await difference(session, root, here)) is None:
                 await trio.sleep(0.05)
         assert (found.missing, found.extra) == (gone, own)

@@ -129,7 +129,7 @@ async def test_a_refused_client_is_told_by_the_server(pair: Pair, monkeypatch: p
 @pytest.mark.parametrize("how", ["revoked", "expired"])
 async def test_a_session_ends_with_its_ticket(pair: Pair, how: str) -> None:
     """Being connected already does not help."""
-    shared = await share(pair.here, small_tree(pair.path / "source"), expires=2.0 if how == "expired" else 0.0)
+    shared = await share(pair.here, small_tree(pair.path / "source"), expires=5.0 if how == "expired" else 0.0)
     ticket = parse_ticket(shared.ticket)
     addresses = [Address(host, port) for host, port in ticket.addresses]
     session = await pair.there.dial(addresses, ticket.server, ticket.capability.encode())

@@ -4,7 +4,8 @@ file, and need not be copied to be had outside; and the other way round.
 Going out, the data file gets a second name (or, where the file system can, a copy that shares its blocks). Coming in, a
 file that was just written becomes a data file, and the one that its chunks arrived in, in whatever order, is let go.
 Both names are of one file then. Nobody but its owner can write to it, and what its owner does to it is found by the
-checksums that every read compares: it is a damaged data file, like one that the disk has damaged.
+checksums that every read compares, and before it gets another name: it is a damaged data file, like one that the disk
+has damaged.
 """
 
 import os
@@ -49,11 +50,10 @@ def link_into(context: Context, path: bytes, chunks: Sequence[Sized]) -> bool:
     file_id = found[0].file_id
     if any(not _lies(where, file_id, placed) for where, placed in zip(found, first.values(), strict=True)):
         return False
-    source = context.layout.data_file(file_id)
     try:
-        if os.stat(source).st_size != sum(size for _, size in chunks) or not _repeats(source, again):
+        if not _is_sound(context, file_id, chunks, again):
             return False
-        return _same_file(os.fsencode(source), path)
+        return _same_file(os.fsencode(context.layout.data_file(file_id)), path)
     except OSError:
         return False  # it is copied instead, and what is wrong is told then
 
@@ -95,14 +95,29 @@ def _lies(where: Slice | None, file_id: int, placed: Placed) -> bool:
     return where is not None and (where.file_id, where.offset, where.size, where.codec) == (file_id, offset, size, _RAW)
 
 
-def _repeats(source: Path, again: Sequence[Placed]) -> bool:
-    """Whether a data file has chunks in these places, too. The index knows one place of each, and there may be nothing
-    in the others."""
-    if not again:
+def _is_sound(context: Context, file_id: int, chunks: Sequence[Sized], again: Sequence[Placed]) -> bool:
+    """Whether a data file, in which each chunk lies where it comes first, is the content. It is read where that is not
+    known: the index knows one place of each chunk, and there may be nothing in the others; and it may have been written
+    to by another name of it, after its journal was."""
+    source, journal = context.layout.data_file(file_id), context.layout.journal(file_id)
+    state = os.stat(source)
+    if state.st_size != sum(size for _, size in chunks):
+        return False
+    is_touched = state.st_mtime_ns > os.stat(journal).st_mtime_ns
+    if not _holds(source, list(_placed(chunks)) if is_touched else again):
+        return False
+    if is_touched:
+        os.utime(journal, ns=(state.st_mtime_ns, state.st_mtime_ns))  # git touches packs, too: read it once
+    return True
+
+
+def _holds(source: Path, places: Sequence[Placed]) -> bool:
+    """Whether a file has chunks in these places."""
+    if not places:
         return True
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return all(hash_bytes(raw) == chunk for (chunk, _, _), raw in _contents(descriptor, again))
+        return all(hash_bytes(raw) == chunk for (chunk, _, _), raw in _contents(descriptor, places))
     finally:
         os.close(descriptor)
 

@@ -39,7 +39,22 @@ def test_a_large_pack_is_written_once(ada: Person, bob: Person) -> None:
     (kept,) = (each for each in (bob.home / "store" / "files").glob("*/*") if each.stat().st_size >= 6_000_000)
     assert kept.read_bytes() == pack.read_bytes()
     assert kept.samefile(pack) or shares_blocks(bob.folder)
+    journal = kept.with_suffix(".slices")
+    assert kept.stat().st_mtime_ns <= journal.stat().st_mtime_ns, "the next clone would read it first"
     sound(bob, bob.folder / "copy")
+
+
+def test_a_large_pack_that_was_edited_is_not_cloned_as_it_is(ada: Person, bob: Person) -> None:
+    """It may be the store's file, too."""
+    ada.forge("git", "publish", str(large(ada, random.Random(4).randbytes(6_000_000))), "edited")
+    bob.git("clone", "forge://edited", "copy")
+    (pack,) = (bob.folder / "copy" / ".git" / "objects" / "pack").glob("*.pack")
+    pack.chmod(0o600)
+    with pack.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(b"other")
+    bob.git("clone", "forge://edited", "again")
+    sound(bob, bob.folder / "again")
 
 
 def shares_blocks(folder: Path) -> bool:

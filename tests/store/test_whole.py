@@ -64,6 +64,8 @@ def test_a_file_becomes_the_place_of_its_chunks(tmp_path: Path) -> None:
     assert store.link_into(os.fsencode(again), sized(pieces))
     assert os.path.samefile(path, again)
     assert store.statistics().files == 1, "the one that they arrived in is gone"
+    (journal,) = (tmp_path / "store" / "files").glob("*/*.slices")
+    assert path.stat().st_mtime_ns <= journal.stat().st_mtime_ns, "or it would be read before each link"
     path.unlink()
     assert [bytes(each) for each in store.read_many([name for name, _ in sized(pieces)])] == pieces
     store.rebuild()
@@ -251,4 +253,27 @@ def test_what_its_owner_does_to_it_is_found(tmp_path: Path) -> None:
     (second,) = store.read_encoded([sized(pieces)[1][0]])
     assert second is None
     assert store.read(sized(pieces)[0][0]) == pieces[0]
+    store.close()
+
+
+def test_what_its_owner_does_to_it_gets_no_other_name(tmp_path: Path) -> None:
+    store, pieces, path, again = open_bare(tmp_path / "store"), parts(1), tmp_path / "out", tmp_path / "again"
+    put(store, pieces)
+    assert store.link_into(os.fsencode(path), sized(pieces))
+    journal, later = next((tmp_path / "store" / "files").glob("*/*.slices")), path.stat().st_mtime_ns + 1_000_000_000
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(CHUNK_MAX + 5)
+        was = file.read(6)
+        file.seek(CHUNK_MAX + 5)
+        file.write(b"edited")
+    os.utime(path, ns=(later, later))
+    assert not store.link_into(os.fsencode(again), sized(pieces))
+    assert not again.exists()
+    with path.open("r+b") as file:
+        file.seek(CHUNK_MAX + 5)
+        file.write(was)
+    os.utime(path, ns=(later, later))
+    assert store.link_into(os.fsencode(again), sized(pieces)), "it was only touched"
+    assert journal.stat().st_mtime_ns == later, "and need not be read again"
     store.close()

@@ -228,6 +228,28 @@ def test_a_damaged_one_is_not_lent(place: Place) -> None:
     assert len(names(place.keep().parent)) == 3
 
 
+def test_what_git_would_not_call_a_pack_is_not_lent(place: Place) -> None:
+    hot, before = place.keep(), names(place.packs)
+    for suffix in (".pack", ".rev", ".idx"):
+        hot.with_suffix(suffix).rename(hot.with_name(f"pack-hello{suffix}"))
+    with Landing(os.fsencode(place.packs)) as landing:
+        lend(place.git, landing, bytes.fromhex(before[0][5:45]), place.hot)
+    assert names(place.packs) == before
+    assert place.keep() == hot
+    assert len(names(hot.parent)) == 3
+
+
+@pytest.mark.parametrize("suffix", [".pack", ".rev", ".idx"])
+def test_a_link_in_its_place_is_made_anew(suffix: str, place: Place) -> None:
+    hot = place.keep()
+    other = place.folder / "other"
+    hot.with_suffix(suffix).rename(other)
+    hot.with_suffix(suffix).symlink_to(other)
+    assert find(place.hot) == b""
+    assert place.keep() == hot
+    assert not hot.with_suffix(suffix).is_symlink()
+
+
 def _commit(place: Place) -> None:
     (place.repository.path / "new").write_bytes(place.files["d1/f1"])
     place.repository.git("add", "new")

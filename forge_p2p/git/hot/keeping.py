@@ -12,7 +12,9 @@ index-pack`, which hashes what is there. It is a cache. Nothing is lost with it,
 
 import fcntl
 import os
+import re
 import shutil
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,6 +45,8 @@ WORTH: Final = 0.75
 UNUSED: Final = 14 * 86400
 """Seconds without a checkout after which it goes."""
 
+_INDEX: Final = re.compile(rb"(pack-(?:[0-9a-f]{40}|[0-9a-f]{64}))\.idx")
+
 _OFF: Final = frozenset({"false", "no", "off", "0"})
 
 _AS_THEY_ARE: Final = (
@@ -59,11 +63,18 @@ def hot_folder(cache: Path, name: str) -> bytes:
 
 def find(folder: bytes) -> bytes:
     """The path of the hot pack, without the ends of its three files' names; empty if there is none. With a damaged
-    index there is none: git notices what is wrong in a pack and looks elsewhere, but goes where an index leads."""
+    index there is none: git notices what is wrong in a pack and looks elsewhere, but goes where an index leads. Nor is
+    there with a name or a link that git would not have made."""
     packs = os.path.join(folder, b"pack")
-    found = [os.path.join(packs, name[:-4]) for name in names_in(packs) if name.endswith(SUFFIXES[-1])]
+    found = [os.path.join(packs, match[1]) for match in map(_INDEX.fullmatch, names_in(packs)) if match]
     path = max(found, key=_used, default=b"")
-    return path if path and _is_whole(path + SUFFIXES[-1]) else b""
+    return path if path and _are_files(path) and _is_whole(path + SUFFIXES[-1]) else b""
+
+
+def _are_files(path: bytes) -> bool:
+    with suppress(OSError):
+        return all(stat.S_ISREG(os.lstat(path + suffix).st_mode) for suffix in SUFFIXES)
+    return False
 
 
 def _is_whole(index: bytes) -> bool:

@@ -1,5 +1,6 @@
 """What is pushed is brought ahead to nodes that have lately fetched: real nodes over QUIC."""
 
+import random
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -153,6 +154,25 @@ async def test_of_many_pushes_the_last_one_is_there(tmp_path: Path) -> None:
         for content in (b"second", b"third", b"fourth"):
             last = await source.push(content)
         await files_here(reader, last, of=pack_paths(b"\3" * 20)[-1])
+
+
+async def test_there_is_a_most_that_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forge_p2p.node.repositories.ahead.BROUGHT_MAX", 1000)
+    async with founder(tmp_path / "a") as origin, member(tmp_path / "b", await token(origin)) as reader:
+        source = Source(origin, tmp_path / "source")
+        await source.push(b"first")
+        await read(reader)
+        second = await source.push(random.Random(1).randbytes(100_000))
+        await files_here(reader, second, of=pack_paths(b"\1" * 20)[-1])
+        members, heard = await reader.members(), trio.Event()
+        members.names.told.append(lambda record: heard.set() if record.seq == 3 else None)
+        third = await source.push(b"third")
+        with trio.fail_after(PATIENCE):
+            await heard.wait()
+            while members.ahead._bringing:
+                await trio.sleep(0.02)
+        assert not reader.node.store.has(parse_link(third).link.hash)
+        assert await read(reader) == third
 
 
 async def test_of_one_with_a_list_without_end_there_is_nothing(tmp_path: Path) -> None:

@@ -136,15 +136,18 @@ def _here(node: LocalNode, root: Root) -> Repository:
     return Repository(data, manifest, files, vouched, listing_link)
 
 
-async def bring_what_is_small(network: "Network", target: Target) -> None:
-    """Has what is in a repository in the store, as far as it is little. Raises as `get`."""
+async def bring_what_is_small(network: "Network", target: Target, spent: Callable[[int], object]) -> None:
+    """Has what is in a repository in the store, as far as it is little. `spent` is told the bytes that came for it,
+    whatever becomes of them. Raises as `get`."""
     try:
         await trio.to_thread.run_sync(_here, network.node, target.root)
     except (NotFound, CorruptChunk):
-        await _fetch(network, target, ALONG_MAX)
+        await _fetch(network, target, ALONG_MAX, spent)
 
 
-async def _fetch(network: "Network", target: Target, most: int) -> None:
+async def _fetch(
+    network: "Network", target: Target, most: int, spent: Callable[[int], object] = lambda fetched: None
+) -> None:
     """Brings everything but the packs into the store, no file of more than `most` bytes, nor the list of them; the
     packs, too, if what is new of them is little: who asks for the one wants the other next, and a fetch of its own
     would take as long again."""
@@ -160,8 +163,11 @@ async def _fetch(network: "Network", target: Target, most: int) -> None:
         await want_all(receiver, wanted + (new if sum(entry.size for entry in new) <= ALONG_MAX else []))
 
     async with fetching(network, target) as fetch:
-        await fetch.run(produce, lambda counts: None)
-        await fetch.commit()
+        try:
+            await fetch.run(produce, lambda counts: None)
+            await fetch.commit()
+        finally:
+            spent(sum(source.fetched for source in fetch.sources()))
 
 
 def newest_by_admin(node: LocalNode, record: RefRecord) -> RefRecord | None:

@@ -32,6 +32,9 @@ happen once in 15,000 times."""
 FRESH_TRIES = 2
 """So many of them were sent after the trouble began: a burst that overran the receiver's socket is lost as a whole, and
 says nothing about the path."""
+ANSWERS = 3
+"""So many pings after them are answered and none of them is: a process that is held up, here or there, says something
+else before it has read what would tell of them."""
 FIRST_WAIT = 0.05
 LAST_WAIT = 1.0
 QUIET = 3.0
@@ -92,8 +95,8 @@ class PathWatch:
 
     Nothing is counted until a packet is lost or a probe timeout passes. From there on, of the packets larger than the
     next smaller size, those `sent` and those that were outstanding, all but the lost and the still outstanding have
-    arrived. One is enough to clear the path. None of `TRIES`, while the other side is heard: the path swallows them. A
-    ping each time makes sure that there is something small to be answered.
+    arrived. One is enough to clear the path. None of `TRIES`, and the other side is heard after each of `ANSWERS` pings
+    that were sent after these: the path swallows them.
     """
 
     def __init__(self, engine: EngineConnection, narrowed: Callable[[int], None]) -> None:
@@ -106,6 +109,8 @@ class PathWatch:
         self._sent = 0
         self._fresh = 0
         self._heard = False
+        self._asked_after = False
+        self._answers = 0
         self._wait = 0.0
 
     def sent(self, datagrams: Sequence[Datagram]) -> None:
@@ -125,9 +130,9 @@ class PathWatch:
         if self.deadline is None:
             troubles = engine.lost + engine.probe_timeouts
             if troubles != self._seen and now >= self._quiet_until and engine.datagram_size > SMALLEST:
-                self._lost, self._heard = engine.lost, False
+                self._lost = engine.lost
                 self._sent = engine.outstanding(self._smaller)
-                self._fresh = 0
+                self._fresh, self._answers, self._asked_after = 0, 0, False
                 self._wait = max(FIRST_WAIT, 2 * engine.round_trip)
                 self._ask(now)
         elif now >= self.deadline:
@@ -149,12 +154,16 @@ class PathWatch:
         missing = engine.outstanding(self._smaller) + engine.lost - self._lost
         if self._sent == 0 or self._sent > missing:
             self._settle(now + QUIET)
-        elif self._heard and self._sent >= TRIES and self._fresh >= FRESH_TRIES:
+        elif self._asked_after and self._answers + self._heard >= ANSWERS:
             self.narrow()
         else:
             self._ask(now)
 
     def _ask(self, now: float) -> None:
+        if self._asked_after:
+            self._answers += self._heard
+        self._heard = False
+        self._asked_after = self._sent >= TRIES and self._fresh >= FRESH_TRIES
         self._engine.ping()
         self.deadline = now + self._wait
         self._wait = min(2 * self._wait, LAST_WAIT)

@@ -4,7 +4,17 @@ import pytest
 
 from forge_p2p.errors import PeerError
 from forge_p2p.net.base import Address
-from forge_p2p.net.mtu import LARGEST, MAX_REMEMBERED, REMEMBERED, SMALLEST, TRIES, USUAL, DatagramSizes, PathWatch
+from forge_p2p.net.mtu import (
+    ANSWERS,
+    LARGEST,
+    MAX_REMEMBERED,
+    REMEMBERED,
+    SMALLEST,
+    TRIES,
+    USUAL,
+    DatagramSizes,
+    PathWatch,
+)
 from forge_p2p.net.mtu import route_size as size_of_route
 
 HERE = Address("127.0.0.1", 9)
@@ -104,6 +114,10 @@ def test_a_path_on_which_none_arrives_is_narrowed_step_by_step() -> None:
         watch.heard()
         engine.lost += TRIES
         until_judged(watch)
+        for _ in range(ANSWERS):
+            assert engine.datagram_size > size
+            watch.heard()
+            until_judged(watch)
         assert engine.datagram_size == size
     assert narrowed == [USUAL, SMALLEST]
     engine.lost += 1
@@ -131,6 +145,23 @@ def test_few_losses_and_a_silent_peer_prove_nothing() -> None:
         until_judged(watch)
     assert narrowed == []
     assert engine.pings == 21, "it goes on asking"
+
+
+def test_what_is_heard_counts_once_it_was_asked_for_and_several_times() -> None:
+    """What tells of the large ones may lie unread, here or at the other side."""
+    engine, watch, narrowed = watched()
+    engine.probe_timeouts = 1
+    watch.step(1.0)
+    watch.sent(LARGE * 50)
+    engine.large_outstanding = 50
+    for _ in range(ANSWERS):
+        watch.heard()
+        until_judged(watch)
+        until_judged(watch)
+        assert narrowed == []
+    watch.heard()
+    until_judged(watch)
+    assert narrowed == [USUAL]
 
 
 def test_nothing_large_under_way_is_no_evidence() -> None:

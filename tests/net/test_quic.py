@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from forge_p2p.config import Engine, NetConfig
 from forge_p2p.errors import PeerError
@@ -225,8 +226,9 @@ async def test_one_question_after_the_other(engine: Engine) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_the_acknowledgement_of_an_answer_is_not_answered() -> None:
-    """Nor is the room for one more stream, which the end of this one gives, told by itself."""
+async def test_the_acknowledgement_of_an_answer_is_not_answered(autojump_clock: trio.testing.MockClock) -> None:
+    """Nor is the room for one more stream, which the end of this one gives, told by itself. Time passes when all
+    that was sent has been read: a machine that holds this process up would make it ask again."""
     async with connected(NetConfig()) as (near, far), trio.open_nursery() as nursery:
         nursery.start_soon(echo, far)
         await trio.sleep(answers.NEW + 0.1)

@@ -105,7 +105,8 @@ class Landing:
 
     def __enter__(self) -> Self:
         try:
-            os.makedirs(self.packs, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(self.packs)
             self._claimed = claim(self.packs, _PREFIX)
             self._clean()
             self.folder = self._path(_FOLDER + self._claimed.word)

@@ -43,7 +43,7 @@ class State:
         at once lose nothing."""
         lines = b"".join(f"{pack.hex()} {within.hex()}\n".encode() for pack, within in packs.items())
         if lines:
-            os.makedirs(self.folder, exist_ok=True)
+            self._make()
             with open(self._path(_PACKS), "ab") as file:
                 file.write(lines)
 
@@ -89,7 +89,7 @@ class State:
 
     def mark_graph(self) -> None:
         """The commit-graph is to be checked, or made."""
-        os.makedirs(self.folder, exist_ok=True)
+        self._make()
         with open(self._path(_GRAPH), "wb"):
             pass
 
@@ -108,7 +108,7 @@ class State:
 
     def set_name(self, name: str) -> None:
         """It is being cloned as this."""
-        os.makedirs(self.folder, exist_ok=True)
+        self._make()
         _replace(self._path(_NAME), [name])
 
     def lent(self) -> bytes:
@@ -118,13 +118,18 @@ class State:
 
     def set_lent(self, pack: bytes) -> None:
         """This pack is about to come for the checkout only; empty: it is gone."""
-        os.makedirs(self.folder, exist_ok=True)
+        self._make()
         _replace(self._path(_HOT), [pack.hex()] if pack else [])
+
+    def _make(self) -> None:
+        """Not what it is in, too: a repository that somebody removes while it is checked does not come back."""
+        with suppress(FileExistsError):
+            os.mkdir(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One at a time: a fetch adds while a check of the one before takes away."""
-        os.makedirs(self.folder, exist_ok=True)
+        self._make()
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,23 @@ def test_of_many_checks_at_once_one_works(ada: Person, bob: Person) -> None:
             fcntl.flock(other, fcntl.LOCK_UN)
     assert behind.returncode == 0
     assert not (bob.folder / "copy" / ".git" / "forge" / "unverified").exists()
+
+
+def test_what_is_removed_meanwhile_does_not_come_back(ada: Person, bob: Person) -> None:
+    """Whoever clones to the same place again would find something there."""
+    lie(ada, "removed", ada.repository("source"), nothing)
+    bob.git("clone", "forge://removed", "copy")
+    copy, real = bob.folder / "copy", shutil.which("git")
+    (bob.folder / "bin").mkdir()
+    git = bob.folder / "bin" / "git"
+    git.write_text(f'#!/bin/sh\ncase "$*" in *index-pack*) rm -rf {copy};; esac\nexec {real} "$@"\n')
+    git.chmod(0o755)
+    words = [sys.executable, "-m", PROGRAM, str(bob.home), NO, YES, ""]
+    variables = {**bob.variables(), "PATH": f"{git.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=copy / ".git", env=variables, capture_output=True, text=True, check=False)
+    assert not copy.exists()
+    assert done.returncode
+    assert "Traceback" not in done.stderr
 
 
 def waits(process: int, lock: str) -> bool:

@@ -76,10 +76,10 @@ class Cloning:
         copy, nodes = self._copy(name), [node] if node else []
 
         def afresh() -> None:
-            self._make_room(copy)
             if node is not None:
                 settle(node.forge.home)
-            else:
+            self._make_room(copy)
+            if node is None:
                 nodes[:] = [team.guest()]
 
         def clone() -> Turn:

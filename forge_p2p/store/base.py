@@ -183,7 +183,8 @@ class Store(Protocol):
     def link_into(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
         """Makes `path`, where nothing is, a read-only file of these chunks, given with their sizes, one after the
         other, without copying any: if they lie like that in one file of the store. Whether it did. What lies there is
-        not verified, but where a chunk comes again: whoever needs that reads the file."""
+        not verified, but where a chunk comes again, and all of it where somebody has written to the file since: whoever
+        needs more reads the file."""
 
     def adopt_file(self, path: bytes, chunks: Sequence[tuple[Hash, int]]) -> bool:
         """Takes a file that holds exactly these chunks for the place where the store has them, so that `link_into` will

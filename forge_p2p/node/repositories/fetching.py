@@ -186,7 +186,7 @@ class Missing:
         async with fetching(self._network, self._target) as fetch:
             counts = await fetch.run(produce, lambda counts: self._report(Progress("fetch", counts.placed, total)))
             await fetch.commit()
-            lost = await trio.to_thread.run_sync(self._here.place, kept)
+            lost = await trio.to_thread.run_sync(self._here.place, kept) if kept else []
             await _keep(self._network, self._target.root, fetch)
             sent, received = fetch.wire()
         self.fetched += counts.fetched

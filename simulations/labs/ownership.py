@@ -11,11 +11,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from simulations.labs.tools import program
+
 NAMESPACES = Path("/run/netns")
 SHARED_MEMORY = Path("/dev/shm")
+PATIENCE = 10.0
+"""Seconds in which a process that was killed is gone."""
 OWNED = re.compile(r"forgelab-(?P<pid>\d+)-(?P<start>\d+)-")
 
 
@@ -38,13 +43,36 @@ def sweep(*folders: Path) -> list[str]:
     return left
 
 
+def entering(name: str) -> list[str]:
+    """The words of the command that runs what follows them inside the namespace."""
+    return [program("nsenter"), f"--net={NAMESPACES / name}", "--"]
+
+
 def remove_namespace(name: str) -> None:
-    """Kills what runs inside, then removes it and so every interface in it."""
-    listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
-    for pid in listed.split():
-        with suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+    """Kills what runs inside and what is about to, then removes it and so every interface in it."""
+    end = time.monotonic() + PATIENCE
+    while (pids := _about_to_enter(name) | _inside(name)) and time.monotonic() < end:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _about_to_enter(name: str) -> set[int]:
+    """Processes that were started but are not inside yet: on a busy machine that takes a while."""
+    words = "\0".join(entering(name)).encode()
+    found = set()
+    for pid in filter(str.isdigit, _names(Path("/proc"))):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(words):
+                found.add(int(pid))
+    return found
+
+
+def _inside(name: str) -> set[int]:
+    listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
+    return {int(pid) for pid in listed.split()}
 
 
 def _names(folder: Path) -> list[str]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from simulations.labs.tools import LabError, program
+from simulations.labs import ownership
+from simulations.labs.tools import LabError
 
 Words = Sequence[str | os.PathLike[str]]
 
@@ -34,7 +35,7 @@ class Program:
         self._said = b""
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [program("nsenter"), f"--net=/run/netns/{namespace}", "--", *words],
+                [*ownership.entering(namespace), *words],
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

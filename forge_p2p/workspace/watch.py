@@ -17,7 +17,7 @@ from forge_p2p.errors import ForgeError
 from forge_p2p.workspace.directories import READABLE, Directories
 from forge_p2p.workspace.found import Found
 from forge_p2p.workspace.inotify import ATTRIB, DELETE_SELF, IGNORED, MOVE_SELF, OVERFLOW, UNMOUNT, Inotify
-from forge_p2p.workspace.mounts import MountTable, is_local
+from forge_p2p.workspace.mounts import MountWatch, is_local
 from forge_p2p.workspace.names import IGNORE_FILE
 from forge_p2p.workspace.statcache import Seen
 from forge_p2p.workspace.walking import Skipped, Walk, walk
@@ -198,7 +198,7 @@ class Watch:
         self._rules = {prefix: rules for prefix, rules in self._rules.items() if stays(prefix)} | again.rules
 
 
-def _opened(root: bytes) -> tuple[Inotify, MountTable]:
+def _opened(root: bytes) -> tuple[Inotify, MountWatch]:
     """Raises `Unwatchable`."""
     try:
         descriptor = os.open(root, READABLE)
@@ -208,7 +208,7 @@ def _opened(root: bytes) -> tuple[Inotify, MountTable]:
             os.close(descriptor)
         if not local:
             raise Unwatchable("its file system does not tell of all changes")
-        mounts = MountTable()
+        mounts = MountWatch(root)
         try:
             return Inotify(), mounts
         except OSError:

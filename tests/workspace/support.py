@@ -2,9 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from forge_p2p.content.link import CHUNK_MAX, Kind, Link, Root, hash_bytes
 from forge_p2p.content.snapshot import Entry, EntryKind, ListingDecoder, encode_pages, sort_key
@@ -23,6 +27,23 @@ Row = tuple[bytes, str, int, int, bytes]
 def no_cache(tmp_path: Path) -> StatCache:
     """A cache that never has anything."""
     return StatCache(tmp_path / "no" / "such" / os.urandom(4).hex())
+
+
+@contextmanager
+def mounted(path: Path) -> Iterator[None]:
+    """Has an empty tmpfs at `path`."""
+    mount("-t", "tmpfs", "-o", "size=1m", "none", str(path))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def mount(*arguments: str) -> None:
+    """Runs mount(8)."""
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(f"mount: {done.stderr.strip()}; run the tests as root, in a container perhaps")
 
 
 @dataclass(frozen=True)

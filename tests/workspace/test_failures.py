@@ -18,6 +18,8 @@ from forge_p2p.workspace.statcache import StatCache
 from tests.workspace.support import (
     Snapshot,
     link_of_bytes,
+    mount,
+    mounted,
     no_cache,
     restore,
     rows,
@@ -58,17 +60,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
     path = tmp_path / "small disk"
     path.mkdir()
-    mount("-t", "tmpfs", "-o", "size=1m", "none", str(path))
-    try:
+    with mounted(path):
         yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def mount(*arguments: str) -> None:
-    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.fail(f"mount: {done.stderr.strip()}; run the tests as root, in a container perhaps")
 
 
 @pytest.fixture

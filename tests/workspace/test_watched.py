@@ -16,7 +16,7 @@ from forge_p2p.workspace import watch, watched
 from forge_p2p.workspace.scan import Scan, scan
 from forge_p2p.workspace.statcache import StatCache
 from forge_p2p.workspace.watched import WatchedFolders
-from tests.workspace.support import contents_of, link_of_bytes, snapshot_of
+from tests.workspace.support import contents_of, link_of_bytes, mounted, snapshot_of
 
 LONG_AGO = 10**18 + 7
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -361,6 +361,18 @@ def test_what_is_mounted_is_seen(tmp_path: Path) -> None:
     steps = f":\\nmount -t tmpfs none {tmp_path}/top/a && touch {tmp_path}/top/a/other\\numount {tmp_path}/top/a\\n"
     output = run_apart(f"printf '{steps}' | $1 -c '{LOOKS}' $2 $3", tmp_path / "top", tmp_path / "cache").splitlines()
     assert [line for line in output if "looked at" not in line] == ["a a/file", "a a/other", "a a/file"]
+
+
+def test_what_is_mounted_beside_it_is_no_reason_to_look(eye: Eye, tmp_path: Path) -> None:
+    eye.write("a/file")
+    eye.look()
+    (tmp_path / "top beside").mkdir()
+    with mounted(tmp_path / "top beside"):
+        eye.write("a/file", "edited")
+        eye.look()
+        assert eye.entered == []
+    eye.look()
+    assert eye.entered == []
 
 
 def test_a_file_system_that_others_change_is_not_watched(eye: Eye) -> None:

@@ -12,6 +12,7 @@ from forge_p2p.node.doctor.wording import size
 from forge_p2p.node.home import Home
 from forge_p2p.node.local import LocalNode
 from forge_p2p.node.results import Finding
+from forge_p2p.workspace.mounts import TABLE, mounts
 
 NEARLY_FULL: Final = GIB
 """Bytes that can still be stored, below which it is time to say so."""
@@ -21,7 +22,6 @@ INODES_FEW: Final = 1000
 REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "vboxsf"})
 """LMDB maps its files into memory and locks them, and neither is to be relied on across a network."""
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
 PASSING: Final = frozenset({"tmpfs", "ramfs"})
 
 
@@ -81,9 +81,9 @@ def check_space(store: Path, config: StoreConfig) -> Finding:
     return ok("space", f"{size(room)} can be stored at {where}")
 
 
-def check_file_system(store: Path, mounts: Path = MOUNTS) -> Finding:
+def check_file_system(store: Path, table: Path = TABLE) -> Finding:
     """Whether the store lies where it is safe."""
-    kind, mount = file_system(store, mounts)
+    kind, mount = file_system(store, table)
     if kind in REMOTE:
         hint = "put the node's folder on a local disk (--home); sharing it between machines is what Forge itself is for"
         return fail("file system", f"{store} is on {kind}, mounted at {mount}: a store there gets damaged", hint)
@@ -93,19 +93,18 @@ def check_file_system(store: Path, mounts: Path = MOUNTS) -> Finding:
     return ok("file system", f"{kind}, mounted at {mount}")
 
 
-def file_system(path: Path, mounts: Path = MOUNTS) -> tuple[str, str]:
+def file_system(path: Path, table: Path = TABLE) -> tuple[str, str]:
     """The type of the file system that `path` is on or would be, and where it is mounted; "unknown" off Linux."""
     real = os.path.realpath(path)
     best = ("unknown", "/")
     try:
-        lines = mounts.read_bytes().splitlines()
+        lines = table.read_bytes()
     except OSError:
         return best
-    for line in lines:
-        fields, _, rest = line.partition(b" - ")
-        point = os.fsdecode(fields.split()[4].decode("unicode_escape").encode("latin-1"))  # a space is written \040
+    for mount in mounts(lines):
+        point = os.fsdecode(mount.point)
         if f"{real}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(best[1]):
-            best = (os.fsdecode(rest.split()[0]), point)  # of two at one place the later one hides the earlier
+            best = (os.fsdecode(mount.kind), point)
     return best
 
 

@@ -77,6 +77,8 @@ class RsyncDaemon:
         return [program("rsync"), "-a", "--stats", self.url + name, destination]
 
 
+LOOPBACK = "127.0.0.1"
+
 _NGINX = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -92,7 +94,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     uwsgi_temp_path {folder}/uwsgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen {address}:{port};
         {served}
     }}
 }}
@@ -100,29 +102,29 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, served: str) -> Iterator[int]:
-    """nginx on loopback, with `served` as what its server block says besides; its port. `folder` exists not yet."""
+def nginx(folder: Path, served: str, address: str = LOOPBACK) -> Iterator[int]:
+    """nginx, with `served` as what its server block says besides; its port. `folder` exists not yet."""
     port = free_port()
     folder.mkdir(parents=True)
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, served=served, port=port))
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, served=served, address=address, port=port))
     with Service([program("nginx"), "-c", folder / "nginx.conf"]):
-        wait_for(port)
+        wait_for(port, address)
         yield port
 
 
 def free_port() -> int:
     """A TCP port on loopback on which nobody listens."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def wait_for(port: int) -> None:
+def wait_for(port: int, address: str = LOOPBACK) -> None:
     """Until somebody listens on it. Raises `Failed`."""
     for _ in range(500):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((address, port)) == 0:
                 return
         time.sleep(0.01)
     raise Failed(f"nothing listens on port {port}")

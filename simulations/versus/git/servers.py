@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from simulations.versus.peers import free_port, nginx, program, wait_for
+from simulations.versus.peers import LOOPBACK, free_port, nginx, program, wait_for
 from simulations.versus.process import Failed, Service
 
 QUIET = {
@@ -37,7 +37,7 @@ location / {{
 
 
 @contextmanager
-def daemon(root: Path) -> Iterator[str]:
+def daemon(root: Path, address: str = LOOPBACK) -> Iterator[str]:
     """`git daemon`; the URL of `root`, with a slash."""
     port = free_port()
     words = [
@@ -46,16 +46,16 @@ def daemon(root: Path) -> Iterator[str]:
         "--export-all",
         "--enable=receive-pack",
         "--reuseaddr",
-        "--listen=127.0.0.1",
+        f"--listen={address}",
         f"--port={port}",
     ]
     with Service([*words, f"--base-path={root}", root], QUIET):
-        wait_for(port)
-        yield f"git://127.0.0.1:{port}/"
+        wait_for(port, address)
+        yield f"git://{address}:{port}/"
 
 
 @contextmanager
-def http(root: Path, folder: Path) -> Iterator[str]:
+def http(root: Path, folder: Path, address: str = LOOPBACK) -> Iterator[str]:
     """The smart protocol over http, and plain files below `root/bundles`. `folder` exists not yet."""
     folder.mkdir(parents=True)
     socket = folder / "fcgi.socket"
@@ -64,8 +64,8 @@ def http(root: Path, folder: Path) -> Iterator[str]:
     with Service([program("fcgiwrap"), "-s", f"unix:{socket}"], QUIET) as service:
         service.wait_until(socket.exists)
         served = _SERVED.format(root=root, socket=socket, backend=backend)
-        with nginx(folder / "nginx", served) as port:
-            yield f"http://127.0.0.1:{port}/"
+        with nginx(folder / "nginx", served, address) as port:
+            yield f"http://{address}:{port}/"
 
 
 def checked(folder: Path) -> None:

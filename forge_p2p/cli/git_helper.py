@@ -79,7 +79,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     options = Options()
     caller.shows = lambda: options.progress
     node = Node(caller, name)
-    upstream = Upstream(name, git, dict(os.environ))
+    upstream = Upstream(name, words[0], git, dict(os.environ))
     if release is not None and _may_ask(client, upstream):
         return DECLINED
     streams = (sys.stdin.buffer, sys.stdout.buffer)

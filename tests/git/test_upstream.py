@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.versus.git.servers import daemon
+from simulations.versus.git.servers import daemon, http
 from tests.cli.harness import forge
 from tests.git.conftest import SETTINGS
 from tests.git.harness import GIT, Person, person, sound
@@ -31,7 +31,7 @@ class Place:
 
 
 @contextmanager
-def two_and_a_server(folder: Path) -> Iterator[Place]:
+def two_and_a_server(folder: Path, scheme: str) -> Iterator[Place]:
     slow = HASTY + "limit_up = 200000\n"
     far, near = person(folder, "far", slow), person(folder, "near", HASTY)
     work = far.repository("work")
@@ -44,7 +44,8 @@ def two_and_a_server(folder: Path) -> Iterator[Place]:
     said(far.home, "up", "--detach")
     said(near.home, "network", "join", far.forge("network", "invite"))
     said(near.home, "up", "--detach")
-    with daemon(folder / "served") as url:
+    served = folder / "served"
+    with daemon(served) if scheme == "git" else http(served, folder / "http") as url:
         yield Place(f"{url}project.git", work, far, near)
     for each in (far, near):
         forge(each.home, "down")
@@ -52,7 +53,7 @@ def two_and_a_server(folder: Path) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with two_and_a_server(tmp_path_factory.mktemp("place")) as place:
+    with two_and_a_server(tmp_path_factory.mktemp("place"), "git") as place:
         yield place
 
 
@@ -113,7 +114,7 @@ def test_a_push_goes_nowhere_else(place: Place) -> None:
 
 def test_peers_that_go(tmp_path: Path) -> None:
     """The only one who has it is killed while it sends; then it is gone from the beginning; then the network is."""
-    with two_and_a_server(tmp_path) as place:
+    with two_and_a_server(tmp_path, "http") as place:
         far, near = place.far, place.near
         near.git("config", "--global", "forge.team/.upstream", place.url.removesuffix("project.git"))
         far.forge("git", "publish", str(place.work), "team/project.git")

@@ -14,6 +14,7 @@ from typing import Final
 from forge_p2p.git.hot.keeping import hot_folder, is_off
 from forge_p2p.git.hot.lending import lend
 from forge_p2p.git.landing import Landing
+from forge_p2p.git.layout import names_in
 from forge_p2p.git.remote.options import BACKGROUND
 from forge_p2p.git.running import Git
 from forge_p2p.git.state import State
@@ -37,6 +38,16 @@ def checked_out_in_parallel(git: Git) -> Iterator[None]:
         yield
     finally:
         git.attempt(*_TELL)  # a clone that lacks it is slower, and no worse
+
+
+_LATER: Final = (b"FETCH_HEAD", b"index", b"packed-refs")
+"""What a repository has once something was fetched, checked out or cloned: `git fetch` makes the first before it
+asks."""
+
+
+def is_being_cloned(git: Git) -> bool:
+    """Whether it is `git clone` that fetches, as far as the repository tells."""
+    return not set(_LATER).intersection(names_in(git.git_dir))
 
 
 def have_contents_at_hand(git: Git, landing: Landing, lock: bytes, about: RepositoryResult, cache: Path) -> None:

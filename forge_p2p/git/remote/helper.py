@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,6 +12,8 @@ from forge_p2p.content.gitmanifest import GitManifest
 from forge_p2p.errors import ForgeError, Malformed, NotFound, UsageError
 from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.remote.options import Options
+from forge_p2p.git.remote.question import PATIENCE, Question
+from forge_p2p.git.remote.relay import CAPABILITIES as RELAYED
 from forge_p2p.git.running import Git
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class Helper:
         self._cache = cache
         self._turned = False
         self._is_answering = False
+        self._question: Question | None = None
+        """What the node was asked before git has asked for it."""
         self._published: Published | None = None
         self._over = False
         self._stack = ExitStack()
@@ -66,14 +71,17 @@ class Helper:
             for line in self._lines():
                 if not line:
                     return
-                word, _, rest = line.partition(b" ")
-                answer = _COMMANDS.get(word)
-                if answer is None:
-                    raise Malformed(f"git asked for something unknown: {line[:60].decode(errors='replace')}")
-                answer(self, rest)
+                self._answer(line)
                 self._sink.flush()
                 if self._over:
                     return
+
+    def _answer(self, line: bytes) -> None:
+        word, _, rest = line.partition(b" ")
+        answer = _COMMANDS.get(word)
+        if answer is None:
+            raise Malformed(f"git asked for something unknown: {line[:60].decode(errors='replace')}")
+        answer(self, rest)
 
     def _lines(self) -> Iterator[bytes]:
         while line := self._source.readline():
@@ -92,13 +100,40 @@ class Helper:
         self._sink.writelines(line + b"\n" for line in lines)
 
     def capabilities(self, rest: bytes) -> None:
-        """What the helper can do."""
+        """What the helper can do; or the one that git has for the upstream, where Forge has nothing."""
+        if self._upstream.has_helper:
+            self._question = Question(self._node.read)
+            try:
+                _readable(self._question.answer())
+            except ForgeError as error:
+                self._stand_aside(error)
+                return
         self._say(*CAPABILITIES, b"")
+
+    def _stand_aside(self, error: ForgeError) -> None:
+        """From here on git talks to the other one, until it has what it wants, or pushes."""
+        turning = partial(self._say_turning, error)
+        with self._upstream.relay(self.options, self._sink.fileno(), turning, self._before_relayed_fetch) as relay:
+            self._say(*RELAYED, b"")
+            self._sink.flush()
+            ended = relay.run(self._source.fileno())
+        if isinstance(ended, bytes):
+            self._answer(ended)
+            return
+        self._over = True
+        if ended:
+            raise self._upstream.failed(ended)
+
+    def _before_relayed_fetch(self) -> None:
+        from forge_p2p.git.remote.cloning import checked_out_in_parallel, is_being_cloned
+
+        if self.options.cloning or is_being_cloned(self._repository):
+            with checked_out_in_parallel(self._repository):
+                pass
 
     def option(self, rest: bytes) -> None:
         """Takes an option."""
-        name, _, value = rest.partition(b" ")
-        self._say(self.options.take(name.decode(errors="replace"), value).encode())
+        self._say(self.options.hear(rest).encode())
 
     def list(self, rest: bytes) -> None:
         """Lists the refs."""
@@ -188,6 +223,9 @@ class Helper:
         if self._turned or not self._upstream.url:
             raise error
         self._turned = True
+        self._say_turning(error)
+
+    def _say_turning(self, error: ForgeError) -> None:
         self.note(f"{error.message}; turning to {self._upstream.shown}")
 
     def push(self, rest: bytes) -> None:
@@ -211,13 +249,17 @@ class Helper:
     def _listed(self, *, anew: bool = False, pushing: bool = False) -> Published:
         """What git was told that the repository is. Raises `NotFound` where nothing is that could be read."""
         if self._published is None or anew:
-            self._published = self._node.read() if pushing else self._upstream.first(self._node.read)
+            self._published = self._read(pushing=pushing)
             for note in self._published.about.notes:
                 self.note(note)
-        if self._published.manifest is None and not pushing:
-            name = self._published.about.name
-            raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
-        return self._published
+        return self._published if pushing else _readable(self._published)
+
+    def _read(self, *, pushing: bool) -> Published:
+        """What the node says now: in a while, or as long as it takes where nobody else can be asked."""
+        question, self._question = self._question, None
+        if question is None and (pushing or not self._upstream.url):
+            return self._node.read()
+        return (question or Question(self._node.read)).answer(None if pushing else PATIENCE)
 
     def _have_answers(self, git: Git, *, cloning: bool = False) -> None:
         """Starts what is going to be asked about the repository, if that has not been done: while git reads a list and
@@ -260,6 +302,14 @@ def advertised(manifest: GitManifest, *, with_format: bool, pushing: bool) -> It
         yield ref.oid.hex().encode() + b" " + ref.name
         if ref.peeled and not pushing:
             yield ref.peeled.hex().encode() + b" " + ref.name + b"^{}"
+
+
+def _readable(published: Published) -> Published:
+    """Raises `NotFound` where nothing is that could be read."""
+    if published.manifest is None:
+        name = published.about.name
+        raise NotFound(f"nothing is published as {name!r}", hint="forge git list says what is; git push makes it")
+    return published
 
 
 def failure(error: ForgeError) -> str:

@@ -28,6 +28,11 @@ class Options:
     partial: list[tuple[str, str]] = field(default_factory=list)
     leases: dict[bytes, bytes] = field(default_factory=dict)
 
+    def hear(self, rest: bytes) -> str:
+        """The answer to `option NAME VALUE`, of which this is the rest."""
+        name, _, value = rest.partition(b" ")
+        return self.take(name.decode(errors="replace"), value)
+
     def take(self, name: str, value: bytes) -> str:
         """The answer to `option NAME VALUE`."""
         value = unquoted(value)

@@ -13,13 +13,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
-from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from forge_p2p.content.gitmanifest import SUFFIXES
-from forge_p2p.errors import ForgeError, PeerError, UsageError
-from forge_p2p.git.calls import Published
+from forge_p2p.errors import UsageError
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.running import SETTINGS, Git, GitFailed, said, settings_in
@@ -27,23 +26,26 @@ from forge_p2p.git.running import SETTINGS, Git, GitFailed, said, settings_in
 if TYPE_CHECKING:
     from forge_p2p.git.landing import Landing
     from forge_p2p.git.remote.fetch import Fetched
+    from forge_p2p.git.remote.relay import Relay
 
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "file://")
+_RELAYED: Final = ("https://", "http://")
+"""Those that git itself has a helper for."""
+
 _SCP: Final = re.compile(r"(?!-)[\w.@-]+:(?!:)[^\n]*")
 """`user@host:path`, which git takes for ssh."""
 
 _NEVER: Final = ("forge", "ext")
 """Schemes that an upstream is not turned to by, whatever it is rewritten to by `url.….insteadOf`."""
 
-PATIENCE: Final = 5.0
-"""Seconds that Forge has to say what a repository is, where somebody else can be asked."""
-
 
 class Upstream:
-    """For the repository called `name` in its URL. `environment`: what git is run with outside of any repository."""
+    """For the repository called `name` in its URL, and `remote` by git. `environment`: what git is run with outside of
+    any repository."""
 
-    def __init__(self, name: str, git: Git | None, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, remote: str, git: Git | None, environment: Mapping[str, str]) -> None:
         self._name = name
+        self._remote = remote
         self._git = git
         self._environment = _without_detours(environment)
         self._asking = Git(git.git_dir, self._environment) if git is not None else None
@@ -73,26 +75,25 @@ class Upstream:
         """The URL without what may be a password."""
         return re.sub(r"(?<=://)[^/@]*@", "", self.url)
 
-    def first(self, read: Callable[[], Published]) -> Published:
-        """What Forge says of the repository: in a while, or as long as it takes where nobody else can be asked. Raises
-        `PeerError`, and what `read` does."""
-        if not self.url:
-            return read()
-        found: list[Published | ForgeError] = []
+    @property
+    def has_helper(self) -> bool:
+        """Whether git talks to this server by a helper, which can be put in Forge's place from the beginning."""
+        with suppress(UsageError):  # who reads is told
+            return self.url.startswith(_RELAYED)
+        return False
 
-        def reading() -> None:
-            try:
-                found.append(read())
-            except ForgeError as error:
-                found.append(error)
+    def relay(
+        self, options: Options, sink: int, on_asking: Callable[[], None], on_fetch: Callable[[], None]
+    ) -> "Relay":
+        """That helper, at work."""
+        from forge_p2p.git.remote.relay import Relay
 
-        thread = Thread(target=reading, daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        answer = found[0] if found else PeerError(f"Forge does not answer within {PATIENCE:g} s")
-        if isinstance(answer, ForgeError):
-            raise answer
-        return answer
+        words = (f"remote-{self.url.partition(':')[0]}", self._remote, self.url)
+        return Relay(words, self._environment, options, sink, on_asking, on_fetch)
+
+    def failed(self, code: int) -> GitFailed:
+        """The server was asked, and has failed."""
+        return GitFailed(f"{self.shown} gives nothing either (exit code {code})")
 
     def advertised(self, options: Options) -> Iterator[bytes]:
         """The lines of `list`. Raises `GitFailed`."""
@@ -155,7 +156,7 @@ class Upstream:
         running = git.start(*words, stdin=subprocess.PIPE, stdout=sys.stderr.fileno())
         running.communicate(b"".join(oid.hex().encode() + b"\n" for oid in wanted))
         if running.returncode:
-            raise GitFailed(f"{self.shown} gives nothing either (exit code {running.returncode})")
+            raise self.failed(running.returncode)
 
     def _run(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         if self._asking is not None:

@@ -31,7 +31,7 @@ def main() -> int:
     """Does what the words ask for, one thing after the other."""
     home, standby, verify, git, *hot = sys.argv[1:]
     if git:
-        _wait_for(int(git))
+        wait_for(int(git))
     if standby == YES:
         _have_standby(home)
     if verify != YES and not hot:
@@ -76,7 +76,8 @@ def step_back() -> None:
             file.write("19")
 
 
-def _wait_for(process: int) -> None:
+def wait_for(process: int) -> None:
+    """Until a process has ended, by the descriptor that tells of it; not for ever."""
     ended = select.poll()
     ended.register(process, select.POLLIN)
     ended.poll(PATIENCE * 1000)

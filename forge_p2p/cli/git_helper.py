@@ -5,13 +5,13 @@ Standard output is git's protocol and nothing else; what is said to the person g
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forge_p2p.cli.calling import call_or_run
-from forge_p2p.cli.git_behind import git_above, leave_behind
+from forge_p2p.cli.git_behind import git_above, leave_behind, wait_for
 from forge_p2p.cli.home import Settings
 from forge_p2p.cli.processes import has_terminal
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
@@ -86,17 +86,35 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     helper = Helper(node, git, streams, options, partial(_serve, settings), upstream, Home(settings.home).cache)
     helper.run()
     when = _finish(settings, node, git, helper) if git is not None else NEVER
-    folder = os.open(git.git_dir, os.O_PATH | os.O_DIRECTORY) if git is not None and when == BACKGROUND else None
+    checked = git if when == BACKGROUND else None
     standby = is_up and release is None and os.environ.get(SWITCH) != "0"
-    above = git_above(client) if standby or folder is not None else None  # as long as git waits, and is there
-    if release is not None:
-        release(helper.exit_code)
-    if standby or folder is not None:
-        # A descriptor: git may be let go by now, and what it cloned renamed.
-        there = "/" if folder is None else f"/proc/self/fd/{folder}"
-        hot = ("HEAD",) if folder is not None and options.cloning else ()
-        leave_behind(str(settings.home), there, standby=standby, verify=folder is not None, above=above, hot=hot)
+    hot = ("HEAD",) if checked is not None and options.cloning else ()
+    _end(settings, client, partial(release, helper.exit_code) if release else None, checked, standby, hot)
     return helper.exit_code
+
+
+def _end(
+    settings: Settings,
+    client: int,
+    release: Callable[[], None] | None,
+    checked: "Git | None",
+    standby: bool,
+    hot: Sequence[str],
+) -> None:
+    """Lets git go on where it need not wait, and has done once it has ended what is left: `checked`, a repository, is
+    verified, and gets a hot pack of the revision `hot`; a `standby` started."""
+    is_left = checked is not None or standby
+    above = git_above(client) if is_left else None  # as long as git waits, and is there
+    # A descriptor: once git is let go, what it cloned may be renamed.
+    folder = os.open(checked.git_dir, os.O_PATH | os.O_DIRECTORY) if checked is not None else None
+    if release is not None:
+        release()
+    if release is not None and above is not None:
+        wait_for(above)  # here, where all is imported: Python's start would be in the way of git's end
+        above = None
+    if is_left:
+        there = "/" if folder is None else f"/proc/self/fd/{folder}"
+        leave_behind(str(settings.home), there, standby=standby, verify=checked is not None, above=above, hot=hot)
 
 
 def _may_ask(client: int, upstream: "Upstream") -> bool:

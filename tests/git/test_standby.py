@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,14 @@ def test_who_sees_other_files_does_everything_itself(carol: Person, source: Path
     words = ["unshare", "--map-root-user", "--mount", *GIT, "fetch", "origin"]
     subprocess.run(words, cwd=source, env=carol.variables(), capture_output=True, check=True)
     assert standby(carol) == process
+
+
+def test_a_run_need_not_wait_for_those_that_came_before(carol: Person, watched: Watched) -> None:
+    with ExitStack() as opened:
+        for _ in range(3):  # each has a child to itself, and asks nothing of it
+            idle = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            idle.connect(str(carol.home / "standby.sock"))
+        assert watched.hands_over()
 
 
 def test_garbage_harms_nobody(carol: Person, source: Path) -> None:

@@ -1,10 +1,11 @@
 """The standby itself: `python -m forge_p2p.cli.standby.answering HOME`.
 
 It lives beside the node that is up on HOME, holding a connection to its control socket, and ends with it, or when
-nobody has come for a while. Its one thread forks and waits, and touches nothing of what a run sends. There is always
-one child that waits for a run: to fork takes 2 ms, and as long again until the child has pages of its own for what it
-writes to. The child makes that run's descriptors, folder and environment its own, and is a helper like any other: if
-the run goes before it is done, it is interrupted, with every git that it has started.
+nobody has come for a while. Its one thread forks and waits, and touches nothing of what a run sends. One child waits
+for the next run: to fork takes 2 ms, and as long again until the child has pages of its own for what it writes to. So
+that is done when a run has been let go, which would else share the processors with it, or when another one has come,
+or this one takes longer. The child makes that run's descriptors, folder and environment its own, and is a helper like
+any other: if the run goes before it is done, it is interrupted, with every git that it has started.
 """
 
 import gc
@@ -33,8 +34,11 @@ IDLE = 15 * 60.0
 PATIENCE = 10.0
 """Seconds that a run has to say what it wants, and a child to end when it is interrupted."""
 
+ALONE = 0.1
+"""Seconds after which a run counts as a long one."""
+
 _TAKEN = b"\1"
-"""From a child: it has a run, and the next child may come."""
+"""From a child: it has a run. It closes the pipe when that is let go."""
 
 REQUEST_MAX = 64 << 20
 """Bytes; the kernel starts no program with more words and variables than a few MB."""
@@ -93,8 +97,8 @@ def _stand_by(listener: socket.socket, node: socket.socket, lock: int) -> None:
 
 
 def _has_had_a_run(listener: socket.socket, node: socket.socket, lock: int, life: int, held: int) -> bool:
-    """Whether a child came and has a run; otherwise it is time to go. A child sees by the pipe `life`, of which only
-    this process has the end `held`, that this process has gone."""
+    """Whether a child came and has had a run, or has it still; otherwise it is time to go. A child sees by the pipe
+    `life`, of which only this process has the end `held`, that this process has gone."""
     taken, taking = os.pipe()
     standby = os.getpid()
     if os.fork() == 0:
@@ -105,7 +109,10 @@ def _has_had_a_run(listener: socket.socket, node: socket.socket, lock: int, life
     os.close(taking)
     try:
         ready, _, _ = select.select([taken, node.fileno()], [], [], IDLE)
-        return taken in ready and os.read(taken, 1) == _TAKEN
+        if taken not in ready or os.read(taken, 1) != _TAKEN:
+            return False
+        select.select([taken, listener.fileno()], [], [], ALONE)
+        return True
     finally:
         os.close(taken)
 
@@ -123,9 +130,9 @@ def _be_child(standby: int, listener: socket.socket, life: int, taking: int) -> 
         if life not in ready:
             connection, _ = listener.accept()
             os.write(taking, _TAKEN)
-            for descriptor in (listener.detach(), life, taking):
+            for descriptor in (listener.detach(), life):
                 os.close(descriptor)
-            code = _code_of(connection, own)
+            code = _code_of(connection, own, taking)
     except Outdated:
         if os.getppid() == standby:  # one of the code that is installed now takes its place
             os.kill(standby, signal.SIGTERM)
@@ -143,12 +150,13 @@ def _rehearse() -> None:
     thread.join()
 
 
-def _code_of(connection: socket.socket, own: Rights) -> int:
-    """Does the run at the other end, if that has the rights of this process, its `own`; its exit code."""
+def _code_of(connection: socket.socket, own: Rights, taking: int) -> int:
+    """Does the run at the other end, if that has the rights of this process, its `own`; its exit code. Closes `taking`
+    when that is let go."""
     words = _taken_over(connection, own)
     if words is None:
         return 1
-    watch = _Watch(connection)
+    watch = _Watch(connection, taking)
     code = run(words, pid_of_peer(connection), watch.release)
     watch.release(code)
     return code
@@ -209,8 +217,9 @@ def _text(number: int, mode: str, errors: str, buffering: int = -1) -> TextIO:
 class _Watch:
     """Interrupts this process and its children if the run goes before it was released."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, taking: int) -> None:
         self._connection = connection
+        self._taking = taking
         self._released = False
         threading.Thread(target=self._wait, daemon=True).start()
 
@@ -227,6 +236,7 @@ class _Watch:
         self._released = True
         with suppress(OSError):
             self._connection.sendall(bytes([code]))
+        os.close(self._taking)
 
     def _wait(self) -> None:
         with suppress(OSError):

@@ -51,14 +51,14 @@ async def files(
     require_repository(target.root, "this link")
     known = (await open_repository(network, target)).files
     chosen = _chosen(known, names)
-    with await trio.to_thread.run_sync(FolderFiles, path_bytes(folder), chosen) as place:
-        wanted = [known[path] for path in chosen]
-        here = Here(network.node, place)
-        rest = await trio.to_thread.run_sync(here.place, wanted)
+    wanted = [known[path] for path in chosen]
+    here, rest = await trio.to_thread.run_sync(_placed, network.node, path_bytes(folder), chosen, wanted)
+    with here.folder as place:
         fetch = Missing(network, target, here, report)
-        if rest and (lost := await fetch.place(rest, lays_out=here.may_link)):
-            await fetch.place(lost, lays_out=False)
-        await trio.to_thread.run_sync(place.finish)
+        if rest:
+            if lost := await fetch.place(rest, lays_out=here.may_link):
+                await fetch.place(lost, lays_out=False)
+            await trio.to_thread.run_sync(place.finish)
         whole = [(entry, place.open(entry)) for entry in here.copied + fetch.written if entry.size >= WHOLE_FROM]
     if whole:
         await network.afterwards(lambda: adopted(network.node, whole))
@@ -82,6 +82,22 @@ def _chosen(known: Mapping[bytes, Entry], names: Mapping[str, str]) -> dict[byte
         if not name or b"/" in name or name in (b".", b".."):
             raise UsageError("a file of a pack needs a plain name")
     return chosen
+
+
+def _placed(
+    node: LocalNode, folder: bytes, names: Mapping[bytes, bytes], entries: Sequence[Entry]
+) -> tuple["Here", list[Entry]]:
+    """The folder, open, with what is here of `entries`, and the others; finished where there are none. Blocks."""
+    place = FolderFiles(folder, names)
+    try:
+        here = Here(node, place)
+        rest = here.place(entries)
+        if not rest:
+            place.finish()
+    except BaseException:
+        place.close()
+        raise
+    return here, rest
 
 
 class Here:

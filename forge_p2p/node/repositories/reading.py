@@ -73,7 +73,9 @@ async def read(network: "Network", *, name: str, in_network: str = "", emit: Emi
         return RepositoryResult(named.joined.name, named.name, 0, "", "", "", own_role, member=True, notes=[])
     require_repository(record.target, f"{named.name!r}")
     repository = await open_repository(network, Target(record.target, None, (), named.joined.name))
-    by_admin = await trio.to_thread.run_sync(newest_by_admin, network.node, record)
+    by_admin: RefRecord | None = record
+    if record.role is not Role.ADMIN:
+        by_admin = await trio.to_thread.run_sync(newest_by_admin_before, network.node, record)
     require_vouched(record, repository, by_admin)
     members.ahead.was_read(named.network, named.name)
     await emit(repository.data)
@@ -170,10 +172,8 @@ async def _fetch(
             spent(sum(source.fetched for source in fetch.sources()))
 
 
-def newest_by_admin(node: LocalNode, record: RefRecord) -> RefRecord | None:
-    """The newest record of an admin's up to `record`, as far as the log is here. Blocks."""
-    if record.role is Role.ADMIN:
-        return record
+def newest_by_admin_before(node: LocalNode, record: RefRecord) -> RefRecord | None:
+    """The newest record of an admin's before `record`, as far as the log is here. Blocks."""
     last = record.seq - 1
     while last > 0:
         first = max(1, last - BLOCK + 1)

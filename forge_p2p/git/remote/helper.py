@@ -150,6 +150,9 @@ class Helper:
             else:
                 with_format = self.options.object_format
                 self._say(*(advertised(manifest, with_format=with_format, pushing=pushing) if manifest else ()), b"")
+                self._sink.flush()
+                if manifest and self._git is not None and has_news(self._git, manifest):
+                    self._have_answers(self._git)
                 return
         self._say(*self._upstream.advertised(self.options), b"")
 
@@ -262,7 +265,7 @@ class Helper:
         return (question or Question(self._node.read)).answer(None if pushing else PATIENCE)
 
     def _have_answers(self, git: Git, *, cloning: bool = False) -> None:
-        """Starts what is going to be asked about the repository, if that has not been done: while git reads a list and
+        """Starts what is going to be asked about the repository, if that has not been done: while git reads a list or
         the node asks for one, and it ends after git has its answer."""
         if not self._is_answering:
             self._is_answering = True
@@ -289,6 +292,14 @@ _COMMANDS: Mapping[bytes, Callable[[Helper, bytes], None]] = {
     b"push": Helper.push,
     b"connect": Helper.connect,
 }
+
+
+def has_news(git: Git, manifest: GitManifest) -> bool:
+    """Whether a repository that has fetched before is going to fetch more."""
+    from forge_p2p.git.state import State
+
+    known = State(git.places).known_packs()
+    return bool(known) and any(pack.hash not in known for pack in manifest.packs)
 
 
 def advertised(manifest: GitManifest, *, with_format: bool, pushing: bool) -> Iterator[bytes]:

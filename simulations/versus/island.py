@@ -29,10 +29,15 @@ class Island:
             self._end()
             raise Failed("no network namespace could be made: allow user namespaces, or run it as root")
 
+    @property
+    def entering(self) -> Sequence[str]:
+        """What is put before the words of a command to run it in there."""
+        target = ["--target", str(self._keeper.pid)]
+        return [program("nsenter"), *target, "--user", "--net", "--preserve-credentials"]
+
     def inside(self, command: Words) -> Sequence[str]:
         """The words that run `command` in it."""
-        target = ["--target", str(self._keeper.pid)]
-        return [program("nsenter"), *target, "--user", "--net", "--preserve-credentials", *words(command)]
+        return [*self.entering, *words(command)]
 
     def sent(self) -> int:
         """UDP payload bytes that were sent in it so far, by anyone. All of any other packet counts."""

@@ -32,9 +32,11 @@ class Finished:
     output: str
 
 
-def measure(command: Words, *, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Finished:
-    """Runs `command` from start to exit. Raises `Failed` unless it exits with 0."""
-    with Service(command, environment, folder) as service:
+def measure(
+    command: Words, *, environment: Mapping[str, str] | None = None, folder: Path | None = None, within: Words = ()
+) -> Finished:
+    """Runs `command` from start to exit. `within`: as of `Service`. Raises `Failed` unless it exits with 0."""
+    with Service(command, environment, folder, within) as service:
         return service.finished()
 
 
@@ -44,10 +46,16 @@ def _environment() -> dict[str, str]:
 
 
 class Service:
-    """A program that runs beside others until the context is left. `peak` is then its peak memory in bytes."""
+    """A program that runs beside others until the context is left. `peak` is then its peak memory in bytes. `within`:
+    what is put before the words of a program to have it run elsewhere, as `Island.entering`; its time is not counted.
+    """
 
     def __init__(
-        self, command: Words, environment: Mapping[str, str] | None = None, folder: Path | None = None
+        self,
+        command: Words,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        within: Words = (),
     ) -> None:
         self.peak = 0
         self._name = " ".join(words(command))
@@ -56,7 +64,7 @@ class Service:
             self._errors = opened.enter_context(tempfile.TemporaryFile())
             self._report = opened.enter_context(tempfile.NamedTemporaryFile())
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", os.fspath(LAUNCHER), self._report.name, *words(command)],
+                [*within, sys.executable, "-I", "-S", os.fspath(LAUNCHER), self._report.name, *words(command)],
                 env={**_environment(), **(environment or {})},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ def run_git(folder: Path, *words: str | Path, node: Node | None = None, **variab
     if node is None:
         return measure(command, environment={**QUIET, **variables})
     environment = {**QUIET, "FORGE_HOME": str(node.forge.home), "PATH": f"{BESIDE}:{os.environ['PATH']}"}
-    return measure(node.island.inside(command), environment=environment)
+    return measure(command, environment=environment, within=node.island.entering)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from forge_p2p.cli.processes import has_terminal
 from forge_p2p.cli.standby.asking import FAILED, INTERRUPTED
 from forge_p2p.cli.standby.request import DECLINED, SWITCH
 from forge_p2p.errors import ForgeError, UsageError
+from forge_p2p.git.settings import SETTINGS
 from forge_p2p.node.control import Begun, NoNode, begin
 from forge_p2p.node.home import Home
 
@@ -31,33 +32,38 @@ Release = Callable[[int], None]
 """Is told the exit code as soon as nothing is left to do that anybody waits for."""
 
 
-def run(words: list[str], client: int, release: Release | None = None) -> int:
+Said = tuple[Sequence[bytes], bytes]
+
+
+def run(words: list[str], client: int, release: Release | None = None, said: Said = ((), b"")) -> int:
     """Runs the helper to its end; returns its exit code. `client` is the process that git has started for it. `release`
     has whoever asked a standby for this run go on without it, which may be `DECLINED`; a run of its own has none, and
-    leaves a standby for the next one."""
+    leaves a standby for the next one. `said`: options, and what is to be answered first, from who has told git what
+    the helper can do."""
     try:
-        return _run(words, client, release)
-    except ForgeError as error:
-        return _failed(error)
-    except BrokenPipeError:
+        return _run(words, client, release, said)
+    except (ForgeError, OSError, KeyboardInterrupt) as error:
+        return code_of(error)
+
+
+def code_of(error: ForgeError | OSError | KeyboardInterrupt) -> int:
+    """The exit code for what has ended a run, which the person is told."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except OSError as error:
+    if isinstance(error, OSError):
         from forge_p2p.cli.main import translated
 
-        return _failed(translated(error))
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _failed(error: ForgeError) -> int:
+        error = translated(error)
     from forge_p2p.git.remote.helper import failure
 
     sys.stderr.write(failure(error))
     return FAILED
 
 
-def _run(words: list[str], client: int, release: Release | None) -> int:
+def _run(words: list[str], client: int, release: Release | None, said: Said) -> int:
     from forge_p2p.git.urls import named
 
     name = named(words[1]) if len(words) > 1 else ""
@@ -70,7 +76,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
     from forge_p2p.git.remote.helper import Helper
     from forge_p2p.git.remote.options import BACKGROUND, NEVER, Options
     from forge_p2p.git.remote.upstream import Upstream
-    from forge_p2p.git.running import SETTINGS, Git
+    from forge_p2p.git.running import Git
 
     git_dir = os.environb.get(b"GIT_DIR")
     git = Git(git_dir, dict(os.environ)) if git_dir else None
@@ -84,7 +90,7 @@ def _run(words: list[str], client: int, release: Release | None) -> int:
         return DECLINED
     streams = (sys.stdin.buffer, sys.stdout.buffer)
     helper = Helper(node, git, streams, options, partial(_serve, settings), upstream, Home(settings.home).cache)
-    helper.run()
+    helper.run(*said)
     when = _finish(settings, node, git, helper) if git is not None else NEVER
     checked = git if when == BACKGROUND else None
     standby = is_up and release is None and os.environ.get(SWITCH) != "0"

@@ -1,7 +1,8 @@
 """Where `git-remote-forge` starts: git runs it for `forge://NAME`, `forge://NETWORK/NAME` and `forge::TICKET`.
 
 To start Python with all that the work needs takes as long as a small fetch, so a process that has done that stands by
-and gives each run a child of its own. Nothing is imported here before it is clear that there is none.
+and gives each run a child of its own. Nothing is imported here before it is clear that there is none, nor before it is
+clear that Forge has anybody to ask.
 """
 
 import os
@@ -14,6 +15,10 @@ def main() -> None:
     """Runs the helper to its end, and ends the process at once: git waits for that, and Python would tidy up for 7 ms.
     What was said is flushed by then, line by line and command by command."""
     code = run_elsewhere(sys.argv[1:])
+    if code is None:
+        from forge_p2p.cli.git_alone import run_alone
+
+        code = run_alone(sys.argv[1:])
     if code is None:
         from forge_p2p.cli.git_helper import run
 

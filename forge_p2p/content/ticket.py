@@ -16,6 +16,7 @@ from forge_p2p.content.armor import armor, unarmor
 from forge_p2p.content.link import Kind, Link, Root
 from forge_p2p.content.linktext import is_possible
 from forge_p2p.content.moment import since
+from forge_p2p.content.ticketname import TICKET_NAME
 from forge_p2p.errors import Malformed, Refused, UsageError
 from forge_p2p.ids import NODE_ID_SIZE, Hash, NodeId
 
@@ -27,8 +28,6 @@ MAX_ADDRESSES: Final = 16
 
 CAPABILITY_FORMAT: Final = 1
 CAPABILITY_ID_SIZE: Final = 16
-
-_NAME: Final = "fticket"
 
 _DOMAIN: Final = b"forge capability v1\0"
 """Goes before what is signed, so that no signature made for another purpose can be shown as a capability."""
@@ -135,18 +134,13 @@ def verify(capability: Capability, node: NodeId, now: float) -> None:
 def format_ticket(ticket: Ticket) -> str:
     """The text of `ticket`, about 310 characters; `parse_ticket` takes it back."""
     places = b"".join(_encode_address(host, port) for host, port in ticket.addresses)
-    return armor(_NAME, TICKET_VERSION, ticket.capability.encode() + places)
-
-
-def is_ticket(text: str) -> bool:
-    """Whether `text` is meant to be a ticket rather than a link."""
-    return text.strip().lower().startswith(_NAME)
+    return armor(TICKET_NAME, TICKET_VERSION, ticket.capability.encode() + places)
 
 
 def parse_ticket(text: str) -> Ticket:
     """The ticket that `text` is; nothing is verified yet but the text. Raises `UsageError`: no ticket, another
     version, truncated, mistyped, impossible."""
-    _, body = unarmor(text, (_NAME,), TICKET_VERSION, "ticket")
+    _, body = unarmor(text, (TICKET_NAME,), TICKET_VERSION, "ticket")
     try:
         return Ticket(decode_capability(body[:CAPABILITY_SIZE]), _decode_addresses(body[CAPABILITY_SIZE:]))
     except Malformed as error:

@@ -2,6 +2,10 @@
 
 import os
 
+_LATER = (b"FETCH_HEAD", b"index", b"packed-refs")
+"""What a repository has once something was fetched, checked out or cloned: `git fetch` makes the first before it
+asks."""
+
 
 def common_folder(git_dir: bytes) -> bytes:
     """The folder that a worktree's `.git` shares with the others."""
@@ -18,3 +22,8 @@ def names_in(folder: bytes) -> list[bytes]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def is_being_cloned(git_dir: bytes) -> bool:
+    """Whether it is `git clone` that is about to fetch, as far as the repository tells."""
+    return not set(_LATER).intersection(names_in(git_dir))

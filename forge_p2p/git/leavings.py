@@ -6,7 +6,6 @@ A look at two folders, without asking git and, where there is nothing, without i
 import os
 from contextlib import suppress
 
-from forge_p2p.errors import DiskError
 from forge_p2p.git.layout import common_folder, names_in
 
 
@@ -15,6 +14,7 @@ def clean_up(git_dir: bytes) -> None:
     common = common_folder(git_dir)
     packs, state = os.path.join(common, b"objects", b"pack"), os.path.join(common, b"forge")
     if any(name.startswith(b"tmp_forge") or name.endswith(b".keep") for name in names_in(packs)):
+        from forge_p2p.errors import DiskError
         from forge_p2p.git.landing import Landing
 
         with suppress(DiskError), Landing(packs):

@@ -16,21 +16,12 @@ from forge_p2p.errors import ForgeError, NotFound, UsageError
 from forge_p2p.git.batch import Batch
 from forge_p2p.git.layout import common_folder
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
+from forge_p2p.git.settings import SETTINGS, settings_in
 from forge_p2p.git.urls import SCHEMES, named
 
 _OBJECT_FORMAT = "extensions.objectformat"
 
-_ASKED = r"^(forge\..*|checkout\.workers|core\.bare|extensions\.objectformat)$"
-SETTINGS = ("config", "--null", "--get-regexp", _ASKED)
-"""Lists what git's configuration says of Forge, and what else is looked at here: one question for all."""
-
 _OBJECTS = ("cat-file", "--batch-check=%(objectname) %(objecttype)")
-
-
-def settings_in(output: bytes) -> dict[str, str]:
-    """Values by name, as `git config --null` lists them; of a name with several the last."""
-    entries = (entry.partition("\n") for entry in output.decode(errors="surrogateescape").split("\0") if entry)
-    return {name: value.strip() for name, _, value in entries}
 
 
 class GitFailed(ForgeError):

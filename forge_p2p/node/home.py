@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_p2p.errors import DiskError, DiskFull, StoreError
+from forge_p2p.node.nobody import NETWORKS, SOCKET
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,7 +33,7 @@ class Home:
     @property
     def networks(self) -> Path:
         """Not there before the first one is joined."""
-        return self.path / "networks"
+        return self.path / NETWORKS
 
     @property
     def cache(self) -> Path:
@@ -44,7 +45,7 @@ class Home:
 
     @property
     def socket(self) -> Path:
-        return self.path / "control.sock"
+        return self.path / SOCKET
 
     @property
     def lock(self) -> Path:

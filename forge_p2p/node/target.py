@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from forge_p2p.content.link import Root
 from forge_p2p.content.linktext import is_link, parse_link
-from forge_p2p.content.ticket import Ticket, is_ticket, parse_ticket, verify
+from forge_p2p.content.ticket import Ticket, parse_ticket, verify
+from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.errors import NotFound, UsageError
 from forge_p2p.net.base import Address
 from forge_p2p.node.addresses import parse_listen

@@ -17,11 +17,11 @@ from forge_p2p.content.ticket import (
     Ticket,
     decode_capability,
     format_ticket,
-    is_ticket,
     issue,
     parse_ticket,
     verify,
 )
+from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.errors import Malformed, Refused, UsageError
 from forge_p2p.ids import Hash, NodeId
 from tests.content.test_linktext import roots

@@ -150,7 +150,8 @@ def test_a_server_of_files(near: Person, work: Path) -> None:
 
     with served_by(Files) as url:
         turned(near, url)
-        near.git("clone", "--quiet", NAMED, "copy")
+        cloned = near.attempt("clone", NAMED, "copy")
+        assert (cloned.returncode, cloned.stderr.count("turning to")) == (0, 1), cloned.stderr
         pushed = near.attempt("push", "--quiet", "origin", "HEAD:refs/heads/mine", at=near.folder / "copy")
     assert "this node is in none" in pushed.stderr
     sound(near, near.folder / "copy")
@@ -324,3 +325,20 @@ def test_schemes_that_are_not_allowed(near: Person, url: str) -> None:
     refused = near.attempt("clone", NAMED, "copy", GIT_ALLOW_PROTOCOL="forge:https")
     assert refused.returncode == 128
     assert not (near.folder / "copy").exists()
+
+
+def test_who_has_nobody_to_ask_imports_next_to_nothing(near: Person) -> None:
+    listed = near.attempt("ls-remote", NAMED, PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip() for line in listed.stderr.splitlines()}
+    assert "forge_p2p.git.remote.relay" in imported
+    assert not imported & {"typing", "dataclasses", "subprocess", "msgspec", "forge_p2p.errors"}
+
+
+def test_who_may_have_somebody_to_ask_asks(near: Person, url: str) -> None:
+    listed = near.attempt("ls-remote", NAMED, "refs/heads/main", FORGE_TOKEN="nonsense")
+    assert listed.returncode == 0, listed.stderr
+    assert "forge: FORGE_TOKEN" in listed.stderr
+    assert f"turning to {url}project.git" in listed.stderr
+    near.git("config", "--global", "forge.fticket1q.upstream", url)
+    refused = near.attempt("ls-remote", "forge::fticket1q")
+    assert "this node is in none" not in refused.stderr

@@ -9,45 +9,29 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from forge_p2p.git.hot.keeping import hot_folder, is_off
 from forge_p2p.git.hot.lending import lend
 from forge_p2p.git.landing import Landing
-from forge_p2p.git.layout import names_in
 from forge_p2p.git.remote.options import BACKGROUND
 from forge_p2p.git.running import Git
+from forge_p2p.git.settings import TELL_WORKERS, may_tell_workers
 from forge_p2p.git.state import State
 from forge_p2p.node.repositories.results import RepositoryResult
-
-WORKERS: Final = "checkout.workers"
-
-_TELL: Final = ("config", "--local", WORKERS, "0")
-"""0: as many as there are processors."""
 
 
 @contextmanager
 def checked_out_in_parallel(git: Git) -> Iterator[None]:
-    """Tells it while packs come, unless somebody has said otherwise, in whichever of git's files, or there is nothing
-    to check out to. It is told by the end of this: whoever clones writes to the same file after that."""
-    if git.settings.get(WORKERS) or git.settings.get("core.bare") == "true":
+    """Tells it while packs come, unless somebody has said otherwise or there is nothing to check out to. It is told by
+    the end of this: whoever clones writes to the same file after that."""
+    if not may_tell_workers(git.settings):
         yield
         return
-    git.begin(*_TELL)
+    git.begin(*TELL_WORKERS)
     try:
         yield
     finally:
-        git.attempt(*_TELL)  # a clone that lacks it is slower, and no worse
-
-
-_LATER: Final = (b"FETCH_HEAD", b"index", b"packed-refs")
-"""What a repository has once something was fetched, checked out or cloned: `git fetch` makes the first before it
-asks."""
-
-
-def is_being_cloned(git: Git) -> bool:
-    """Whether it is `git clone` that fetches, as far as the repository tells."""
-    return not set(_LATER).intersection(names_in(git.git_dir))
+        git.attempt(*TELL_WORKERS)  # a clone that lacks it is slower, and no worse
 
 
 def have_contents_at_hand(git: Git, landing: Landing, lock: bytes, about: RepositoryResult, cache: Path) -> None:

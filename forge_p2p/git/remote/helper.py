@@ -5,15 +5,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from forge_p2p.content.gitmanifest import GitManifest
 from forge_p2p.errors import ForgeError, Malformed, NotFound, UsageError
 from forge_p2p.git.calls import Node, Published
+from forge_p2p.git.layout import is_being_cloned
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.remote.question import PATIENCE, Question
-from forge_p2p.git.remote.relay import CAPABILITIES as RELAYED
+from forge_p2p.git.remote.relay import turning
 from forge_p2p.git.running import Git
 
 if TYPE_CHECKING:
@@ -65,10 +67,13 @@ class Helper:
         self._stack = ExitStack()
         self._landing: Landing | None = None
 
-    def run(self) -> None:
-        """Answers until git says that it is done, or goes. Raises what ends the whole."""
+    def run(self, options: Sequence[bytes] = (), first: bytes = b"") -> None:
+        """Answers until git says that it is done, or goes. Raises what ends the whole. `options`, `first`: what it has
+        said to who told it what can be done here, and what it has no answer to."""
+        for option in options:
+            self.options.hear(option)
         with self._stack:
-            for line in self._lines():
+            for line in chain((first,) if first else (), self._lines()):
                 if not line:
                     return
                 self._answer(line)
@@ -112,11 +117,9 @@ class Helper:
 
     def _stand_aside(self, error: ForgeError) -> None:
         """From here on git talks to the other one, until it has what it wants, or pushes."""
-        turning = partial(self._say_turning, error)
-        with self._upstream.relay(self.options, self._sink.fileno(), turning, self._before_relayed_fetch) as relay:
-            self._say(*RELAYED, b"")
-            self._sink.flush()
-            ended = relay.run(self._source.fileno())
+        relay = self._upstream.relay(self.options.hear, partial(self._say_turning, error), self._before_relayed_fetch)
+        self._sink.flush()
+        ended = relay.run(self._source.fileno(), self._sink.fileno())
         if isinstance(ended, bytes):
             self._answer(ended)
             return
@@ -125,9 +128,9 @@ class Helper:
             raise self._upstream.failed(ended)
 
     def _before_relayed_fetch(self) -> None:
-        from forge_p2p.git.remote.cloning import checked_out_in_parallel, is_being_cloned
+        from forge_p2p.git.remote.cloning import checked_out_in_parallel
 
-        if self.options.cloning or is_being_cloned(self._repository):
+        if self.options.cloning or is_being_cloned(self._repository.git_dir):
             with checked_out_in_parallel(self._repository):
                 pass
 
@@ -229,7 +232,7 @@ class Helper:
         self._say_turning(error)
 
     def _say_turning(self, error: ForgeError) -> None:
-        self.note(f"{error.message}; turning to {self._upstream.shown}")
+        self.note(turning(error.message, self._upstream.url))
 
     def push(self, rest: bytes) -> None:
         """Pushes a batch of refs."""

@@ -21,22 +21,18 @@ from forge_p2p.content.gitmanifest import SUFFIXES
 from forge_p2p.errors import UsageError
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.remote.options import Options
-from forge_p2p.git.running import SETTINGS, Git, GitFailed, said, settings_in
+from forge_p2p.git.remote.relay import NEVER, Relay, nothing_either, without_detours, without_password
+from forge_p2p.git.remote.relay import SCHEMES as RELAYED
+from forge_p2p.git.running import Git, GitFailed, said
+from forge_p2p.git.settings import SETTINGS, settings_in, upstream_in
 
 if TYPE_CHECKING:
     from forge_p2p.git.landing import Landing
     from forge_p2p.git.remote.fetch import Fetched
-    from forge_p2p.git.remote.relay import Relay
 
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "file://")
-_RELAYED: Final = ("https://", "http://")
-"""Those that git itself has a helper for."""
-
 _SCP: Final = re.compile(r"(?!-)[\w.@-]+:(?!:)[^\n]*")
 """`user@host:path`, which git takes for ssh."""
-
-_NEVER: Final = ("forge", "ext")
-"""Schemes that an upstream is not turned to by, whatever it is rewritten to by `url.….insteadOf`."""
 
 
 class Upstream:
@@ -47,22 +43,14 @@ class Upstream:
         self._name = name
         self._remote = remote
         self._git = git
-        self._environment = _without_detours(environment)
+        self._environment = without_detours(environment)
         self._asking = Git(git.git_dir, self._environment) if git is not None else None
         """The same repository, for commands that ask the server."""
 
     @cached_property
     def url(self) -> str:
         """Where to turn to; empty if nobody has said. Raises `UsageError` for what is no git server."""
-        if "@" in self._name:  # as it was by some record, which no server knows
-            return ""
-        best, url = "", ""
-        for key, value in self._settings().items():
-            if not key.endswith(".upstream"):
-                continue
-            name = key.removeprefix("forge.").removesuffix(".upstream")
-            if len(name) >= len(best) and (name == self._name or (name.endswith("/") and self._name.startswith(name))):
-                best, url = name, value + self._name.removeprefix(name)
+        best, url = upstream_in(self._settings(), self._name)
         if url and not (url.startswith(SCHEMES) or _SCP.fullmatch(url)):
             raise UsageError(f"git config forge.{best}.upstream is no git server: {url!r}", hint="https://HOST/PATH")
         return url
@@ -73,27 +61,24 @@ class Upstream:
     @property
     def shown(self) -> str:
         """The URL without what may be a password."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+        return without_password(self.url)
 
     @property
     def has_helper(self) -> bool:
         """Whether git talks to this server by a helper, which can be put in Forge's place from the beginning."""
         with suppress(UsageError):  # who reads is told
-            return self.url.startswith(_RELAYED)
+            return self.url.startswith(RELAYED)
         return False
 
     def relay(
-        self, options: Options, sink: int, on_asking: Callable[[], None], on_fetch: Callable[[], None]
-    ) -> "Relay":
-        """That helper, at work."""
-        from forge_p2p.git.remote.relay import Relay
-
-        words = (f"remote-{self.url.partition(':')[0]}", self._remote, self.url)
-        return Relay(words, self._environment, options, sink, on_asking, on_fetch)
+        self, hear: Callable[[bytes], object], before_asking: Callable[[], object], before_fetch: Callable[[], object]
+    ) -> Relay:
+        """By way of that helper."""
+        return Relay(self._remote, self.url, self._environment, hear, before_asking, before_fetch)
 
     def failed(self, code: int) -> GitFailed:
         """The server was asked, and has failed."""
-        return GitFailed(f"{self.shown} gives nothing either (exit code {code})")
+        return GitFailed(nothing_either(self.url, code))
 
     def advertised(self, options: Options) -> Iterator[bytes]:
         """The lines of `list`. Raises `GitFailed`."""
@@ -148,7 +133,7 @@ class Upstream:
 
     def _apart(self) -> list[str]:
         """Settings under which git asks this server and nobody else: `insteadOf` may be what leads here."""
-        settings = [f"url.{self.url}.insteadOf={self.url}", *(f"protocol.{each}.allow=never" for each in _NEVER)]
+        settings = [f"url.{self.url}.insteadOf={self.url}", *(f"protocol.{each}.allow=never" for each in NEVER)]
         return [word for setting in settings for word in ("-c", setting)]
 
     def _do(self, git: Git, words: Sequence[str | bytes], wanted: Sequence[bytes]) -> None:
@@ -165,14 +150,6 @@ class Upstream:
         return subprocess.run(
             ["git", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
-
-
-def _without_detours(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of git's commands that ask a server: a list of schemes in it is above all settings."""
-    kept = dict(environment)
-    if allowed := kept.get("GIT_ALLOW_PROTOCOL"):
-        kept["GIT_ALLOW_PROTOCOL"] = ":".join(each for each in allowed.split(":") if each not in _NEVER)
-    return kept
 
 
 def _shown(options: Options) -> list[str]:

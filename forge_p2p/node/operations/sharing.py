@@ -9,7 +9,8 @@ import trio
 
 from forge_p2p.content.linktext import parse_link
 from forge_p2p.content.membership import Role
-from forge_p2p.content.ticket import format_ticket, is_ticket, issue, parse_ticket
+from forge_p2p.content.ticket import format_ticket, issue, parse_ticket
+from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.errors import NotFound, Refused
 from forge_p2p.ids import NetworkId
 from forge_p2p.node.local import LocalNode, Report

@@ -7,6 +7,7 @@ from forge_p2p.content.ref import written_seq
 from forge_p2p.content.refname import check_name
 from forge_p2p.errors import UsageError
 from forge_p2p.ids import NetworkId
+from forge_p2p.node.nobody import IN_NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def _named(joined: "Sequence[Joined]", name: str) -> "Joined":
 def _only(joined: "Sequence[Joined]") -> "Joined":
     if not joined:
         raise UsageError(
-            "names belong to a network, and this node is in none",
+            IN_NONE,
             hint="forge network create NAME or forge network join TOKEN",
         )
     if len(joined) > 1:

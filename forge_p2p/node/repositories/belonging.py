@@ -5,7 +5,7 @@ git server would pay for nothing (docs/git.md).
 """
 
 from forge_p2p.config import NodeConfig
-from forge_p2p.content.ticket import is_ticket
+from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.node.home import Home
 from forge_p2p.node.refs.naming import parse_name
 

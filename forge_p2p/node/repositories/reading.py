@@ -23,7 +23,7 @@ from forge_p2p.content.linktext import format_link
 from forge_p2p.content.membership import Role
 from forge_p2p.content.ref import RefRecord
 from forge_p2p.content.snapshot import Entry, EntryKind
-from forge_p2p.content.ticket import is_ticket
+from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.errors import CorruptChunk, Malformed, NotFound, Untrusted, UsageError
 from forge_p2p.node.fetch.expanding import listing
 from forge_p2p.node.fetch.fetching import fetching

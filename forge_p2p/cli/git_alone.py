@@ -1,4 +1,4 @@
-"""A run of `git-remote-forge` where Forge has nobody to ask, and git an upstream with a helper of its own.
+"""A run of `git-remote-forge` where Forge has nobody to ask, and git an upstream that can stand in for it.
 
 That is known by a look at the node's folder and one at git's configuration, and git needs nothing else of Forge then.
 So next to nothing is imported for it: what the other runs need takes as long as plain git does for a small clone.
@@ -13,7 +13,7 @@ from forge_p2p.cli.standby.asking import INTERRUPTED
 from forge_p2p.content.ticketname import is_ticket
 from forge_p2p.git.layout import is_being_cloned
 from forge_p2p.git.leavings import clean_up
-from forge_p2p.git.remote.relay import CAPABILITIES, SCHEMES, Relay, nothing_either, turning
+from forge_p2p.git.remote.standing import StandIn, nothing_either, stand_in, turning
 from forge_p2p.git.settings import SETTINGS, TELL_WORKERS, may_tell_workers, settings_in, upstream_in
 from forge_p2p.git.spawning import output_of
 from forge_p2p.git.urls import named
@@ -33,7 +33,8 @@ def run_alone(words: list[str]) -> int | None:
             return None
         settings = settings_in(output_of(SETTINGS, os.environ))
         _, url = upstream_in(settings, name)
-        return _Alone(words, url, settings).run() if url.startswith(SCHEMES) else None
+        found = stand_in(url, settings, os.environ)
+        return _Alone(words, url, settings).run(found) if found else None
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
@@ -52,12 +53,12 @@ class _Alone:
         self._options: list[bytes] = []
         """As git has said them."""
 
-    def run(self) -> int:
+    def run(self, found: type[StandIn]) -> int:
         """Until git has what it wants, or wants to push, which Forge has to be asked for after all."""
-        if os.read(_SOURCE, _LINE) != CAPABILITIES + b"\n":
+        if os.read(_SOURCE, _LINE) != b"capabilities\n":
             return 0
         callbacks = (self._options.append, self._say_turning, self._before_fetch)
-        ended = Relay(self._words[0], self._url, os.environ, *callbacks).run(_SOURCE, _SINK)
+        ended = found(self._words[0], self._url, os.environ, *callbacks).run(_SOURCE, _SINK)
         if isinstance(ended, bytes):
             from forge_p2p.cli.git_helper import run
 
@@ -66,11 +67,11 @@ class _Alone:
             clean_up(git_dir)
         return self._failed(ended) if ended else 0
 
-    def _failed(self, code: int) -> int:
+    def _failed(self, why: str) -> int:
         from forge_p2p.cli.git_helper import code_of
         from forge_p2p.git.running import GitFailed
 
-        return code_of(GitFailed(nothing_either(self._url, code)))
+        return code_of(GitFailed(nothing_either(self._url, why)))
 
     def _say_turning(self) -> None:
         if b"verbosity 0" not in self._options:

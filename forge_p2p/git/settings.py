@@ -3,7 +3,10 @@ Forge is known before the rest is imported."""
 
 from collections.abc import Mapping
 
-_ASKED = r"^(forge\..*|checkout\.workers|core\.bare|extensions\.objectformat)$"
+_ASKED = (
+    r"^(forge\..*|checkout\.workers|core\.(bare|gitproxy)|extensions\.objectformat"
+    r"|protocol\.(allow|version|git\.allow)|url\..*)$"
+)
 SETTINGS = ("config", "--null", "--get-regexp", _ASKED)
 """Lists it: one question for all."""
 

@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import psutil
 import pytest
@@ -56,7 +56,7 @@ def turned(near: Person, url: str) -> Person:
 @contextmanager
 def served_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/"
         finally:
@@ -231,8 +231,8 @@ def test_what_a_server_may_answer(near: Person) -> None:
             assert not (near.folder / "copy").exists()
 
 
-def cutting(repository: Path, cut: Callable[[], object]) -> type[BaseHTTPRequestHandler]:
-    """A server of one repository that stops in the middle of a pack, when it has called `cut`."""
+def cutting(repository: Path, cut: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+    """A server of one repository that stops in the middle of a pack, unless `cut`, which is called then, says no."""
 
     class Cutting(BaseHTTPRequestHandler):
         def _run(self, *words: str, feed: bytes = b"") -> bytes:
@@ -255,9 +255,10 @@ def cutting(repository: Path, cut: Callable[[], object]) -> type[BaseHTTPRequest
         def do_POST(self) -> None:
             answer = self._run(feed=self.rfile.read(int(self.headers["Content-Length"])))
             is_pack = len(answer) > 1_000_000
-            self._say("result", answer[: len(answer) // 2] if is_pack else answer, len(answer))
-            if is_pack:
-                cut()
+            half = len(answer) // 2 if is_pack else len(answer)
+            self._say("result", answer[:half], len(answer))
+            if is_pack and cut():
+                self.wfile.write(answer[half:])
 
         def log_message(self, *words: object) -> None:
             pass
@@ -269,7 +270,7 @@ def test_a_server_that_goes_in_the_middle(near: Person, work: Path, url: str) ->
     repository = work.parent / "served" / "project.git"
     near.git("init", "--quiet", "copy")
     copy = near.folder / "copy"
-    with served_by(cutting(repository, lambda: None)) as broken:
+    with served_by(cutting(repository, lambda: False)) as broken:
         turned(near, broken)
         assert near.attempt("clone", NAMED, "gone").returncode == 128
         failed = near.attempt("fetch", NAMED, "main", at=copy)
@@ -289,6 +290,16 @@ def is_at_work(process: psutil.Process) -> bool:
         return False
 
 
+def test_a_pack_that_takes_its_time(near: Person, work: Path) -> None:
+    """git says nothing more and closes its end when a pack begins to come: that is no reason to end anything."""
+    over = threading.Event()
+    threading.Timer(8.0, over.set).start()
+    with served_by(cutting(work.parent / "served" / "project.git", over.wait)) as url:
+        turned(near, url)
+        near.git("clone", "--quiet", NAMED, "copy")
+    sound(near, near.folder / "copy")
+
+
 @pytest.mark.parametrize("killed", ["git", "git-remote-forge"])
 def test_a_kill_in_the_middle(killed: str, near: Person, work: Path, url: str) -> None:
     """Of git, and of the helper: nobody is left at work, and the next fetch goes well."""
@@ -297,12 +308,13 @@ def test_a_kill_in_the_middle(killed: str, near: Person, work: Path, url: str) -
     victims: list[psutil.Process] = []
     all_of_it: list[psutil.Process] = []
 
-    def kill() -> None:
+    def kill() -> bool:
         all_of_it[:] = [victims[0], *victims[0].children(recursive=True)]
         found = victims[0]
         if killed != "git":
             (found,) = (each for each in all_of_it if any("forge-git-remote" in word for word in each.cmdline()))
         found.send_signal(signal.SIGKILL)
+        return False
 
     with served_by(cutting(work.parent / "served" / "project.git", kill)) as broken:
         turned(near, broken)

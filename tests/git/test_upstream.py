@@ -102,6 +102,17 @@ def test_parts_of_what_is_not_published(place: Place) -> None:
     assert (near.folder / "partial" / "large").stat().st_size == 3_000_000
 
 
+def test_what_git_has_to_find_out_about_connecting(place: Place) -> None:
+    """Where somebody has told it anything about that, it is asked beside, in the words that it understands."""
+    near = place.near
+    near.git("-c", "protocol.version=2", "clone", "--quiet", "forge://team/project.git", "copy")
+    sound(near, near.folder / "copy")
+    assert near.git("config", "checkout.workers", at=near.folder / "copy") == "0"
+    refused = near.attempt("-c", "protocol.git.allow=never", "clone", "forge://team/project.git", "second")
+    assert refused.returncode == 128
+    assert "transport 'git' not allowed" in refused.stderr
+
+
 def test_a_push_goes_nowhere_else(place: Place) -> None:
     near = place.near
     near.git("clone", "--quiet", "forge://team/project.git", "copy")
@@ -144,11 +155,12 @@ def test_peers_that_go(tmp_path: Path) -> None:
 
 def test_who_is_in_no_network_does_not_become_a_node_first(place: Place, tmp_path: Path) -> None:
     alone = person(tmp_path / "alone", "alone", HASTY)
-    alone.git("config", "--global", "forge.team/.upstream", place.url.removesuffix("project.git"))
+    served = (place.far.folder.parent / "served").as_uri()
+    alone.git("config", "--global", "forge.team/.upstream", f"{served}/")
     listed = alone.attempt("ls-remote", "forge://team/project.git", "HEAD", PYTHONPROFILEIMPORTTIME="1")
     assert listed.returncode == 0, listed.stderr
     assert place.far.git("rev-parse", "HEAD", at=place.work) in listed.stdout
-    assert f"names belong to a network, and this node is in none; turning to {place.url}" in listed.stderr
+    assert f"names belong to a network, and this node is in none; turning to {served}/project.git" in listed.stderr
     assert "forge_p2p.git.remote.upstream" in listed.stderr
     assert not [line for line in listed.stderr.splitlines() if line.endswith((" trio", " qh3", " lmdb"))]
 

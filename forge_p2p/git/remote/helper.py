@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,12 +14,13 @@ from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.layout import is_being_cloned
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.remote.question import PATIENCE, Question
-from forge_p2p.git.remote.relay import turning
+from forge_p2p.git.remote.standing import turning
 from forge_p2p.git.running import Git
 
 if TYPE_CHECKING:
     from forge_p2p.git.landing import Landing
     from forge_p2p.git.remote.fetch import Fetched
+    from forge_p2p.git.remote.standing import StandIn
     from forge_p2p.git.remote.upstream import Upstream
 
 CAPABILITIES = (b"option", b"fetch", b"push", b"connect", b"check-connectivity", b"object-format")
@@ -62,6 +62,8 @@ class Helper:
         self._is_answering = False
         self._question: Question | None = None
         """What the node was asked before git has asked for it."""
+        self._fault: ForgeError | None = None
+        """Why the upstream is asked."""
         self._published: Published | None = None
         self._over = False
         self._stack = ExitStack()
@@ -106,20 +108,21 @@ class Helper:
 
     def capabilities(self, rest: bytes) -> None:
         """What the helper can do; or the one that git has for the upstream, where Forge has nothing."""
-        if self._upstream.has_helper:
+        other = self._upstream.stand_in(self.options.hear, self._say_turning, self._before_relayed_fetch)
+        if other is not None:
             self._question = Question(self._node.read)
             try:
                 _readable(self._question.answer())
             except ForgeError as error:
-                self._stand_aside(error)
+                self._fault = error
+                self._stand_aside(other)
                 return
         self._say(*CAPABILITIES, b"")
 
-    def _stand_aside(self, error: ForgeError) -> None:
+    def _stand_aside(self, other: "StandIn") -> None:
         """From here on git talks to the other one, until it has what it wants, or pushes."""
-        relay = self._upstream.relay(self.options.hear, partial(self._say_turning, error), self._before_relayed_fetch)
         self._sink.flush()
-        ended = relay.run(self._source.fileno(), self._sink.fileno())
+        ended = other.run(self._source.fileno(), self._sink.fileno())
         if isinstance(ended, bytes):
             self._answer(ended)
             return
@@ -229,10 +232,12 @@ class Helper:
         if self._turned or not self._upstream.url:
             raise error
         self._turned = True
-        self._say_turning(error)
+        self._fault = error
+        self._say_turning()
 
-    def _say_turning(self, error: ForgeError) -> None:
-        self.note(turning(error.message, self._upstream.url))
+    def _say_turning(self) -> None:
+        assert self._fault is not None
+        self.note(turning(self._fault.message, self._upstream.url))
 
     def push(self, rest: bytes) -> None:
         """Pushes a batch of refs."""

@@ -14,17 +14,9 @@ import os
 import select
 import time
 from _signal import SIGPIPE, SIGTERM  # type: ignore[import-not-found]
-from collections.abc import Callable, Mapping
 
+from forge_p2p.git.remote.standing import StandIn
 from forge_p2p.git.spawning import spawn
-
-SCHEMES = ("https://", "http://")
-"""Those that git itself has a helper for."""
-
-NEVER = ("forge", "ext")
-"""Schemes that an upstream is not turned to by, whatever it is rewritten to by `url.….insteadOf`."""
-
-CAPABILITIES = b"capabilities"
 
 _CAPABILITIES = b"stateless-connect\noption\nfetch\npush\ncheck-connectivity\nobject-format\n\n"
 """With `push`, so that git asks for one, which then goes to Forge or fails."""
@@ -35,8 +27,8 @@ _PATIENCE = 5.0
 _LOOK = 50
 """Milliseconds between two looks at whether it has ended, where the system has no descriptor that tells."""
 
-_GIT_HAS_GONE = (-SIGPIPE, 128 + SIGPIPE)
-"""Exit codes of who had nobody to say something to."""
+_FINE = (0, -SIGPIPE, 128 + SIGPIPE, -SIGTERM, 128 + SIGTERM)
+"""Exit codes that nobody needs to be told: of who was done, had nobody to answer any more, or was ended for that."""
 
 _READ = 1 << 16
 _CONNECT = b"stateless-connect "
@@ -47,61 +39,52 @@ _LENGTH = 4
 """Hexadecimal digits that begin a packet, and no line."""
 
 
-class Relay:
-    """To `url`, for what git calls `remote`. `hear` is told each option that git has set, as it says it. Before the
-    server is asked for anything `before_asking` is called, and before objects are fetched `before_fetch`, once each."""
+class Relay(StandIn):
+    """By way of that helper."""
 
-    def __init__(
-        self,
-        remote: str,
-        url: str,
-        environment: Mapping[str, str],
-        hear: Callable[[bytes], object],
-        before_asking: Callable[[], object],
-        before_fetch: Callable[[], object],
-    ) -> None:
-        self._words = (f"remote-{url.partition(':')[0]}", remote, url)
-        self._environment = without_detours(environment)
-        self._hear = hear
-        self._before = {_ASK: before_asking, _FETCH: before_fetch}
-        self._line = b""
-        """The beginning of one."""
-        self._is_asked = False
-        """Whether the beginning of what git says next tells if these are packets."""
-        self._in_packets = False
+    _line = b""
+    """The beginning of one."""
+    _is_asked = False
+    """Whether the beginning of what git says next tells if these are packets."""
+    _in_packets = False
+    _stdin = -1
 
-    def run(self, source: int, sink: int) -> bytes | int:
-        """Tells git what it can ask for, and is what answers, until git has what it wants, which is 0, or asks for what
-        is not passed on: the line; or the helper fails: its exit code."""
+    def run(self, source: int, sink: int) -> bytes | str:
+        """See `StandIn`."""
         reading, self._stdin = os.pipe()
-        helper = _Process(spawn(self._words, self._environment, reading, sink))
+        words = (f"remote-{self.url.partition(':')[0]}", self.remote, self.url)
+        helper = _Process(spawn(words, self.environment, reading, sink))
         os.close(reading)
         try:
             os.write(sink, _CAPABILITIES)
-            outcome = self._relay(source, helper)
+            refused = self._relay(source, helper)
+            self._close()
+            if not refused:  # git closes its end when it has said all, and listens on: for a whole pack
+                helper.wait(sink, 0)
         except BaseException:
             helper.kill()
             raise
         finally:
-            os.close(self._stdin)
+            self._close()
             helper.end()
-        if outcome is not None:
-            return outcome
-        return 0 if helper.code in _GIT_HAS_GONE else helper.code
+        return refused or ("" if helper.code in _FINE else f"exit code {helper.code}")
 
-    def _relay(self, source: int, helper: "_Process") -> bytes | int | None:
-        """`None` when the helper has ended by itself."""
-        while not helper.wait(source):
+    def _close(self) -> None:
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def _relay(self, source: int, helper: "_Process") -> bytes:
+        """The line that is not passed on; empty when git has said all, or the helper has ended by itself."""
+        while not helper.wait(source, select.POLLIN):
             data = os.read(source, _READ)
-            if not data:
-                return 0
             try:
                 refused = self._pass_on(data)
             except BrokenPipeError:
-                return None
-            if refused:
+                return b""
+            if refused or not data:
                 return refused
-        return None
+        return b""
 
     def _pass_on(self, data: bytes) -> bytes:
         """Passes on what is to be; the first line that is not."""
@@ -110,7 +93,7 @@ class Relay:
             self._is_asked = False
         if self._in_packets:
             if data.startswith(b"command=" + _FETCH, _LENGTH):
-                self._begin(_FETCH)
+                self.begin_fetching()
             self._tell(data)
             return b""
         *lines, self._line = (self._line + data).split(b"\n")
@@ -124,17 +107,13 @@ class Relay:
         """Whether it is to be passed on; does what comes before that."""
         word, _, rest = line.partition(b" ")
         if word == b"option":
-            self._hear(rest)
+            self.hear(rest)
         elif line in _ASKING:
-            self._begin(_ASK)
+            self.begin_asking()
             self._is_asked = word != _ASK
         elif word == _FETCH:
-            self._begin(_FETCH)
+            self.begin_fetching()
         return line in _ASKING or word in _PASSED
-
-    def _begin(self, what: bytes) -> None:
-        if before := self._before.pop(what, None):
-            before()
 
     def _tell(self, data: bytes) -> None:
         left = memoryview(data)
@@ -143,7 +122,7 @@ class Relay:
 
 
 class _Process:
-    """A child, waited for together with what git says. `code`: its exit code, once it has ended."""
+    """A child, waited for together with git. `code`: its exit code, once it has ended."""
 
     def __init__(self, process: int) -> None:
         self.code = 0
@@ -156,13 +135,14 @@ class _Process:
         except OSError:
             self._ending = -1
 
-    def wait(self, source: int) -> bool:
-        """Until there is something to read from `source`, or it has ended; whether it has."""
-        self._waiting.register(source, select.POLLIN)
-        said = False
-        while not said and not self._has_ended():
-            said = any(each == source for each, _ in self._waiting.poll(None if self._ending >= 0 else _LOOK))
-        self._waiting.unregister(source)
+    def wait(self, other: int, events: int) -> bool:
+        """Until it has ended, or there is one of these `select.poll` events at `other`, or nobody at its other end;
+        whether it has ended."""
+        self._waiting.register(other, events)
+        told = False
+        while not told and not self._has_ended():
+            told = any(each == other for each, _ in self._waiting.poll(None if self._ending >= 0 else _LOOK))
+        self._waiting.unregister(other)
         return self._has_ended()
 
     def end(self) -> None:
@@ -186,28 +166,3 @@ class _Process:
             self._is_over = process != 0
             self.code = os.waitstatus_to_exitcode(status) if process else 0
         return self._is_over
-
-
-def without_password(url: str) -> str:
-    """To show it."""
-    scheme, separator, rest = url.partition("://")
-    user, at, place = rest.partition("@")
-    return f"{scheme}{separator}{place}" if at and "/" not in user else url
-
-
-def turning(reason: str, url: str) -> str:
-    """What the person is told when the server is asked instead of Forge."""
-    return f"{reason}; turning to {without_password(url)}"
-
-
-def nothing_either(url: str, code: int) -> str:
-    """What the person is told when git has failed to get it there."""
-    return f"{without_password(url)} gives nothing either (exit code {code})"
-
-
-def without_detours(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of git's commands that ask a server: a list of schemes in it is above all settings."""
-    kept = dict(environment)
-    if allowed := kept.get("GIT_ALLOW_PROTOCOL"):
-        kept["GIT_ALLOW_PROTOCOL"] = ":".join(each for each in allowed.split(":") if each not in NEVER)
-    return kept

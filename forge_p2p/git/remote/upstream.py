@@ -21,8 +21,7 @@ from forge_p2p.content.gitmanifest import SUFFIXES
 from forge_p2p.errors import UsageError
 from forge_p2p.git.packs.formats import OBJECT_FORMATS
 from forge_p2p.git.remote.options import Options
-from forge_p2p.git.remote.relay import NEVER, Relay, nothing_either, without_detours, without_password
-from forge_p2p.git.remote.relay import SCHEMES as RELAYED
+from forge_p2p.git.remote.standing import NEVER, StandIn, nothing_either, stand_in, without_detours, without_password
 from forge_p2p.git.running import Git, GitFailed, said
 from forge_p2p.git.settings import SETTINGS, settings_in, upstream_in
 
@@ -63,22 +62,18 @@ class Upstream:
         """The URL without what may be a password."""
         return without_password(self.url)
 
-    @property
-    def has_helper(self) -> bool:
-        """Whether git talks to this server by a helper, which can be put in Forge's place from the beginning."""
-        with suppress(UsageError):  # who reads is told
-            return self.url.startswith(RELAYED)
-        return False
-
-    def relay(
+    def stand_in(
         self, hear: Callable[[bytes], object], before_asking: Callable[[], object], before_fetch: Callable[[], object]
-    ) -> Relay:
-        """By way of that helper."""
-        return Relay(self._remote, self.url, self._environment, hear, before_asking, before_fetch)
+    ) -> StandIn | None:
+        """What git can be given in Forge's place from the beginning, if there is such a thing for this server."""
+        with suppress(UsageError):  # who reads is told
+            if found := stand_in(self.url, self._settings(), self._environment):
+                return found(self._remote, self.url, self._environment, hear, before_asking, before_fetch)
+        return None
 
-    def failed(self, code: int) -> GitFailed:
+    def failed(self, why: str) -> GitFailed:
         """The server was asked, and has failed."""
-        return GitFailed(nothing_either(self.url, code))
+        return GitFailed(nothing_either(self.url, why))
 
     def advertised(self, options: Options) -> Iterator[bytes]:
         """The lines of `list`. Raises `GitFailed`."""
@@ -141,7 +136,7 @@ class Upstream:
         running = git.start(*words, stdin=subprocess.PIPE, stdout=sys.stderr.fileno())
         running.communicate(b"".join(oid.hex().encode() + b"\n" for oid in wanted))
         if running.returncode:
-            raise self.failed(running.returncode)
+            raise self.failed(f"exit code {running.returncode}")
 
     def _run(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         if self._asking is not None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.cli.harness import ROOT, environment
 from tests.node.harness import settings, strace
 from tests.node.members_up import said
@@ -115,6 +117,14 @@ def person(folder: Path, name: str, configured: str) -> Person:
     home = settings(folder / f"{name}-home", configured)
     (folder / name).mkdir()
     return Person(home, folder / name, programs(folder / "bin"))
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    """Whether it has not ended; who has started it may be gone without having heard of that."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def refs(person: Person, repository: Path, *spaces: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from forge_p2p.git.remote.daemon import Daemon, is_plain
 from forge_p2p.git.remote.relay import Relay
 from forge_p2p.git.remote.standing import stand_in, without_password
 from tests.git.conftest import SETTINGS
-from tests.git.harness import person
+from tests.git.harness import is_at_work, person
 from tests.node.members_up import until
 
 PLAIN = ["git://host/a", "git://host:1234/a/b.git", "git://10.77.0.1/a"]
@@ -66,6 +66,16 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert not (near.folder / "copy").exists()
 
 
+def test_what_git_wants_of_a_connection(tmp_path: Path) -> None:
+    near = person(tmp_path, "near", SETTINGS)
+    near.git("config", "--global", "forge.team/.upstream", "git://127.0.0.1:9/")
+    failed = near.attempt("clone", "--ipv6", "--upload-pack", "mine", "forge://team/a", "copy")
+    assert failed.returncode == 128
+    assert "setting remote service path not supported" in failed.stderr
+    assert "forge: error: git://127.0.0.1:9/a gives nothing either (" in failed.stderr
+    assert "Connection refused" not in failed.stderr, "that is no address of the family"
+
+
 def test_nobody_is_left_at_work_when_git_is_killed(tmp_path: Path) -> None:
     """While a server says nothing."""
     near = person(tmp_path, "near", SETTINGS)
@@ -77,7 +87,7 @@ def test_nobody_is_left_at_work_when_git_is_killed(tmp_path: Path) -> None:
                 assert connection.recv(100).endswith(b"git-upload-pack /a\0host=" + _place(silent) + b"\0\0version=2\0")
                 helpers = psutil.Process(asking.pid).children(recursive=True)
                 os.kill(asking.pid, signal.SIGKILL)
-                until(lambda: not any(each.is_running() for each in helpers), "nobody is at work")
+                until(lambda: not any(is_at_work(each) for each in helpers), "nobody is at work")
     assert helpers
 
 

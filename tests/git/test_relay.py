@@ -14,7 +14,7 @@ import pytest
 
 from simulations.versus.git.servers import http
 from tests.git.conftest import SETTINGS
-from tests.git.harness import GIT, Person, person, sound
+from tests.git.harness import GIT, Person, is_at_work, person, sound
 from tests.node.members_up import until
 
 NAMED = "forge://team/project.git"
@@ -50,6 +50,7 @@ def near(tmp_path: Path, url: str) -> Person:
 
 def turned(near: Person, url: str) -> Person:
     near.git("config", "--global", "forge.team/.upstream", url)
+    near.git("config", "--global", "http.proxy", "")  # whatever the environment says of one
     return near
 
 
@@ -223,7 +224,7 @@ def test_what_a_server_may_answer(near: Person) -> None:
     with served_by(Strange) as url:
         turned(near, url)
         for name, said in (("nowhere", "not found"), ("closed", "could not read Username"), ("garbage", "fatal")):
-            failed = near.attempt("clone", f"forge://team/{name}", "copy")
+            failed = near.attempt("clone", f"forge://team/{name}", "copy", SSH_ASKPASS="")
             assert failed.returncode == 128, failed.stderr
             assert said in failed.stderr
             assert f"forge: error: {url}{name} gives nothing either" in failed.stderr
@@ -283,13 +284,6 @@ def test_a_server_that_goes_in_the_middle(near: Person, work: Path, url: str) ->
     sound(near, copy)
 
 
-def is_at_work(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_a_pack_that_takes_its_time(near: Person, work: Path) -> None:
     """git says nothing more and closes its end when a pack begins to come: that is no reason to end anything."""
     over = threading.Event()
@@ -309,6 +303,7 @@ def test_a_kill_in_the_middle(killed: str, near: Person, work: Path, url: str) -
     all_of_it: list[psutil.Process] = []
 
     def kill() -> bool:
+        until(lambda: bool(victims), "it is known who asks")
         all_of_it[:] = [victims[0], *victims[0].children(recursive=True)]
         found = victims[0]
         if killed != "git":

@@ -27,6 +27,8 @@ _SAID_IN = ("GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER", "GIT_PROXY_COMMAND",
 _SAID_BY = ("protocol.", "core.gitproxy", "url.")
 """Variables and settings that change how git connects, or whether."""
 
+_FAMILIES = {b"family ipv4": _socket.AF_INET, b"family ipv6": _socket.AF_INET6}
+
 _READ = 1 << 18
 _LENGTH = 4
 _FIRST = (b"command=fetch", b"want ")
@@ -52,6 +54,9 @@ def _parted(url: str) -> tuple[str, int, str] | None:
 class Daemon(StandIn):
     """To the daemon at a plain URL."""
 
+    _family = 0
+    """Of addresses: any."""
+
     def run(self, source: int, sink: int) -> bytes | str:
         """See `StandIn`."""
         os.write(sink, _CAPABILITIES)
@@ -66,7 +71,8 @@ class Daemon(StandIn):
                 if word != b"option":
                     return line or ""
                 self.hear(rest)
-                os.write(sink, b"ok\n")
+                self._family = _FAMILIES.get(rest, self._family)
+                os.write(sink, b"unsupported\n" if rest.startswith(b"servpath ") else b"ok\n")
         return ""
 
     def _connect(self, service: bytes, source: int, sink: int) -> str:
@@ -76,7 +82,7 @@ class Daemon(StandIn):
         host, port, path = parted
         self.begin_asking()
         try:
-            connection = _connected(host, port)
+            connection = _connected(host, port, self._family)
         except OSError as error:
             return error.strerror or str(error)
         try:
@@ -125,11 +131,11 @@ def _refusal(data: bytes) -> str:
     return data[_LENGTH + 4 :].decode(errors="replace").strip() if data.startswith(b"ERR ", _LENGTH) else ""
 
 
-def _connected(host: str, port: int) -> _socket.socket:
-    """Tries all addresses. Raises `OSError`."""
+def _connected(host: str, port: int, family: int) -> _socket.socket:
+    """Tries all addresses of this family. Raises `OSError`."""
     fault = OSError("it has no address")
-    for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
-        connection = _socket.socket(family, kind, protocol)
+    for found, kind, protocol, _, address in _socket.getaddrinfo(host, port, family, _socket.SOCK_STREAM):
+        connection = _socket.socket(found, kind, protocol)
         try:
             connection.connect(address)
         except OSError as error:

@@ -4,8 +4,9 @@ NAME is what stands behind `forge://`; one that ends in `/` is for all repositor
 of the name. Nothing that comes over the network says where to turn: only git's configuration does, and only servers
 that git itself would talk to are taken, never a command (`ext::`).
 
-A clone is git's own clone beside, whose pack is taken: so git resolves deltas and looks at what objects link to in one
-pass, as in any clone. A later fetch is git's own fetch into the repository.
+Where Forge has nothing from the beginning, git is given a `StandIn` for some servers. Beside that, and once Forge has
+failed in the middle, a clone is git's own clone beside, whose pack is taken: so git resolves deltas and looks at what
+objects link to in one pass, as in any clone. A later fetch is git's own fetch into the repository.
 """
 
 import os

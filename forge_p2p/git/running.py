@@ -79,32 +79,25 @@ class Git:
         self._begun: dict[tuple[str | bytes, ...], subprocess.Popen[bytes]] = {}
 
     @contextmanager
-    def answering(self, *, cloning: bool = False) -> Iterator[None]:
-        """One process answers about objects while this lasts. `cloning`: there are none yet, and git has written to the
-        configuration since it was asked for, which is asked for again."""
-        if cloning:
-            self.__dict__.pop("settings", None)
-            self._forget_begun()
-            self.begin(*SETTINGS)
-        else:
-            pipe, nobody = subprocess.PIPE, subprocess.DEVNULL
-            self._batch = Batch(self.start(*_OBJECTS, stdin=pipe, stdout=pipe, stderr=nobody))
+    def answering(self) -> Iterator[None]:
+        """One process answers about objects while this lasts."""
+        pipe, nobody = subprocess.PIPE, subprocess.DEVNULL
+        self._batch = Batch(self.start(*_OBJECTS, stdin=pipe, stdout=pipe, stderr=nobody))
         try:
             yield
         finally:
-            if self._batch is not None:
-                self._batch.close()
-                self._batch = None
-            self._forget_begun()
+            self._batch.close()
+            self._batch = None
 
-    def _forget_begun(self) -> None:
-        """What was begun and nobody has asked for."""
-        for begun in self._begun.values():
+    def ask_settings_again(self) -> None:
+        """For a clone: git has written to the configuration since it was asked for."""
+        self.__dict__.pop("settings", None)
+        if (begun := self._begun.pop(SETTINGS, None)) is not None:
             begun.communicate()
-        self._begun.clear()
+        self.begin(*SETTINGS)
 
     def begin(self, *words: str | bytes) -> None:
-        """A command whose outcome `run` or `attempt` is going to be asked for, by the same words, while `answering`."""
+        """A command whose outcome `run` or `attempt` is going to be asked for, by the same words."""
         pipe = subprocess.PIPE
         self._begun[words] = self.start(*words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
 

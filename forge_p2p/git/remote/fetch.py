@@ -59,7 +59,7 @@ class Fetch:
         for oid in wanted:
             if oid not in advertised:
                 raise NotFound(f"not our ref {oid.hex()}", hint="no ref is there any more: fetch again")
-        packs = self._manifest.packs if everything else self._missing()
+        packs = self._manifest.packs if everything else self._missing(wanted)
         self._graph = self._manifest.graph if everything else None
         fetched = self._bring(packs, wanted, joined_from=2 if everything else JOINED_FROM)
         if not everything and not self._has_all_packs() and not self._git.is_connected(wanted):
@@ -67,11 +67,13 @@ class Fetch:
             fetched = self._bring(self._manifest.packs, wanted, joined_from=JOINED_FROM)
         return fetched
 
-    def _missing(self) -> list[GitPack]:
-        """The packs whose objects are not known to be here."""
+    def _missing(self, wanted: Sequence[bytes]) -> list[GitPack]:
+        """The packs whose objects are not known to be here. What git wants alone, it has looked for in vain: most
+        fetches bring the one pack that has it, and need not ask."""
         known = self._state.known_packs()
         rest = [pack for pack in self._manifest.packs if pack.hash not in known and not self._landing.has(pack.hash)]
-        present = self._git.present(tip for pack in rest for tip in pack.tips)
+        lacking = frozenset(wanted if len(wanted) == 1 else ())
+        present = self._git.present(tip for pack in rest for tip in pack.tips if tip not in lacking)
         return [pack for pack in rest if not pack.tips or not present.issuperset(pack.tips)]
 
     def _has_all_packs(self) -> bool:

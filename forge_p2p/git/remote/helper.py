@@ -156,9 +156,6 @@ class Helper:
             else:
                 with_format = self.options.object_format
                 self._say(*(advertised(manifest, with_format=with_format, pushing=pushing) if manifest else ()), b"")
-                self._sink.flush()
-                if manifest and self._git is not None and has_news(self._git, manifest):
-                    self._have_answers(self._git)
                 return
         self._say(*self._upstream.advertised(self.options), b"")
 
@@ -189,7 +186,8 @@ class Helper:
 
         batch = [bytes.fromhex(line.partition(b" ")[0].decode()) for line in self._batch(rest)]
         wanted = list(dict.fromkeys(batch))
-        self._have_answers(self._repository, cloning=self.options.cloning)
+        if self.options.cloning:
+            self._repository.ask_settings_again()
         if self._landing is None:
             self._landing = self._stack.enter_context(Landing(self._repository.places.packs))
         for fault in State(self._repository.places).damaged():
@@ -272,12 +270,12 @@ class Helper:
             return self._node.read()
         return (question or Question(self._node.read)).answer(None if pushing else PATIENCE)
 
-    def _have_answers(self, git: Git, *, cloning: bool = False) -> None:
-        """Starts what is going to be asked about the repository, if that has not been done: while git reads a list or
-        the node asks for one, and it ends after git has its answer."""
+    def _have_answers(self, git: Git) -> None:
+        """Starts what is going to be asked about the repository, if that has not been done: while the node asks for a
+        list, and it ends after git has its answer."""
         if not self._is_answering:
             self._is_answering = True
-            self._stack.enter_context(git.answering(cloning=cloning))
+            self._stack.enter_context(git.answering())
 
     @property
     def _repository(self) -> Git:
@@ -300,14 +298,6 @@ _COMMANDS: Mapping[bytes, Callable[[Helper, bytes], None]] = {
     b"push": Helper.push,
     b"connect": Helper.connect,
 }
-
-
-def has_news(git: Git, manifest: GitManifest) -> bool:
-    """Whether a repository that has fetched before is going to fetch more."""
-    from forge_p2p.git.state import State
-
-    known = State(git.places).known_packs()
-    return bool(known) and any(pack.hash not in known for pack in manifest.packs)
 
 
 def advertised(manifest: GitManifest, *, with_format: bool, pushing: bool) -> Iterator[bytes]:

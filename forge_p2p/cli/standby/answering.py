@@ -3,8 +3,8 @@
 It lives beside the node that is up on HOME, holding a connection to its control socket, and ends with it, or when
 nobody has come for a while. Its one thread forks and waits, and touches nothing of what a run sends. One child waits
 for the next run: to fork takes 2 ms, and as long again until the child has pages of its own for what it writes to. So
-that is done when a run has been let go, which would else share the processors with it, or when another one has come,
-or this one takes longer. The child makes that run's descriptors, folder and environment its own, and is a helper like
+that is done when a run is over, which would else share the processors with it, or when another one has come, or this
+one takes longer. The child makes that run's descriptors, folder and environment its own, and is a helper like
 any other: if the run goes before it is done, it is interrupted, with every git that it has started.
 """
 
@@ -38,7 +38,7 @@ ALONE = 0.1
 """Seconds after which a run counts as a long one."""
 
 _TAKEN = b"\1"
-"""From a child: it has a run. It closes the pipe when that is let go."""
+"""From a child: it has a run. The pipe is closed when that is over."""
 
 REQUEST_MAX = 64 << 20
 """Bytes; the kernel starts no program with more words and variables than a few MB."""
@@ -132,7 +132,7 @@ def _be_child(standby: int, listener: socket.socket, life: int, taking: int) -> 
             os.write(taking, _TAKEN)
             for descriptor in (listener.detach(), life):
                 os.close(descriptor)
-            code = _code_of(connection, own, taking)
+            code = _code_of(connection, own)
     except Outdated:
         if os.getppid() == standby:  # one of the code that is installed now takes its place
             os.kill(standby, signal.SIGTERM)
@@ -150,13 +150,12 @@ def _rehearse() -> None:
     thread.join()
 
 
-def _code_of(connection: socket.socket, own: Rights, taking: int) -> int:
-    """Does the run at the other end, if that has the rights of this process, its `own`; its exit code. Closes `taking`
-    when that is let go."""
+def _code_of(connection: socket.socket, own: Rights) -> int:
+    """Does the run at the other end, if that has the rights of this process, its `own`; its exit code."""
     words = _taken_over(connection, own)
     if words is None:
         return 1
-    watch = _Watch(connection, taking)
+    watch = _Watch(connection)
     code = run(words, pid_of_peer(connection), watch.release)
     watch.release(code)
     return code
@@ -217,9 +216,8 @@ def _text(number: int, mode: str, errors: str, buffering: int = -1) -> TextIO:
 class _Watch:
     """Interrupts this process and its children if the run goes before it was released."""
 
-    def __init__(self, connection: socket.socket, taking: int) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._taking = taking
         self._released = False
         threading.Thread(target=self._wait, daemon=True).start()
 
@@ -236,7 +234,6 @@ class _Watch:
         self._released = True
         with suppress(OSError):
             self._connection.sendall(bytes([code]))
-        os.close(self._taking)
 
     def _wait(self) -> None:
         with suppress(OSError):

@@ -80,11 +80,11 @@ class Names:
         """Brings the log of a name up to its home's; the newest record then. `reading`: who only reads does not wait
         long for its home. Raises `HomeUnreachable`, `BadRef`."""
         while True:
-            head = await trio.to_thread.run_sync(self.book.head, network, name)
+            head, edge = await trio.to_thread.run_sync(self._known, network, name)
             home = await self._home(network, name, head)
             if home == self._members.own_id:
                 return head
-            place = await (self._place_to_read if reading else self._place)(network, name, home)
+            place = await (self._place_to_read if reading else self._place)(network, name, home, edge)
             since = await self._since(place, network, name, head)
             vouched = not isinstance(place, BucketHome)
             adopt = partial(self.book.adopt, network, name, since, home, vouched=vouched)
@@ -108,16 +108,17 @@ class Names:
         home = await self._home(network, what, None)
         if home == self._members.own_id:
             return []
-        return await all_names(await self._place(network, what, home))
+        edge = await trio.to_thread.run_sync(self._members.node.find_edge)
+        return await all_names(await self._place(network, what, home, edge))
 
     async def put(self, record: RefRecord) -> Stored | Exists:
         """Puts a record at the home of its name, which has just been refreshed. Raises `HomeUnreachable`, `NotHome`,
         `BadRef`, `Refused`."""
-        head = await trio.to_thread.run_sync(self.book.head, record.network, record.name)
+        head, edge = await trio.to_thread.run_sync(self._known, record.network, record.name)
         home = await self._home(record.network, record.name, head)
         if home == self._members.own_id:
             return await self.accept(record, None)
-        place = await self._place(record.network, record.name, home)
+        place = await self._place(record.network, record.name, home, edge)
         if isinstance(place, BucketHome) and head is not None and self.book.has_just_moved(head):
             await place.fill(await trio.to_thread.run_sync(self.book.whole, record.network, record.name))
         answer = await place.put_if_absent(record)
@@ -152,7 +153,8 @@ class Names:
         home = await self._home(network, prefix, None)
         place: RefHome = LocalHome(self._members.node.refs.log(network))
         if home != self._members.own_id:
-            place = await self._place(network, prefix, home)
+            edge = await trio.to_thread.run_sync(self._members.node.find_edge)
+            place = await self._place(network, prefix, home, edge)
         found: list[str] = []
         after = prefix
         while len(found) < count:
@@ -178,11 +180,20 @@ class Names:
             )
         return home
 
-    async def _place_to_read(self, network: NetworkId, name: str, home: NodeId) -> BucketHome | RemoteHome:
+    def _known(self, network: NetworkId, name: str) -> "tuple[RefRecord | None, Edge | None]":
+        """What is known here before anybody is asked: the newest record of a name, and this node's bucket, if the home
+        may be that. Blocks."""
+        head = self.book.head(network, name)
+        is_home = self.book.home_of(network, head) == self._members.own_id
+        return head, None if is_home else self._members.node.find_edge()
+
+    async def _place_to_read(
+        self, network: NetworkId, name: str, home: NodeId, edge: "Edge | None"
+    ) -> BucketHome | RemoteHome:
         """As `_place`, for who can go on with what is known elsewhere."""
         patience = self._patience.for_home(home, trio.current_time())
         try:
-            place = await self._place(network, name, home, patience)
+            place = await self._place(network, name, home, edge, patience)
         except HomeUnreachable:
             self._patience.missed(home, patience, trio.current_time())
             raise
@@ -190,10 +201,9 @@ class Names:
         return place
 
     async def _place(
-        self, network: NetworkId, name: str, home: NodeId, patience: float = math.inf
+        self, network: NetworkId, name: str, home: NodeId, edge: "Edge | None", patience: float = math.inf
     ) -> BucketHome | RemoteHome:
-        """The home itself: this node's bucket, if it is that, else a member. Raises as `_reach`."""
-        edge = await trio.to_thread.run_sync(self._members.node.find_edge)
+        """The home itself: `edge`, this node's bucket, if it is that, else a member. Raises as `_reach`."""
         if edge is None or edge.node_id != home:
             return RemoteHome(await self._reach(network, name, home, patience))
         return self._bucket(edge, network)

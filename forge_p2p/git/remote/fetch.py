@@ -48,6 +48,7 @@ class Fetch:
         self._published = published
         self._manifest: GitManifest = published.manifest
         self._state = State(git.places)
+        self._known = self._state.known_packs()
         self._joined: dict[bytes, bytes] = {}
         """What packs of this fetch were made part of."""
         self._graph: GitGraph | None = None
@@ -64,14 +65,16 @@ class Fetch:
         fetched = self._bring(packs, wanted, joined_from=2 if everything else JOINED_FROM)
         if not everything and not self._has_all_packs() and not self._git.is_connected(wanted):
             self._state.forget()
+            self._known = {}
             fetched = self._bring(self._manifest.packs, wanted, joined_from=JOINED_FROM)
         return fetched
 
     def _missing(self, wanted: Sequence[bytes]) -> list[GitPack]:
         """The packs whose objects are not known to be here. What git wants alone, it has looked for in vain: most
         fetches bring the one pack that has it, and need not ask."""
-        known = self._state.known_packs()
-        rest = [pack for pack in self._manifest.packs if pack.hash not in known and not self._landing.has(pack.hash)]
+        rest = [
+            pack for pack in self._manifest.packs if pack.hash not in self._known and not self._landing.has(pack.hash)
+        ]
         lacking = frozenset(wanted if len(wanted) == 1 else ())
         present = self._git.present(tip for pack in rest for tip in pack.tips if tip not in lacking)
         return [pack for pack in rest if not pack.tips or not present.issuperset(pack.tips)]
@@ -79,8 +82,7 @@ class Fetch:
     def _has_all_packs(self) -> bool:
         """Whether every pack that is published is here as a whole, itself or as part of another: who has them all has
         all that the refs need."""
-        known = self._state.known_packs()
-        return all(self._landing.has(known.get(pack.hash, pack.hash)) for pack in self._manifest.packs)
+        return all(self._landing.has(self._known.get(pack.hash, pack.hash)) for pack in self._manifest.packs)
 
     def _bring(self, packs: Sequence[GitPack], wanted: Sequence[bytes], *, joined_from: int) -> Fetched:
         """Fetches packs and makes them the repository's."""
@@ -95,9 +97,10 @@ class Fetch:
             fetched = self._land(absent, wanted, joined_from) if trusted else self._index(absent)
         except Malformed:  # the packs may still be sound, and then git makes the indexes that they should have had
             fetched = self._index([pack for pack in absent if not self._landing.has(pack.hash)])
-        known = self._state.known_packs()
-        new = [pack.hash for pack in self._manifest.packs if pack.hash not in known or pack.hash in self._joined]
-        self._state.remember({pack: self._joined.get(pack, pack) for pack in new})
+        hashes = (pack.hash for pack in self._manifest.packs)
+        new = {pack: self._joined.get(pack, pack) for pack in hashes if pack not in self._known or pack in self._joined}
+        self._state.remember(new)
+        self._known |= new
         if self._graph is not None:
             from forge_p2p.git.graphs.keeping import land
 

@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(wildcard bin/*)
 	@test -n '$(PYTHON)' || { echo 'Forge needs Python 3.11 or later: install it, or say make PYTHON=/path/to/python3'; exit 1; }
 	@# Debian's python3 may lack ensurepip; pip alone can then fetch virtualenv, which brings its own.
 	$(PYTHON) -m venv $(VENV) || { \

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -12,13 +13,14 @@ from forge_p2p.git.remote.daemon import Daemon, is_plain
 from forge_p2p.git.remote.relay import Relay
 from forge_p2p.git.remote.standing import stand_in, without_password
 from tests.git.conftest import SETTINGS
-from tests.git.harness import is_at_work, person
+from tests.git.harness import GIT, is_at_work, person
 from tests.node.members_up import until
 
 PLAIN = ["git://host/a", "git://host:1234/a/b.git", "git://10.77.0.1/a"]
 OTHERS = [
     *("git://host", "git://host/", "git:///a", "git://host:/a b", "git://host:x/a", "git://host/~user/a"),
     *("git://me@host/a", "git://[::1]/a", "git://host/%41", "git://host/a\n", "git://hôst/a", "git://host/a?b"),
+    *("git://a..b/a", f"git://{'a' * 64}/a", "git://host:65536/a", f"git://host:{10**30}/a"),
 ]
 
 
@@ -64,6 +66,23 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert "forge: error: git://127.0.0.1:9/a gives nothing either (Connection refused)" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not (near.folder / "copy").exists()
+
+
+def test_what_a_server_says_instead_cannot_draw_on_the_terminal(tmp_path: Path) -> None:
+    near = person(tmp_path, "near", SETTINGS)
+    said = b"ERR \x1b[2Jno\nsuch \x9b\xff" + b"x" * 60_000
+    with socket.create_server(("127.0.0.1", 0)) as hostile:
+        near.git("config", "--global", "forge.team/.upstream", f"git://127.0.0.1:{hostile.getsockname()[1]}/")
+        words = [*GIT, "ls-remote", "forge://team/a"]
+        with subprocess.Popen(words, cwd=near.folder, env=near.variables(), stderr=subprocess.PIPE) as asking:
+            connection, _ = hostile.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"%04x" % (len(said) + 4) + said)
+            _, told = asking.communicate(timeout=60)
+    (line,) = [line for line in told.splitlines() if b"gives nothing either" in line]
+    assert rb"(\x1b[2Jno\x0asuch \x9b\xffxxx" in line
+    assert len(line) < 700
 
 
 def test_what_git_wants_of_a_connection(tmp_path: Path) -> None:

@@ -29,8 +29,13 @@ _SAID_BY = ("protocol.", "core.gitproxy", "url.")
 
 _FAMILIES = {b"family ipv4": _socket.AF_INET, b"family ipv6": _socket.AF_INET6}
 
+_LABEL = 63
+"""Characters between two dots of a host's name (RFC 1035)."""
+
 _READ = 1 << 18
 _LENGTH = 4
+_TOLD = 500
+"""Bytes of its reason that are shown; git shows it as well."""
 _FIRST = (b"command=fetch", b"want ")
 """What a request for objects begins with behind its length, of the newest protocol and of those before."""
 
@@ -46,7 +51,8 @@ def _parted(url: str) -> tuple[str, int, str] | None:
     place, _, path = url.removeprefix(_SCHEME).partition("/")
     host, colon, port = place.partition(":")
     is_clear = url.isascii() and url.isprintable() and not set(url) & set(" %?#@[]\\")
-    if not (is_clear and host and path) or path.startswith("~") or (colon and not port.isdigit()):
+    is_clear &= all(0 < len(label) <= _LABEL for label in host.split("."))
+    if not (is_clear and path) or path.startswith("~") or (colon and not (port.isdigit() and int(port) < 1 << 16)):
         return None
     return host, int(port or _PORT), f"/{path}"
 
@@ -56,6 +62,8 @@ class Daemon(StandIn):
 
     _family = 0
     """Of addresses: any."""
+    _refusal: str | None = None
+    """What the server has begun with, if that is why there is nothing; None before it has said anything."""
 
     def run(self, source: int, sink: int) -> bytes | str:
         """See `StandIn`."""
@@ -90,29 +98,29 @@ class Daemon(StandIn):
             request = b"%s %s\0host=%s\0\0version=2\0" % (service, path.encode(), place.encode())
             connection.sendall(b"%04x" % (_LENGTH + len(request)) + request)
             os.write(sink, b"\n")
-            return self._pump(connection, source, sink)
-        except (BrokenPipeError, ConnectionResetError):
-            return ""  # one of the two has gone, and git tells of the other
+            self._pump(connection, source, sink)
+        except OSError:
+            pass  # one of the two has gone, and git tells of the other
         finally:
             connection.close()
+        return self._refusal or ""
 
-    def _pump(self, connection: _socket.socket, source: int, sink: int) -> str:
-        """Why the server refuses, if it does."""
+    def _pump(self, connection: _socket.socket, source: int, sink: int) -> None:
         server = connection.fileno()
         waiting = select.poll()
         for each, events in ((server, select.POLLIN), (source, select.POLLIN), (sink, 0)):
             waiting.register(each, events)
-        refused: str | None = None
         while True:
             ready = {each for each, _ in waiting.poll()}
             if sink in ready:  # where git listens no longer
-                return ""
+                return
             if source in ready and not self._pass_on(os.read(source, _READ), connection):
                 waiting.unregister(source)
             if server in ready:
                 if not (data := os.read(server, _READ)):
-                    return refused or ""
-                refused = _refusal(data) if refused is None else refused
+                    return
+                if self._refusal is None:
+                    self._refusal = _refusal(data)
                 _write(sink, data)
 
     def _pass_on(self, data: bytes, connection: _socket.socket) -> bool:
@@ -127,8 +135,12 @@ class Daemon(StandIn):
 
 
 def _refusal(data: bytes) -> str:
-    """What a server says instead of what was asked for; empty if it says that."""
-    return data[_LENGTH + 4 :].decode(errors="replace").strip() if data.startswith(b"ERR ", _LENGTH) else ""
+    """What a server says instead of what was asked for, safe for a terminal; empty if it says that."""
+    if not data.startswith(b"ERR ", _LENGTH):
+        return ""
+    from forge_p2p.content.pathtext import path_text
+
+    return path_text(data[_LENGTH + 4 :][:_TOLD].strip())
 
 
 def _connected(host: str, port: int, family: int) -> _socket.socket:

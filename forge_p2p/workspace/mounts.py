@@ -34,7 +34,7 @@ class Mount(NamedTuple):
 
 def mounts(table: bytes) -> Iterator[Mount]:
     """The lines of a mount table, as read; of two at one point the later one hides the earlier."""
-    for line in table.splitlines():
+    for line in filter(None, table.split(b"\n")):  # of line breaks the kernel escapes this one alone
         fields, _, rest = line.partition(b" - ")
         number, parent, device, root, point = fields.split(b" ")[:5]
         yield Mount(int(number), int(parent), device, root, _plain(point), rest.partition(b" ")[0])

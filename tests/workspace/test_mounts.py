@@ -12,7 +12,7 @@ from tests.workspace.support import mounted
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
-    path = tmp_path / "above" / "with space" / "köln \\ #1"
+    path = tmp_path / "above" / "with space" / "köln \\ #1\rtwo"
     (path / "in it").mkdir(parents=True)
     (tmp_path / "above" / "with").mkdir()
     return path

@@ -14,14 +14,12 @@ import os
 import select
 from collections.abc import Mapping
 
-from forge_p2p.git.remote.standing import StandIn
+from forge_p2p.git.remote.standing import SERVICES, StandIn, write_all
 
 _SCHEME = "git://"
 _PORT = 9418
 
 _CAPABILITIES = b"connect\noption\nfetch\npush\ncheck-connectivity\nobject-format\n\n"
-
-_SERVICES = (b"git-upload-pack", b"git-upload-archive")
 
 _SAID_IN = ("GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER", "GIT_PROXY_COMMAND", "GIT_OVERRIDE_VIRTUAL_HOST")
 _SAID_BY = ("protocol.", "core.gitproxy", "url.")
@@ -74,7 +72,7 @@ class Daemon(StandIn):
             while b"\n" in said:
                 line, _, said = said.partition(b"\n")
                 word, _, rest = line.partition(b" ")
-                if word == b"connect" and rest in _SERVICES:
+                if word == b"connect" and rest in SERVICES:
                     return self._connect(rest, source, sink)
                 if word != b"option":
                     return line or ""
@@ -120,8 +118,8 @@ class Daemon(StandIn):
                 if not (data := os.read(server, _READ)):
                     return
                 if self._refusal is None:
-                    self._refusal = _refusal(data)
-                _write(sink, data)
+                    self._refusal = _told_instead(data)
+                write_all(sink, data)
 
     def _pass_on(self, data: bytes, connection: _socket.socket) -> bool:
         """Whether there is more to come: git closes its end when it has said all, and listens on."""
@@ -134,7 +132,7 @@ class Daemon(StandIn):
         return bool(data)
 
 
-def _refusal(data: bytes) -> str:
+def _told_instead(data: bytes) -> str:
     """What a server says instead of what was asked for, safe for a terminal; empty if it says that."""
     if not data.startswith(b"ERR ", _LENGTH):
         return ""
@@ -157,9 +155,3 @@ def _connected(host: str, port: int, family: int) -> _socket.socket:
             connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
             return connection
     raise fault
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]

@@ -14,7 +14,7 @@ from forge_p2p.git.calls import Node, Published
 from forge_p2p.git.layout import is_being_cloned
 from forge_p2p.git.remote.options import Options
 from forge_p2p.git.remote.question import PATIENCE, Question
-from forge_p2p.git.remote.standing import turning
+from forge_p2p.git.remote.standing import SERVICES, turning
 from forge_p2p.git.running import Git
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from forge_p2p.git.remote.upstream import Upstream
 
 CAPABILITIES = (b"option", b"fetch", b"push", b"connect", b"check-connectivity", b"object-format")
-
-SERVICES = (b"git-upload-pack", b"git-upload-archive")
-"""What `connect` is answered for; pushes go by manifests alone."""
 
 Serve = Callable[[Node, Published, str, Callable[[], None]], int]
 """Runs a service of git's on the repository as it was published, and says so just before; its exit code."""

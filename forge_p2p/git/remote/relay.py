@@ -15,7 +15,7 @@ import select
 import time
 from _signal import SIGPIPE, SIGTERM  # type: ignore[import-not-found]
 
-from forge_p2p.git.remote.standing import StandIn
+from forge_p2p.git.remote.standing import SERVICES, StandIn, write_all
 from forge_p2p.git.spawning import spawn
 
 _CAPABILITIES = b"stateless-connect\noption\nfetch\npush\ncheck-connectivity\nobject-format\n\n"
@@ -33,7 +33,7 @@ _FINE = (0, -SIGPIPE, 128 + SIGPIPE, -SIGTERM, 128 + SIGTERM)
 _READ = 1 << 16
 _CONNECT = b"stateless-connect "
 _ASK, _FETCH = b"list", b"fetch"
-_ASKING = (_ASK, _CONNECT + b"git-upload-pack", _CONNECT + b"git-upload-archive")
+_ASKING = (_ASK, *(_CONNECT + each for each in SERVICES))
 _PASSED = (b"option", _FETCH, b"")
 _LENGTH = 4
 """Hexadecimal digits that begin a packet, and no line."""
@@ -94,13 +94,13 @@ class Relay(StandIn):
         if self._in_packets:
             if data.startswith(b"command=" + _FETCH, _LENGTH):
                 self.begin_fetching()
-            self._tell(data)
+            write_all(self._stdin, data)
             return b""
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
             if not self._see(line):
                 return line
-        self._tell(b"".join(line + b"\n" for line in lines))
+        write_all(self._stdin, b"".join(line + b"\n" for line in lines))
         return b""
 
     def _see(self, line: bytes) -> bool:
@@ -114,11 +114,6 @@ class Relay(StandIn):
         elif word == _FETCH:
             self.begin_fetching()
         return line in _ASKING or word in _PASSED
-
-    def _tell(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._stdin, left) :]
 
 
 class _Process:

@@ -1,10 +1,14 @@
 """What stands between git and its upstream in Forge's place, whichever way it gets there."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 
 NEVER = ("forge", "ext")
 """Schemes that an upstream is not turned to by, whatever it is rewritten to by `url.….insteadOf`."""
+
+SERVICES = (b"git-upload-pack", b"git-upload-archive")
+"""What git is connected to; pushes go by manifests alone."""
 
 
 class StandIn:
@@ -53,6 +57,13 @@ def stand_in(url: str, settings: Mapping[str, str], environment: Mapping[str, st
 
         return Daemon if is_plain(url, settings, environment) else None
     return None
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, as far as the other end takes it. Raises `OSError`."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def without_password(url: str) -> str:
